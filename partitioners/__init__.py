@@ -1,0 +1,1 @@
+"""What to read: the servers, their databases, and the parts in which they are copied."""

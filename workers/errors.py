@@ -1,0 +1,101 @@
+"""Everything that can end a run, drawn as one tree. The class decides the exit code.
+
+    KeyferryError
+      ├─ UsageError         2      wrong option, address, file: nothing was touched
+      ├─ AccessError        3 / 4  before the first key: not reached, login or permission refused (source / target)
+      ├─ RunError           5      ended after the first key: connection gone, disk full, workers keep dying
+      ├─ RefusedError       6      we will not do this: same database, unsupported pair
+      ├─ StateError         7      the server answers, but LOADING, OOM, READONLY, … lasted too long
+      └─ InternalError      70     our bug
+
+A raised error is one line for the user: what, which side and address, which key or option; the hint is a
+second line that says what to do. Errors of a worker travel to the coordinator as plain maps (`pack`, `unpack`).
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0  # done, and proved as far as asked
+EXIT_INCOMPLETE = 1  # finished, but keys differ, were put aside or failed
+EXIT_USAGE = 2
+EXIT_SOURCE = 3
+EXIT_TARGET = 4
+EXIT_RUN = 5
+EXIT_REFUSED = 6
+EXIT_STATE = 7
+EXIT_BUG = 70
+EXIT_SIGNAL = 128  # + the signal's number
+
+
+class KeyferryError(Exception):
+    """Base of all errors that users see. `side` is 'source', 'target' or ''; `address` as printed, without secrets."""
+
+    exit_code = EXIT_BUG
+
+    def __init__(self, message: str, *, side: str = "", address: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.side = side
+        self.address = address
+        self.hint = hint
+
+    def __str__(self) -> str:
+        where = " ".join(part for part in (self.side, self.address) if part)
+        return f"{where}: {self.message}" if where else self.message
+
+    def pack(self) -> dict[str, str]:
+        """The error as a map of strings, for a report from a worker."""
+        return {
+            "kind": type(self).__name__,
+            "message": self.message,
+            "side": self.side,
+            "address": self.address,
+            "hint": self.hint,
+        }
+
+
+class UsageError(KeyferryError):
+    """Wrong usage; nothing was connected or touched."""
+
+    exit_code = EXIT_USAGE
+
+
+class AccessError(KeyferryError):
+    """Before the first key was written: no address answered, or login, or permission was refused."""
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]
+        return EXIT_TARGET if self.side == "target" else EXIT_SOURCE
+
+
+class RunError(KeyferryError):
+    """Anything else that ends a run after its first key."""
+
+    exit_code = EXIT_RUN
+
+
+class RefusedError(KeyferryError):
+    """Something that would be unsafe, so it is not done."""
+
+    exit_code = EXIT_REFUSED
+
+
+class StateError(KeyferryError):
+    """A server answers, but refuses work for longer than the run may wait."""
+
+    exit_code = EXIT_STATE
+
+
+class InternalError(KeyferryError):
+    """A bug of keyferry."""
+
+    exit_code = EXIT_BUG
+
+
+_KINDS = {kind.__name__: kind for kind in (UsageError, AccessError, RunError, RefusedError, StateError, InternalError)}
+
+
+def unpack(packed: dict[str, str]) -> KeyferryError:
+    """The error that `KeyferryError.pack` described."""
+    return _KINDS[packed["kind"]](
+        packed["message"], side=packed["side"], address=packed["address"], hint=packed["hint"]
+    )
