@@ -1,8 +1,42 @@
-"""The address of one server, and how to log in there. Prints itself without secrets."""
+"""The address of one server, and how to log in there. Reads URIs; prints itself without secrets.
+
+    redis://[[user]:password@]host[:port][/db][?timeout=SEC&client_name=NAME]
+    redis+unix://[[user]:password@]/path/of/socket[?db=N&timeout=SEC&client_name=NAME]      also unix://, redis-socket://
+    host[:port][/db]
+
+User, password, host, path and the values of parameters are percent-decoded; an IPv6 address stands in brackets.
+No message about a URI repeats a part of it but the scheme: a slip of the pen can put a password anywhere.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from .errors import UsageError
+
+TCP_SCHEMES = ("redis",)
+SOCKET_SCHEMES = ("redis+unix", "unix", "redis-socket")
+#: Known to users of other tools, and what this version would need for them.
+LATER_SCHEMES = {
+    "rediss": "TLS",
+    "redis+cluster": "cluster",
+    "rediss+cluster": "TLS and cluster",
+    "redis+sentinel": "Sentinel",
+    "redis-sentinel": "Sentinel",
+}
+
+#: redis-cli and redis-py read the same URI in two ways, so the user has to say which is meant.
+LONE_WORD = "redis-cli reads the one word before the @ as the password, redis-py as the user"
+LONE_WORD_HINT = "write redis://:PASSWORD@HOST or redis://USER:PASSWORD@HOST, or give a password by --pass-file"
+
+_TCP_HINT = "a URI is redis://[[user]:password@]host[:port][/db], special characters percent-encoded"
+_SOCKET_HINT = "a socket's URI is redis+unix://[[user]:password@]/path[?db=N], special characters percent-encoded"
+_PLACE = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^\[\]:]+))(?::(?P<port>.*))?")
+_PORT_MAX = 65535
+_DIGITS_MAX = 9  # of any number in a URI: what is longer is a mistake
 
 
 @dataclass(frozen=True)
@@ -17,6 +51,7 @@ class Endpoint:
     db: int | None = None
     timeout_s: float = 60.0  # of one command
     client_name: str = ""  # "" = ours
+    pool: int | None = None  # at most so many data connections; None: not said, max(8, workers)
 
     @property
     def address(self) -> str:
@@ -38,3 +73,139 @@ class Endpoint:
 def unpack(packed: dict[str, object]) -> Endpoint:
     """The endpoint that `Endpoint.pack` described."""
     return Endpoint(**packed)  # type: ignore[arg-type]
+
+
+def from_uri(text: str) -> Endpoint:
+    """The endpoint that a URI names. Raises UsageError, also for a user without a password."""
+    said = parse_uri(text)
+    if "user" in said and "password" not in said:
+        raise UsageError(LONE_WORD, hint=LONE_WORD_HINT)
+    return Endpoint(**said)
+
+
+def parse_uri(text: str) -> dict[str, Any]:
+    """The fields of Endpoint that a URI says, by name; what it does not say is left out.
+
+    One word before the @ is returned as `user` without a `password`: only the caller knows whether a password comes
+    from elsewhere. Raises UsageError.
+    """
+    scheme, sign, rest = text.partition("://")
+    if not sign:
+        return _bare(text)
+    scheme = scheme.lower()
+    name = f"{scheme}://…" if re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) else "the URI"
+    if scheme in LATER_SCHEMES:
+        raise UsageError(f"{name}: this version of keyferry has no {LATER_SCHEMES[scheme]} support")
+    if scheme in TCP_SCHEMES:
+        reader, hint = _tcp, _TCP_HINT
+    elif scheme in SOCKET_SCHEMES:
+        reader, hint = _socket, _SOCKET_HINT
+    else:
+        raise UsageError(f"{name}: the scheme is unknown", hint="the schemes are redis:// and redis+unix://")
+    try:
+        return reader(rest)
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}", hint=hint) from None
+
+
+def _bare(text: str) -> dict[str, Any]:
+    if "@" in text:
+        raise UsageError("an address with a login needs its scheme", hint=_TCP_HINT)
+    try:
+        place, _, db = text.partition("/")
+        return _host_and_port(place) | _database(db)
+    except ValueError as error:
+        raise UsageError(f"address {text!r}: {error}", hint="an address is HOST[:PORT][/DB] or a URI") from None
+
+
+def _tcp(rest: str) -> dict[str, Any]:
+    rest, query = _without_query(rest)
+    authority, _, db = rest.partition("/")
+    login, _, place = authority.rpartition("@")
+    return _login(login) | _host_and_port(place) | _database(db) | _parameters(query, ("timeout", "client_name"))
+
+
+def _socket(rest: str) -> dict[str, Any]:
+    rest, query = _without_query(rest)
+    authority, slash, path = rest.partition("/")
+    login, at, place = authority.rpartition("@")
+    if place or not path:
+        raise ValueError("it names no absolute path")
+    said = _login(login) | {"socket": slash + _decoded(path)}
+    return said | _parameters(query, ("timeout", "client_name", "db"))
+
+
+def _without_query(rest: str) -> tuple[str, str]:
+    if "#" in rest or re.search(r"[\x00-\x20\x7f]", rest):
+        raise ValueError("blanks, control characters and # must be percent-encoded")
+    rest, _, query = rest.partition("?")
+    return rest, query
+
+
+def _login(login: str) -> dict[str, Any]:
+    user, colon, password = (_decoded(part) for part in login.partition(":"))
+    if colon and not password:
+        raise ValueError("the password is empty")
+    said = {"user": user, "password": password}
+    return {name: value for name, value in said.items() if value}
+
+
+def _host_and_port(place: str) -> dict[str, Any]:
+    found = _PLACE.fullmatch(place)
+    if not found:
+        raise ValueError("it names no host" if not place or place.startswith(":") else "an IPv6 host needs [ ] around it")
+    said: dict[str, Any] = {"host": checked_host(_decoded(found["v6"] or found["host"]))}
+    if found["port"] is not None:
+        said["port"] = _number(found["port"], "the port", 1, _PORT_MAX)
+    return said
+
+
+def checked_host(host: str) -> str:
+    """The host itself. Raises ValueError for what can be no host's name or address."""
+    if not re.fullmatch(r"[^\s\x00-\x20\x7f/@?#\[\]]+", host):
+        raise ValueError("it is no host's name or address")
+    return host
+
+
+def _database(text: str) -> dict[str, Any]:
+    return {"db": _number(text, "the database", 0, 10**_DIGITS_MAX)} if text else {}
+
+
+def _parameters(query: str, known: tuple[str, ...]) -> dict[str, Any]:
+    said: dict[str, Any] = {}
+    for part in query.split("&") if query else ():
+        name, _, value = part.partition("=")
+        if name not in known:
+            raise ValueError(f"a parameter is unknown; the known ones are {', '.join(known)}")
+        key, parsed = _parameter(name, _decoded(value))
+        if key in said:
+            raise ValueError(f"{name} is given twice")
+        said[key] = parsed
+    return said
+
+
+def _parameter(name: str, value: str) -> tuple[str, Any]:
+    if name == "db":
+        return "db", _number(value, "the database", 0, 10**_DIGITS_MAX)
+    if name == "timeout":
+        if not re.fullmatch(rf"[0-9]{{1,{_DIGITS_MAX}}}(\.[0-9]+)?", value) or not float(value):
+            raise ValueError("timeout must be a number of seconds above 0")
+        return "timeout_s", float(value)
+    if not re.fullmatch(r"[!-~]+", value):  # the only characters that CLIENT SETNAME takes
+        raise ValueError("client_name must be of printable ASCII without blanks")
+    return "client_name", value
+
+
+def _number(text: str, what: str, least: int, most: int) -> int:
+    if not re.fullmatch(rf"[0-9]{{1,{_DIGITS_MAX}}}", text) or not least <= int(text) <= most:
+        raise ValueError(f"{what} must be a number" + (f" from {least} to {most}" if least else ""))
+    return int(text)
+
+
+def _decoded(text: str) -> str:
+    if re.search(r"%(?![0-9A-Fa-f]{2})", text):
+        raise ValueError("a % must be written as %25")
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError("a percent-encoded part is not UTF-8") from None

@@ -1,0 +1,57 @@
+"""The put-aside file: one JSON line for each key that could not be copied, with the reason. Made when needed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import time
+from typing import IO
+
+from .workers.errors import RunError
+from .workers.task import Aside
+
+
+def default_path() -> str:
+    """Where the file goes unless --put-aside says otherwise: the folder of the run, named by its start."""
+    return time.strftime("./keyferry-put-aside-%Y%m%d-%H%M%S.jsonl")
+
+
+def key_fields(key: bytes) -> dict[str, str]:
+    """A key in JSON: `key` as text, and `key_b64` with its exact bytes where they are not UTF-8."""
+    try:
+        return {"key": key.decode()}
+    except UnicodeDecodeError:
+        return {"key": key.decode("utf-8", "replace"), "key_b64": base64.b64encode(key).decode()}
+
+
+class AsideFile:
+    """Appends records; readable by its owner only, as keys may be confidential."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path or default_path()
+        self.reasons: dict[str, int] = {}
+        self._file: IO[str] | None = None
+
+    def add(self, aside: Aside) -> None:
+        """Write one record; raises RunError when the disk does not take it."""
+        self.reasons[aside.reason] = self.reasons.get(aside.reason, 0) + 1
+        record = {**key_fields(aside.key), "db": aside.db, "type": aside.type, "size": aside.size}
+        try:
+            if self._file is None:
+                handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+                self._file = os.fdopen(handle, "w", encoding="utf-8")
+            self._file.write(json.dumps(record | {"reason": aside.reason}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise RunError(f"cannot write {self.path}: {error.strerror}", hint="see --put-aside") from None
+
+    @property
+    def used(self) -> bool:
+        """Whether there is a file."""
+        return self._file is not None
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._file is not None:
+            self._file.close()

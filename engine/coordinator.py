@@ -1,0 +1,319 @@
+"""The coordinator: gives tasks to workers, takes in their reports, and outlives them.
+
+WHAT HAPPENS IF a worker dies, or is silent for too long: it is killed and waited for, its connections are killed at
+the target (bytes that it had sent must not be executed after what replaces them), and its tasks go back to their
+acknowledged positions. One of them may be the cause: each is then tried alone, and one that kills three workers is
+taken apart until the key is found and put aside.
+
+WHAT HAPPENS IF a signal comes: the first one stops reading, lets open windows finish and ends the run in order; the
+second one ends it at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .aside import AsideFile
+from .executors import Seat, wait_for_reports
+from .ledger import DEATHS_TO_SPLIT, Entry, Ledger, small_enough_to_list
+from .partitioners.control import Control
+from .partitioners.topology import clock_shift_ms
+from .plan import Plan
+from .workers import errors
+from .workers.cursor import cursor_at, position_of
+from .workers.task import COPY_KEYS, LIST_KEYS, Aside, Counts, Order, Progress, Report, Setup, Task
+
+#: The loop looks at signals, clocks and silence at least so often.
+TICK_S = 0.2
+#: Clocks drift: their difference is measured again after so long.
+CLOCK_S = 60.0
+#: A worker that was told to quit has so long.
+QUIT_S = 5.0
+#: More deaths than this are no accident, and no single key either.
+DEATHS_MAX = 64
+#: Tasks of one worker name at most so many keys, so that an order never fills a pipe.
+KEYS_A_TASK = 500
+
+
+@dataclass
+class State:
+    """What can be seen of a run while it runs."""
+
+    keys_total: int
+    began_at: float = field(default_factory=time.monotonic)
+    counts: Counts = field(default_factory=Counts)
+    ranges_done: int = 0
+    ranges: int = 0
+    waiting: str = ""
+    workers: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """Since the run began."""
+        return time.monotonic() - self.began_at
+
+
+@dataclass
+class _Worker:
+    """A seat and what its worker has in hand."""
+
+    seat: Seat
+    tasks: set[int] = field(default_factory=set)
+    free: int = 0
+    waiting: str = ""
+    cpu_s: float = 0.0
+    clients: list[int] = field(default_factory=list)
+    heard_at: float = field(default_factory=time.monotonic)
+    drained: bool = False
+    alone: bool = False  # it has a suspect, and nothing else until that is settled
+
+
+class Coordinator:
+    """Runs the tasks of a plan. `say(text)` is for the log, `tick(state)` for the progress display."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        tasks: list[Task],
+        workers: int,
+        executor: Any,
+        *,
+        aside: AsideFile,
+        say: Callable[[str], None],
+        tick: Callable[[State], None],
+        signal_seen: Callable[[], int] = lambda: 0,
+        controls: tuple[Control, Control] | None = None,
+        silence_s: float = 30.0,
+        keys_total: int = 0,
+    ) -> None:
+        self.setup, self.executor, self.aside, self.say, self.tick = setup, executor, aside, say, tick
+        self.signal_seen, self.controls, self.silence_s = signal_seen, controls, silence_s
+        self.wanted = workers
+        self.ledger = Ledger(tasks)
+        self.state = State(keys_total)
+        self.workers: list[_Worker] = []
+        self.listers: dict[int, _Worker] = {}  # by LIST_KEYS task
+        self.restarted: dict[int, str] = {}  # databases whose cursors turned out not to be a ring, and why
+        self.deaths = 0
+        self.epoch = 0
+        self.cpu_gone_s = 0.0
+        self.signal = 0
+        self._clock_at = time.monotonic()
+
+    @classmethod
+    def of_plan(cls, plan: Plan, executor: Any, **more: Any) -> Coordinator:
+        """The coordinator for a copy."""
+        more = {"silence_s": plan.silence_s, "keys_total": plan.keys} | more
+        return cls(plan.setup, plan.tasks(), plan.workers, executor, **more)
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor time of all workers, those that are gone included."""
+        return self.cpu_gone_s + sum(worker.cpu_s for worker in self.workers)
+
+    # ---- the loop -------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Work until everything is done, a signal has ended it, or an error does (raised)."""
+        try:
+            for _ in range(self.wanted):
+                self._launch()
+            while not self._over():
+                self._turn()
+            self._quit()
+        finally:
+            for worker in self.workers:
+                worker.seat.kill()
+                worker.seat.close()
+            self._update_state()
+
+    def _over(self) -> bool:
+        if self.signal:
+            return all(worker.drained for worker in self.workers)
+        return self.ledger.finished
+
+    def _turn(self) -> None:
+        for seat in wait_for_reports([worker.seat for worker in self.workers], TICK_S):
+            worker = next(worker for worker in self.workers if worker.seat is seat)
+            report = seat.receive()
+            if report is None:
+                self._worker_died(worker, "died")
+            else:
+                self._take_in(worker, report)
+        self._hand_out()
+        self._look_at_silence()
+        self._look_at_signals()
+        self._look_at_clocks()
+        self._update_state()
+        self.tick(self.state)
+
+    def _update_state(self) -> None:
+        self.state.counts = self.ledger.total
+        self.state.ranges, self.state.ranges_done = self.ledger.ranges, self.ledger.ranges_done
+        self.state.waiting = next((worker.waiting for worker in self.workers if worker.waiting), "")
+        self.state.workers = len(self.workers)
+
+    # ---- workers --------------------------------------------------------------------------------------------
+
+    def _launch(self) -> None:
+        self.epoch += 1
+        setup = Setup(**self.setup.__dict__ | {"epoch": self.epoch})
+        self.workers.append(_Worker(self.executor.launch(setup, self.epoch)))
+
+    def _worker_died(self, worker: _Worker, how: str) -> None:
+        worker.seat.kill()
+        worker.seat.close()
+        self.workers.remove(worker)
+        self.cpu_gone_s += worker.cpu_s
+        self.deaths += 1
+        if self.signal:
+            return
+        if self.deaths > DEATHS_MAX:
+            raise errors.RunError("workers keep dying", hint="is there memory enough for them?")
+        self._kill_clients(worker)
+        self.say(f"a worker {how}: its {len(worker.tasks)} tasks are given to others")
+        for entry in self.ledger.take_back(worker.tasks, killed=True):
+            if entry.task.kind == LIST_KEYS:
+                self._begin_again(entry.task.db, entry.task, self.restarted.get(entry.task.db, ""))
+            elif entry.deaths < DEATHS_TO_SPLIT:
+                self.ledger.suspects.append(entry)
+            else:
+                self._take_apart(entry)
+        self._launch()
+
+    def _kill_clients(self, worker: _Worker) -> None:
+        if self.controls:
+            for client_id in worker.clients:
+                self.controls[1].call("CLIENT", "KILL", "ID", client_id)
+
+    def _take_apart(self, entry: Entry) -> None:
+        """Split a task that has killed three workers, or put its only key aside."""
+        keys = None
+        if small_enough_to_list(entry.task):
+            keys = entry.task.keys if entry.task.kind == COPY_KEYS else self._keys_between(entry.task)
+        if keys is not None and len(keys) == 1:
+            self.say("a key kills the workers that copy it: it is put aside")
+            self.ledger.totals.setdefault(entry.task.db, Counts()).add(Counts(aside=1))
+            self.ledger.ranges_done += 1
+            self.aside.add(Aside(keys[0], entry.task.db, "unknown", 0, f"killed {DEATHS_TO_SPLIT} workers"))
+        else:
+            self.ledger.split(entry, keys)
+
+    def _keys_between(self, task: Task) -> list[bytes]:
+        """The keys of a range, by name, read over the control connection."""
+        assert self.controls is not None
+        control = self.controls[0]
+        control.select(task.db)
+        keys: dict[bytes, None] = {}
+        position = task.start
+        while position < task.end:
+            reply = control.call("SCAN", cursor_at(position), "COUNT", KEYS_A_TASK)
+            keys.update(dict.fromkeys(reply[1]))
+            position = position_of(int(reply[0])) if task.checked or int(reply[0]) == 0 else position
+        return list(keys)
+
+    # ---- reports --------------------------------------------------------------------------------------------
+
+    def _take_in(self, worker: _Worker, report: Report) -> None:
+        worker.heard_at = time.monotonic()
+        worker.free, worker.waiting, worker.cpu_s = report.free, report.waiting, report.cpu_s
+        worker.clients += [client for side, _, client in report.clients if side == "target" and client]
+        worker.drained = report.drained
+        for news in report.progress:
+            self._take_in_news(worker, news)
+        if not worker.tasks:
+            worker.alone = False
+        if report.failure:
+            raise errors.unpack(report.failure)
+
+    def _take_in_news(self, worker: _Worker, news: Progress) -> None:
+        entry = self.ledger.given.get(news.task)
+        for aside in self.ledger.acknowledge(news):
+            self.aside.add(aside)
+        if news.listed is not None and entry:
+            self._add_listed(worker, entry.task, news.listed)
+        if news.opaque and entry:
+            self._begin_again(entry.task.db, entry.task, news.opaque)
+        if news.finished or news.opaque:
+            worker.tasks.discard(news.task)
+            if entry and entry.task.kind == COPY_KEYS:
+                self._credit(entry.task.db)
+
+    # ---- cursors that cannot be split -----------------------------------------------------------------------
+
+    def _begin_again(self, db: int, task: Task, why: str) -> None:
+        """Give up the pass of a database, and begin it again with one scanner."""
+        self.say(f"db {db}: its cursors cannot be split ({why}): it is copied again by one scanner")
+        self.restarted[db] = why
+        self.ledger.forget(db)
+        common = {"db": db, "target_db": task.target_db, "db_keys": task.db_keys, "node": task.node}
+        self.ledger.add(Task(0, LIST_KEYS, checked=False, **common))
+
+    def _add_listed(self, worker: _Worker, task: Task, keys: list[bytes]) -> None:
+        self.listers[task.db] = worker
+        common = {"db": task.db, "target_db": task.target_db, "db_keys": task.db_keys, "node": task.node}
+        self.ledger.add(Task(0, COPY_KEYS, keys=keys, **common))
+
+    def _credit(self, db: int) -> None:
+        """A batch of a scanner's keys is copied: it may hand up another one."""
+        lister = self.listers.get(db)
+        if lister in self.workers:
+            lister.seat.send(Order(credit=1))
+
+    # ---- orders ---------------------------------------------------------------------------------------------
+
+    def _hand_out(self) -> None:
+        if self.signal:
+            return
+        for worker in self.workers:
+            entries = []
+            while worker.free > 0 and (entry := self._next_for(worker)) is not None:
+                entries.append(entry)
+                worker.tasks.add(entry.task.id)
+                worker.free -= 1
+            if entries:
+                order = Order(tasks=[self.ledger.give(entry) for entry in entries])
+                if not worker.seat.send(order):
+                    worker.heard_at = 0.0  # it takes no orders: silence will be noticed at once
+
+    def _next_for(self, worker: _Worker) -> Entry | None:
+        if worker.alone:
+            return None
+        if self.ledger.suspects and not worker.tasks:
+            worker.alone = True
+            return self.ledger.suspects.popleft()
+        return self.ledger.waiting.popleft() if self.ledger.waiting else None
+
+    def _look_at_silence(self) -> None:
+        now = time.monotonic()
+        for worker in list(self.workers):
+            if now - worker.heard_at > self.silence_s:
+                self._worker_died(worker, f"has been silent for {self.silence_s:g} s")
+
+    def _look_at_signals(self) -> None:
+        seen = self.signal_seen()
+        if seen and not self.signal:
+            self.signal = seen
+            self.say("stopping: what is on its way is finished; the same again stops at once")
+            for worker in self.workers:
+                worker.seat.send(Order(drain=True))
+
+    def _look_at_clocks(self) -> None:
+        now = time.monotonic()
+        if self.controls and now - self._clock_at > CLOCK_S:
+            self._clock_at = now
+            shift = clock_shift_ms(*self.controls)
+            for worker in self.workers:
+                worker.seat.send(Order(shift_ms=shift))
+
+    def _quit(self) -> None:
+        for worker in self.workers:
+            worker.seat.send(Order(quit=True))
+        deadline = time.monotonic() + QUIT_S
+        for worker in self.workers:
+            worker.seat.join(max(0.0, deadline - time.monotonic()))
+
+

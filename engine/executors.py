@@ -1,0 +1,122 @@
+"""Where workers run: processes of this machine, or a thread of this process.
+
+Both give seats, and a seat is all that the coordinator knows of a worker: send, receive, alive, kill. The only file
+that knows multiprocess. The start method is forkserver: workers are forked from a small process that has nothing
+but the worker's modules loaded, so they start in milliseconds, and never beside the coordinator's threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import struct
+import sys
+import threading
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import multiprocess
+from multiprocess.connection import wait as wait_for_pipes
+
+from .workers.loop import serve
+from .workers.task import Order, Report, Setup
+
+#: A worker that takes no order for so long is treated as dead; no send blocks longer.
+SEND_TIMEOUT_S = 10
+
+
+class Seat:
+    """One worker, wherever it runs."""
+
+    def __init__(self, pipe: Any, process: Any, epoch: int) -> None:
+        self.pipe, self.process, self.epoch = pipe, process, epoch
+
+    def send(self, order: Order) -> bool:
+        """Give an order; False when the worker does not take it."""
+        try:
+            self.pipe.send_bytes(order.pack())
+        except OSError:
+            return False
+        return True
+
+    def receive(self) -> Report | None:
+        """The next report; None when the worker is gone."""
+        try:
+            return Report.unpack(self.pipe.recv_bytes())
+        except (EOFError, OSError):
+            return None
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the worker's end; True when it has come."""
+        self.process.join(timeout_s)
+        return not self.process.is_alive()
+
+    def kill(self) -> None:
+        """End a worker process at once and wait until it is gone: nothing that it holds can be sent afterwards."""
+        if hasattr(self.process, "pid") and self.process.is_alive():
+            os.kill(self.process.pid, signal.SIGKILL)
+        self.process.join(SEND_TIMEOUT_S)
+
+    def close(self) -> None:
+        """Give the pipe back."""
+        self.pipe.close()
+
+
+class LocalProcesses:
+    """Workers as processes of this machine."""
+
+    def __init__(self) -> None:
+        self._context = multiprocess.get_context("forkserver")
+        self._context.set_forkserver_preload(["keyferry.workers.loop"])
+
+    def launch(self, setup: Setup, epoch: int) -> Seat:
+        """Start a worker and give it its setup."""
+        ours, theirs = self._context.Pipe()
+        _bound_sends(ours)
+        process = self._context.Process(target=serve, args=(theirs,), name=f"keyferry-{epoch}", daemon=True)
+        with _no_main_module():
+            process.start()
+        theirs.close()
+        ours.send_bytes(setup.pack())
+        return Seat(ours, process, epoch)
+
+
+class InlineThreads:
+    """Workers as threads of this process: for tests that want to look inside."""
+
+    def launch(self, setup: Setup, epoch: int) -> Seat:
+        """Start a worker and give it its setup."""
+        ours, theirs = multiprocess.Pipe()
+        thread = threading.Thread(target=serve, args=(theirs,), name=f"keyferry-{epoch}", daemon=True)
+        thread.start()
+        ours.send_bytes(setup.pack())
+        return Seat(ours, thread, epoch)
+
+
+def wait_for_reports(seats: list[Seat], timeout_s: float) -> list[Seat]:
+    """The seats that have a report, or have died; waits no longer than the time-out."""
+    ready = wait_for_pipes([seat.pipe for seat in seats], timeout_s)
+    return [seat for seat in seats if seat.pipe in ready]
+
+
+def _bound_sends(pipe: Any) -> None:
+    """Let no send to a stopped worker block for ever."""
+    with socket.socket(fileno=os.dup(pipe.fileno())) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_TIMEOUT_S, 0))
+
+
+@contextlib.contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Start a process that does not import the caller's main script again: our workers need nothing of it.
+
+    A script that calls `keyferry.replicate` without `if __name__ == "__main__"` would otherwise run twice.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

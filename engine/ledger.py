@@ -1,0 +1,136 @@
+"""Who does what, and what has been acknowledged: the account that makes every key count once.
+
+A task's figures are added to the totals only as far as its acknowledged position goes, because from there another
+worker begins again when the first one dies. Tasks whose position tells nothing (a scan with opaque cursors) begin
+again from their start, so theirs are kept back until they are finished.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from .workers.cursor import RING, expected_keys
+from .workers.task import COPY_KEYS, COPY_RANGE, Aside, Counts, Progress, Task
+
+#: A range that has killed so many workers is taken apart until the key is found.
+DEATHS_TO_SPLIT = 3
+#: A range with at most so many expected keys is split by key, a larger one in the middle.
+KEYS_TO_LIST = 10_000
+
+
+@dataclass
+class Entry:
+    """One task on the account."""
+
+    task: Task
+    position: int
+    deaths: int = 0
+    unsettled: Counts = field(default_factory=Counts)  # acknowledged, but would be done again
+    asides: list[Aside] = field(default_factory=list)
+
+    @property
+    def restarts(self) -> bool:
+        """Whether another worker would have to begin from the task's start."""
+        return not (self.task.kind == COPY_RANGE and self.task.checked)
+
+
+class Ledger:
+    """Tasks waiting, tasks given out, and the totals of what is acknowledged for good, by source database."""
+
+    def __init__(self, tasks: list[Task]) -> None:
+        self.waiting: deque[Entry] = deque(Entry(task, task.start) for task in tasks)
+        self.suspects: deque[Entry] = deque()  # one of them killed a worker: each is tried alone
+        self.given: dict[int, Entry] = {}
+        self.totals: dict[int, Counts] = {}
+        self.next_id = len(tasks)
+        self.ranges = len(tasks)
+        self.ranges_done = 0
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is left to do."""
+        return not (self.waiting or self.suspects or self.given)
+
+    @property
+    def total(self) -> Counts:
+        """What is acknowledged, in all databases, including what might be done again."""
+        total = Counts()
+        for counts in self.totals.values():
+            total.add(counts)
+        for entry in self.given.values():
+            total.add(entry.unsettled)
+        return total
+
+    def give(self, entry: Entry) -> Task:
+        """Note that a worker has the task from now on."""
+        self.given[entry.task.id] = entry
+        return entry.task
+
+    def add(self, task: Task) -> None:
+        """Put a new task into the queue, under a new number."""
+        task.id = self.next_id
+        self.next_id += 1
+        self.ranges += 1
+        self.waiting.append(Entry(task, task.start))
+
+    def acknowledge(self, news: Progress) -> list[Aside]:
+        """Take in a worker's news; the keys that are now put aside for good."""
+        entry = self.given.get(news.task)
+        if entry is None:
+            return []  # of a pass that was given up
+        entry.unsettled.add(news.counts)
+        entry.asides += news.asides
+        moved = news.position > entry.position
+        entry.position = news.position
+        if not (news.finished or (moved and not entry.restarts)):
+            return []
+        if news.finished:
+            self.ranges_done += 1
+            del self.given[news.task]
+        self.totals.setdefault(entry.task.db, Counts()).add(entry.unsettled)
+        asides, entry.unsettled, entry.asides = entry.asides, Counts(), []
+        return asides
+
+    def take_back(self, ids: set[int], killed: bool) -> list[Entry]:
+        """The entries of a worker that is gone, as they have to be done again; `killed`: they may be the cause."""
+        entries = [self.given.pop(task_id) for task_id in ids if task_id in self.given]
+        for entry in entries:
+            entry.unsettled, entry.asides = Counts(), []
+            task = entry.task
+            start = task.start if entry.restarts else entry.position
+            entry.task = Task(**task.__dict__ | {"start": start, "id": self.next_id})
+            entry.position = start
+            entry.deaths += killed
+            self.next_id += 1
+        return entries
+
+    def split(self, entry: Entry, keys: list[bytes] | None) -> None:
+        """Put the halves of a task that kills workers among the suspects, each a death short of the next split.
+
+        `keys` are those of its range, where it is small enough to be named key by key.
+        """
+        task = entry.task
+        if keys is not None:
+            middle = len(keys) // 2
+            parts = [{"kind": COPY_KEYS, "keys": half} for half in (keys[:middle], keys[middle:]) if half]
+        else:
+            middle = (task.start + task.end) // 2
+            parts = [{"end": middle}, {"start": middle}]
+        self.ranges += len(parts) - 1
+        for part in parts:
+            made = Task(**task.__dict__ | {"id": self.next_id, **part})
+            self.next_id += 1
+            self.suspects.append(Entry(made, made.start, deaths=DEATHS_TO_SPLIT - 1))
+
+    def forget(self, db: int) -> None:
+        """Drop everything about a database whose pass begins again."""
+        self.waiting = deque(entry for entry in self.waiting if entry.task.db != db)
+        self.suspects = deque(entry for entry in self.suspects if entry.task.db != db)
+        self.given = {task_id: entry for task_id, entry in self.given.items() if entry.task.db != db}
+        self.totals.pop(db, None)
+
+
+def small_enough_to_list(task: Task) -> bool:
+    """Whether a task's keys can be named one by one."""
+    return task.kind == COPY_KEYS or expected_keys(task.start, min(task.end, RING), task.db_keys) <= KEYS_TO_LIST

@@ -1,0 +1,264 @@
+"""The options, as one table: it drives the parser, the help, the environment and the Python API.
+
+An option stands here only once it works; to every other word the parser says "unknown option".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from keyferry.workers.errors import UsageError
+
+from . import values
+from .values import Kind
+
+#: Where an option may stand.
+SIDE = "side"  # before the command for the source, after it for the target
+GLOBAL = "global"  # on both sides of the command
+COMMAND = "command"  # after the command
+KEYWORD = "keyword"  # nowhere: a keyword of the Python API only
+
+#: How many servers a command works on.
+NONE, ONE, MANY, TWO = "none", "one", "many", "two"
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command; `name` is the canonical one."""
+
+    name: str
+    servers: str
+    help: str
+    alias: str = ""
+
+
+COMMANDS = (
+    Command("replicate", TWO, "copy one server to another", alias="sync"),
+    Command("generate", ONE, "write a data set of all types", alias="gen"),
+    Command("ping", MANY, "reach servers: version, role, round-trip times"),
+    Command("demo", NONE, "copy between two throw-away servers, to see how it goes"),
+)
+#: The commands by name and by alias.
+COMMAND_NAMES = {name: command for command in COMMANDS for name in (command.name, command.alias) if name}
+
+
+@dataclass(frozen=True)
+class Option:
+    """A row of the table. `kind` None is a flag; `default` may be a function that finds it out at run time."""
+
+    name: str  # the long name without its dashes
+    place: str
+    kind: Kind | None
+    help: str
+    letter: str = ""
+    default: object = None
+    default_text: str = ""  # as the help shows it; "" shows none
+    metavar: str = ""
+    unit: str = ""  # of the value
+    group: str = ""  # heading in the help
+    commands: tuple[str, ...] = ()  # COMMAND and KEYWORD: the canonical names of those that have it
+    environment: bool = True
+    mistaken: tuple[str, ...] = ()  # names in other tools; they are not accepted, but lead here
+    issue: str = "first"
+
+    @property
+    def key(self) -> str:
+        """The name in Python: with underscores."""
+        return self.name.replace("-", "_")
+
+    @property
+    def is_flag(self) -> bool:
+        """Takes no value."""
+        return self.kind is None
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _all_types() -> object:
+    from keyferry.workers.synth import DEFAULT_SHARES  # reads tables that the other commands do without
+
+    return DEFAULT_SHARES
+
+
+def _side(name: str, letter: str, kind: Kind | None, metavar: str, help: str, **more: Any) -> Option:
+    return Option(name, SIDE, kind, help, letter=letter, metavar=metavar, **more)
+
+
+def _global(name: str, letter: str, kind: Kind | None, metavar: str, help: str, **more: Any) -> Option:
+    default = False if kind is None else None
+    return Option(name, GLOBAL, kind, help, letter=letter, metavar=metavar, group="global", **{"default": default} | more)
+
+
+_HOW_MANY = {"unit": "keys", "metavar": "N"}
+_REPLICATE = ("replicate",)
+_GENERATE = ("generate",)
+
+
+def _replicate(group: str, name: str, kind: Kind | None, help: str, **more: Any) -> Option:
+    default = False if kind is None else None
+    return Option(name, COMMAND, kind, help, group=group, **{"default": default, "commands": _REPLICATE} | more)
+
+
+def _generate(name: str, kind: Kind | None, help: str, **more: Any) -> Option:
+    return _replicate("data", name, kind, help, **{"commands": _GENERATE} | more)
+
+
+def _keyword(name: str, kind: Kind, help: str, **more: Any) -> Option:
+    return Option(name, KEYWORD, kind, help, commands=_REPLICATE, environment=False, **more)
+
+
+OPTIONS = (
+    _side("hostname", "h", values.HOST, "HOST", "server's host", default_text="127.0.0.1", mistaken=("host",)),
+    _side("port", "p", values.PORT, "PORT", "server's port", default_text="6379"),
+    _side("socket", "s", values.TEXT, "PATH", "Unix socket; overrides host and port", mistaken=("unixsocket",)),
+    _side("user", "", values.TEXT, "NAME", "ACL user; needs a password", mistaken=("username",)),
+    _side("pass", "a", values.PASSWORD, "PW", "password; asked for where left out", mistaken=("password", "auth")),
+    _side("askpass", "", None, "", "ask for the password on the terminal", default=False),
+    _side("pass-file", "", values.TEXT, "FILE", "password: first line of a file"),
+    _side("uri", "u", values.TEXT, "URI", "redis://[[user]:pw@]host[:port][/db]", mistaken=("url",)),
+    _side("timeout", "o", values.TIMEOUT, "SEC", "of one command", unit="seconds", default_text="60"),
+    _side("db", "n", values.DATABASE, "N", "database number", default_text="0", mistaken=("database",)),
+    _side("pool", "m", values.whole(1, 10_000), "N", "most connections", default_text="max(8, workers)"),
+    _global("help", "", None, "", "show this help", environment=False),
+    _global("version", "V", None, "", "show the version", environment=False),
+    _global("quiet", "q", None, "", "log errors only", mistaken=("silent",)),
+    _global("info", "i", None, "", "log more", mistaken=("verbose",)),
+    _global("debug", "d", None, "", "log most, with tracebacks"),
+    _global("log-format", "", values.choice("text", "json"), "FORMAT", "text or json", default="text"),
+    _global("log-file", "", values.TEXT, "FILE", "log to a file as well"),
+    _global("no-color", "", None, "", "no colours", mistaken=("no-colour",)),
+    _replicate("what", "dbs", values.DATABASES, "databases, keeping their numbers", metavar="all|N,N"),
+    _replicate("what", "db-map", values.RENAMES, "databases with new numbers", metavar="N:N,N:N"),
+    _replicate("what", "merge-dbs", None, "let --db-map put two into one"),
+    _replicate(
+        "how", "workers", values.whole(1, 512), "processes", metavar="N", unit="processes", default=cores,
+        default_text="cores", commands=("replicate", "generate"), mistaken=("threads", "jobs"),
+    ),
+    _replicate("how", "scan-count", values.whole(1, 10**6), "COUNT of one SCAN", default=500, **_HOW_MANY),
+    _replicate("how", "batch", values.whole(1, 10**6), "most keys in a window", default=500, **_HOW_MANY),
+    _replicate(
+        "how", "method", values.choice("auto", "dump", "native"), "auto, dump (RESTORE) or native (MSET)",
+        metavar="METHOD", default="auto",
+    ),
+    _replicate("trust", "no-verify", None, "do not verify after the copy"),
+    _replicate("job", "dry-run", None, "show the plan and touch nothing"),
+    _replicate(
+        "job", "wait-for", values.DURATION, "wait for servers that are starting", metavar="TIME", unit="seconds",
+        default=60.0, default_text="60s",
+    ),
+    _replicate(
+        "job", "put-aside", values.TEXT, "list of keys that could not be copied", metavar="FILE",
+        default_text="./keyferry-put-aside-<start>.jsonl",
+    ),
+    _replicate(
+        "seen", "progress", values.choice("auto", "bar", "log", "json", "none"), "auto, bar, log, json or none",
+        metavar="HOW", default="auto", commands=("replicate", "generate"),
+    ),
+    _replicate("seen", "json", None, "the result as one JSON object", commands=("replicate", "generate", "ping")),
+    _generate("keys", values.COUNT, "distinct keys", default=20_000, commands=("generate", "demo"), **_HOW_MANY),
+    _generate("prefix", values.ANY_TEXT, "of the keys' names", metavar="P", default="key:"),
+    _generate("types", values.WEIGHTS, "weights: string=60,hash=40", metavar="T=W,…", default=_all_types,
+              default_text="all"),
+    _generate("size", values.SIZES, "of an element", metavar="N-N", unit="bytes", default=(10, 100)),
+    _generate("elements", values.COUNTS, "of a collection", metavar="N-N", default=(1, 50), unit="elements"),
+    _generate("ttl-share", values.SHARE, "keys that get an expiry", metavar="P%", default=0.0, default_text="0%"),
+    _generate(
+        "ttl", values.DURATIONS, "expiries", metavar="TIME-TIME", unit="seconds", default=(60.0, 3600.0),
+        default_text="60s-1h",
+    ),
+    _generate("seed", values.whole(0, 2**63 - 1), "same seed and epoch: same data", metavar="S", default=0),
+    _generate("epoch", values.whole(0), "Unix time that expiries count from", metavar="SEC", default_text="now",
+              unit="seconds"),
+    _generate("binary", None, "names and values of all bytes"),
+    _generate("flush", None, "empty the database first; needs --yes", environment=False),
+    _generate("yes", None, "confirms --flush"),
+    Option(
+        "count", COMMAND, values.whole(1, 10**6), "round trips to each server", metavar="N", default=20,
+        default_text="20", group="how", commands=("ping",),
+    ),
+    _keyword("ranges", values.whole(1, 1 << 16), "partitions of a database; None: as many as fit"),
+    _keyword("retry-for-s", values.DURATION, "how long a state may last", unit="seconds", default=300.0),
+    _keyword("silence-s", values.DURATION, "a silent worker counts as dead", unit="seconds", default=60.0),
+)  # fmt: skip
+
+BY_NAME = {option.name: option for option in OPTIONS if option.place != KEYWORD}
+BY_LETTER = {option.letter: option for option in OPTIONS if option.letter}
+#: Options that are answered at once, whatever else is said.
+ANSWERS = ("help", "version")
+#: Of each of these sets, one at most.
+EXCLUSIVE = (("quiet", "info", "debug"), ("dbs", "db_map"))
+
+
+def options_of(command: str, *places: str) -> list[Option]:
+    """The rows of a command at some places, in the table's order; global rows belong to all commands."""
+    return [row for row in OPTIONS if row.place in places and (row.place in (SIDE, GLOBAL) or command in row.commands)]
+
+
+def filled(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a command by key, all with a value: the one given, else the default."""
+    rows = options_of(command, GLOBAL, COMMAND, KEYWORD)
+    defaults = {row.key: row.default for row in rows if row.name not in ANSWERS}
+    return {key: given[key] if key in given else default() if callable(default) else default
+            for key, default in defaults.items()}
+
+
+def from_keywords(command: str, **keywords: object) -> dict[str, Any]:
+    """The options of a command from keywords of Python, all with a value, as `filled` has them.
+
+    A value is as the option's value is inside (seconds, bytes, {0: 2}), or the text that the command line takes.
+    Raises UsageError.
+    """
+    rows = {row.key: row for row in options_of(command, GLOBAL, COMMAND, KEYWORD)}
+    given = {}
+    for name, value in keywords.items():
+        if name not in rows:
+            raise UsageError(f"{command} has no option {name}")
+        if value is not None:
+            given[name] = _accepted(rows[name], value)
+    check_together(given, {name: f"{name}=" for name in given})
+    return filled(command, given)
+
+
+def _accepted(row: Option, value: object) -> Any:
+    if row.kind is None:
+        if not isinstance(value, bool):
+            raise UsageError(f"{row.key}={value!r}: must be True or False")
+        return value
+    try:
+        return row.kind.accept(value)
+    except ValueError as error:
+        raise refused(f"{row.key}={value!r}", error) from None
+
+
+def refused(what: str, error: ValueError) -> UsageError:
+    """The error for a value that its kind refused with ValueError(message[, hint])."""
+    message, *hint = error.args
+    return UsageError(f"{what}: {message}", hint=" ".join(hint))
+
+
+def check_together(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+    """Options that contradict each other raise UsageError; `labels` has each as the user wrote it, by key."""
+    for keys in EXCLUSIVE:
+        both = [labels[key] for key in keys if given.get(key)]
+        if len(both) > 1:
+            raise UsageError(f"{both[0]} and {both[1]} exclude each other")
+    targets = list((given.get("db_map") or {}).values())
+    if len(set(targets)) < len(targets) and not given.get("merge_dbs"):
+        raise UsageError(f"{labels['db_map']} puts two databases into one", hint="--merge-dbs allows it")
+    if given.get("flush") and not given.get("yes"):
+        raise UsageError(f"{labels['flush']} empties the database", hint="add --yes if that is meant")
+    if "ttl" in given and not given.get("ttl_share"):
+        raise UsageError(f"{labels['ttl']} needs --ttl-share: no key would get an expiry", hint="--ttl-share 25%")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that is really near to a mistyped one, or ""."""
+    from difflib import get_close_matches  # only errors need it, and a start should be quick
+
+    return next(iter(get_close_matches(word, known, n=1, cutoff=0.78)), "")

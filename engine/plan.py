@@ -1,0 +1,214 @@
+"""What a run will do: pure; from what the servers are and what the user wants to the tasks of the workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .partitioners import ranges
+from .partitioners.topology import Database, Server
+from .workers.cursor import RING
+from .workers.errors import RefusedError, UsageError
+from .workers.expiry import Clock
+from .workers.task import COPY_RANGE, LIST_KEYS, Node, Setup, Task
+
+#: Tasks that a worker has in hand at a time: enough to keep both servers busy over a short distance.
+LANES = 8
+#: A rule of thumb for estimates: what one machine copies over a near network.
+KEYS_A_SECOND, BYTES_A_SECOND = 250_000, 200_000_000
+#: A difference of clocks that deserves a word.
+SKEW_WARNING_MS = 1000
+#: Policies under which a server throws keys away by itself.
+EVICTING = ("allkeys", "volatile")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found out before the plan: both servers, and the databases in question."""
+
+    source: Server
+    target: Server
+    sizes: dict[int, int]  # DBSIZE of each source database in question
+    target_sizes: dict[int, int]
+    opaque: dict[int, str]  # databases whose cursors cannot be split, and why
+    shift_ms: int = 0
+    job: str = ""
+
+
+@dataclass(frozen=True)
+class DatabasePlan:
+    """How one database is copied."""
+
+    db: int
+    target_db: int
+    keys: int
+    expiring: int
+    target_keys: int
+    cuts: list[tuple[int, int]] = field(repr=False, default_factory=list)
+    opaque: str = ""
+    probed: bool = True
+
+    @property
+    def how(self) -> str:
+        """In a few words, for the plan."""
+        if self.opaque:
+            return f"one scanner: {self.opaque}"
+        return f"{len(self.cuts)} range{'s' if len(self.cuts) > 1 else ''}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that the coordinator needs to know."""
+
+    survey: Survey
+    databases: list[DatabasePlan]
+    workers: int
+    lanes: int
+    setup: Setup
+    warnings: list[str]
+    silence_s: float
+    put_aside: str
+
+    @property
+    def keys(self) -> int:
+        """Keys of the databases in question, when they were counted."""
+        return sum(part.keys for part in self.databases)
+
+    @property
+    def value_bytes(self) -> int:
+        """About how many bytes their values have in the source's memory."""
+        source = self.survey.source
+        return source.dataset_bytes * self.keys // max(source.keys, 1)
+
+    @property
+    def seconds(self) -> float:
+        """About how long the copy takes; a rule of thumb."""
+        return max(self.keys / KEYS_A_SECOND, self.value_bytes / BYTES_A_SECOND)
+
+    @property
+    def connections(self) -> int:
+        """At most so many connections a side: one for each worker and database at a time, and one for control."""
+        return self.workers * min(self.setup.links, len(self.databases)) + 1
+
+    def tasks(self) -> list[Task]:
+        """The first tasks, in the order in which they are handed out."""
+        tasks: list[Task] = []
+        for part in self.databases:
+            tasks += database_tasks(part, len(tasks))
+        return tasks
+
+
+def database_tasks(part: DatabasePlan, first_id: int) -> list[Task]:
+    """The tasks that copy one database, numbered from `first_id` on."""
+    common: dict[str, Any] = {"db": part.db, "target_db": part.target_db, "db_keys": part.keys}
+    if part.opaque:
+        return [Task(first_id, LIST_KEYS, checked=False, **common)]
+    no_expiries = part.probed and not part.expiring
+    return [
+        Task(first_id + j, COPY_RANGE, start=start, end=end, checked=part.probed, no_expiries=no_expiries, **common)
+        for j, (start, end) in enumerate(part.cuts)
+    ]
+
+
+def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], pool: int) -> Plan:
+    """The plan for copying each (source db, target db) of `pairs`. Raises RefusedError where it would be unsafe."""
+    refuse_same_database(survey, pairs)
+    workers, lanes = options["workers"], LANES
+    databases = [_plan_database(survey, db, target, workers * lanes, options["ranges"]) for db, target in pairs]
+    work = sum(max(len(part.cuts), workers if part.opaque else 1) for part in databases)
+    workers = max(1, min(workers, work))
+    setup = Setup(
+        sources=[_node(survey.source)],
+        targets=[_node(survey.target)],
+        job=survey.job,
+        method=options["method"],
+        clock=Clock(absolute=survey.source.knows((7, 0)), shift_ms=survey.shift_ms),
+        lanes=lanes,
+        links=max(1, pool // options["workers"]),
+        batch_keys=options["batch"],
+        scan_count=options["scan_count"],
+        retry_for_s=options["retry_for_s"],
+    )
+    return Plan(
+        survey=survey,
+        databases=databases,
+        workers=workers,
+        lanes=lanes,
+        setup=setup,
+        warnings=warnings_of(survey, databases),
+        silence_s=options["silence_s"],
+        put_aside=options["put_aside"] or "",
+    )
+
+
+def _plan_database(survey: Survey, db: int, target_db: int, lanes: int, wanted: int | None) -> DatabasePlan:
+    keys = survey.sizes[db]
+    known = survey.source.databases.get(db, Database(keys, 0))
+    probed = db in survey.opaque
+    opaque = survey.opaque.get(db, "")
+    if opaque:
+        cuts = []
+    elif probed or wanted:
+        cuts = ranges.cut(keys, lanes, wanted)
+    else:
+        cuts = [(0, RING)]
+    target_keys = survey.target_sizes.get(target_db, 0)
+    return DatabasePlan(db, target_db, keys, known.expiring, target_keys, cuts, opaque, probed or bool(wanted))
+
+
+def _node(server: Server) -> Node:
+    return Node(server.endpoint, server.run_id, server.knows((7, 2)), server.max_value_bytes)
+
+
+def refuse_same_database(survey: Survey, pairs: list[tuple[int, int]]) -> None:
+    """A database copied onto itself would be at best useless; raises RefusedError."""
+    source, target = survey.source, survey.target
+    same = source.run_id == target.run_id if source.run_id else source.endpoint.address == target.endpoint.address
+    for db, target_db in pairs:
+        if same and db == target_db:
+            raise RefusedError(
+                f"source and target are the same database: {source.endpoint.address} db {db}",
+                hint="name two servers, or two databases of one (-n)",
+            )
+
+
+def choose_databases(options: dict[str, Any], source_db: int | None, target_db: int | None, held: list[int]) -> list:
+    """The pairs (source db, target db) that the options ask for; `held` are the databases that hold keys."""
+    chosen: list[int] | str | None = options["dbs"]
+    mapped: dict[int, int] | None = options["db_map"]
+    if chosen is None and mapped is None:
+        return [(source_db or 0, target_db or 0)]
+    if chosen == "all":
+        names = held
+    elif chosen is not None:
+        names = list(chosen)  # type: ignore[arg-type]
+    else:
+        names = list(mapped or {})
+    pairs = [(db, (mapped or {}).get(db, db)) for db in names]
+    targets = [target for _, target in pairs]
+    twice = next((db for db in targets if targets.count(db) > 1), None)
+    if twice is not None and not options["merge_dbs"]:
+        raise UsageError(f"two databases would go into database {twice}", hint="--merge-dbs allows it")
+    return pairs
+
+
+def warnings_of(survey: Survey, databases: list[DatabasePlan]) -> list[str]:
+    """What the user should know before the first key is written."""
+    source, target = survey.source, survey.target
+    found = []
+    for part in databases:
+        if part.target_keys:
+            found.append(f"target db {part.target_db} holds {part.target_keys:,} keys: those copied are replaced")
+    for server in (source, target):
+        if server.maxmemory and server.policy.startswith(EVICTING):
+            found.append(f"{server.side} may evict keys: maxmemory-policy {server.policy}")
+    if target.maxmemory and target.maxmemory < source.used_memory:
+        found.append(
+            f"target's maxmemory {target.maxmemory:,} bytes is below the source's used memory {source.used_memory:,}"
+        )
+    if abs(survey.shift_ms) >= SKEW_WARNING_MS:
+        ahead = "ahead of" if survey.shift_ms > 0 else "behind"
+        found.append(f"target's clock is {abs(survey.shift_ms) / 1000:.1f} s {ahead} the source's: expiries follow it")
+    if 0 < target.max_databases < source.max_databases:
+        found.append(f"target has {target.max_databases} databases, source {source.max_databases}")
+    return found

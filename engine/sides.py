@@ -1,0 +1,232 @@
+"""One side of a run, put together from options, a URI and the environment.
+
+A layer is what one source of options (the words of a side, or the environment) says, by the option's key. Each layer
+must make sense by itself; then flag beats environment beats default. A value carries the label by which messages name
+it; no message repeats a password.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from keyferry.workers import endpoint
+from keyferry.workers.endpoint import Endpoint
+from keyferry.workers.errors import UsageError
+
+from . import secrets
+from .environment import REDISCLI_AUTH
+from .options import refused
+from .words import Given
+
+ADDRESS = ("uri", "hostname", "port", "socket")
+PASSWORDS = ("pass", "askpass", "pass_file")
+_FIELDS = {"hostname": "host", "port": "port", "socket": "socket", "user": "user", "db": "db", "timeout": "timeout_s",
+           "pool": "pool"}  # fmt: skip
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+_POOL_LEAST = 8  # connections of a side where the user says nothing
+IN_ARGV = (
+    "Using a password with -a or in a URI on the command line may not be safe: others can see it; "
+    "--askpass, --pass-file and the environment hide it"
+)
+
+#: Stands for a password that is still to be typed.
+ASK = object()
+
+
+@dataclass(frozen=True)
+class Said:
+    """A value, and how the user named it; never printed, as it may be a password."""
+
+    value: Any = field(repr=False)
+    label: str
+
+
+Layer = dict[str, Said]
+
+
+@dataclass
+class Side:
+    """One side as resolved, but for the password that the user still has to type."""
+
+    name: str  # 'source', 'target', or '' where there is one server only
+    fields: Layer  # by the names of Endpoint's fields
+    defaulted: bool  # nobody named an address
+    warnings: list[str]
+
+    def endpoint(self) -> Endpoint:
+        """The side's endpoint; asks for the password on the terminal where the user wanted that."""
+        values = {name: said.value for name, said in self.fields.items()}
+        if values.get("password") is ASK:
+            bare = Endpoint(**values | {"password": ""})
+            values["password"] = secrets.from_terminal(self.name, bare.address)
+        return Endpoint(**values)
+
+
+def layer(given: Iterable[Given], side: str = "") -> Layer:
+    """The values of options as words give them. Raises UsageError: a bad value, or two values for one option."""
+    said: Layer = {}
+    for one in given:
+        key, value = typed(one, side)
+        if key == "uri" and key in said:
+            raise UsageError(
+                "-u twice is two seeds of one cluster, which this version of keyferry cannot use",
+                side=side, hint="keyferry replicate SOURCE TARGET",
+            )  # fmt: skip
+        put(said, key, value, side)
+    return said
+
+
+def typed(one: Given, side: str = "") -> tuple[str, Said]:
+    """The key and value of an option as it was given. Raises UsageError."""
+    option = one.option
+    if option.name == "pass" and one.text is None:
+        return "askpass", Said(True, one.label)
+    if option.kind is None:
+        return option.key, Said(_switch(one), one.label)
+    text = one.text or ""
+    # What stands where a password should must not be shown, and a URI may hold one.
+    shown = one.label if option.name in ("pass", "uri") else f"{one.label} {text!r}"
+    try:
+        return option.key, Said(option.kind.parse(text), one.label)
+    except ValueError as error:
+        problem = refused(shown, error)
+        raise UsageError(problem.message, side=side, hint=problem.hint) from None
+
+
+def _switch(one: Given) -> bool:
+    """A flag's value: a flag among the words has no text, a variable's says on or off."""
+    text = (one.text or "1").lower()
+    if text not in _TRUE + _FALSE:
+        raise UsageError(f"{one.label}={one.text!r}: must be one of {', '.join(_TRUE + _FALSE)}")
+    return text in _TRUE
+
+
+def put(said: Layer, key: str, new: Said, side: str = "") -> None:
+    """Add a value; the same value twice is fine, another one raises UsageError naming both."""
+    old = said.setdefault(key, new)
+    if old.value == new.value:
+        return
+    if key in ("pass", "password"):
+        raise UsageError(f"{old.label} and {new.label} both give a password", side=side)
+    if key == "uri":
+        raise UsageError(f"{old.label} and {new.label} name different servers", side=side)
+    raise UsageError(f"{old.label} says {old.value!r}, {new.label} says {new.value!r}", side=side)
+
+
+def merged(first: Layer, second: Layer) -> Layer:
+    """Both layers as one, where the command has one server and so its options may stand on either side."""
+    both = dict(first)
+    for key, said in second.items():
+        put(both, key, said)
+    return both
+
+
+def names_address(given: Iterable[str]) -> bool:
+    """Says whether some of these keys name a server."""
+    return any(key in ADDRESS for key in given)
+
+
+def resolve(side: str, flags: Layer, environ: Mapping[str, Given], rediscli_auth: str = "") -> Side:
+    """One side from its flags and its environment. Raises UsageError. Reads a password file, asks for nothing."""
+    warnings: list[str] = []
+    named = _flat(flags, side, warnings)
+    if isinstance(said := named.get("password"), Said) and said.value is not ASK and said.label != "--pass-file":
+        warnings.append(IN_ARGV)
+    kept = _not_replaced(flags, environ, "password" in named, warnings)
+    fields = _flat(dict(typed(one, side) for one in kept.values()), side, warnings) | named
+    if rediscli_auth:
+        fields.setdefault("password", Said(rediscli_auth, REDISCLI_AUTH))
+    if "user" in fields and "password" not in fields:
+        raise _without_password(fields["user"], side)
+    return Side(side, fields, not names_address([*flags, *kept]), warnings)
+
+
+def _not_replaced(
+    flags: Layer, environ: Mapping[str, Given], has_password: bool, warnings: list[str]
+) -> dict[str, Given]:
+    """What still counts of the environment beside the flags.
+
+    An address in flags replaces the whole address of the environment. Its login was meant for that server, and is
+    not sent to another; a password that stood alone was meant for no server in particular.
+    """
+    kept = {key: one for key, one in environ.items() if key not in flags}
+    if has_password:
+        kept = {key: one for key, one in kept.items() if key not in PASSWORDS}
+    if not names_address(flags):
+        return kept
+    alone = not names_address(environ) and "user" not in environ
+    dropped = ADDRESS if alone else (*ADDRESS, "user", *PASSWORDS)
+    logins = [one.label for key, one in kept.items() if key in dropped and key not in ADDRESS]
+    if logins:
+        warnings.append(f"{' and '.join(logins)} not sent: another address was given on the command line")
+    return {key: one for key, one in kept.items() if key not in dropped}
+
+
+def _flat(said: Layer, side: str, warnings: list[str]) -> Layer:
+    """A layer as fields of Endpoint: the URI taken apart, the password found."""
+    fields: Layer = {}
+    if "uri" in said:
+        for key in ("hostname", "port", "socket"):
+            if key in said:
+                raise UsageError(f"{said['uri'].label} and {said[key].label} both name the address", side=side)
+        fields = _uri_fields(said["uri"], side)
+    if "socket" in said and (others := [said[key].label for key in ("hostname", "port") if key in said]):
+        warnings.append(f"{said['socket'].label} overrides {' and '.join(others)}")
+    for key, name in _FIELDS.items():
+        if key in said:
+            put(fields, name, said[key], side)
+    password = _password(said, side, warnings)
+    if password:
+        put(fields, "password", password, side)
+    return fields
+
+
+def _uri_fields(uri: Said, side: str) -> Layer:
+    try:
+        return {name: Said(value, _uri_label(uri)) for name, value in endpoint.parse_uri(uri.value).items()}
+    except UsageError as error:
+        message = error.message if uri.label in ("SOURCE", "TARGET", "SERVER") else f"{uri.label}: {error.message}"
+        raise UsageError(message, side=side, hint=error.hint) from None
+
+
+def _uri_label(uri: Said) -> str:
+    return f"the URI of {uri.label}"
+
+
+def _password(said: Layer, side: str, warnings: list[str]) -> Said | None:
+    forms = [said[key] for key in PASSWORDS if key in said and said[key].value]
+    if len(forms) > 1:
+        raise UsageError(f"{forms[0].label} and {forms[1].label} are two ways to give one password", side=side)
+    if not forms:
+        return None
+    if "pass" in said:
+        return said["pass"]
+    if "pass_file" not in said:
+        return Said(ASK, forms[0].label)
+    password, warning = secrets.from_file(said["pass_file"].value, side)
+    warnings += [warning] if warning else []
+    return Said(password, said["pass_file"].label)
+
+
+def _without_password(user: Said, side: str) -> UsageError:
+    if user.label.startswith("the URI"):
+        return UsageError(endpoint.LONE_WORD, side=side, hint=endpoint.LONE_WORD_HINT)
+    return UsageError(f"{user.label} needs a password", side=side, hint="-a, --askpass or --pass-file FILE")
+
+
+def bounded_workers(workers: int, pools: Iterable[int | None], exact: bool) -> int:
+    """How many workers the pools allow; each worker needs a connection. None is a pool that was not given.
+
+    `exact`: the user chose the number of workers, so a smaller pool raises UsageError.
+    """
+    least = min((pool for pool in pools if pool is not None), default=workers)
+    if exact and workers > least:
+        raise UsageError(f"--workers {workers} is more than --pool {least}", hint="every worker needs a connection")
+    return min(workers, least)
+
+
+def with_pool(server: Endpoint, workers: int) -> Endpoint:
+    """The server with its pool filled in where the user gave none."""
+    return server if server.pool is not None else replace(server, pool=max(_POOL_LEAST, workers))

@@ -1,0 +1,56 @@
+"""Signals set flags; what they mean is decided where it is safe to."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+#: What ends a run in order when it comes once, and at once when it comes again.
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Ended(BaseException):
+    """A second signal: everything stops now."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class Signals:
+    """Within `with`, the first ending signal is noted (`seen`), the second raises Ended. SIGUSR1 calls `status`."""
+
+    def __init__(self, status: Callable[[], None] | None = None) -> None:
+        self._first = 0
+        self._status = status
+        self._before: dict[int, object] = {}
+
+    def seen(self) -> int:
+        """The number of the ending signal that came first, or 0."""
+        return self._first
+
+    def __enter__(self) -> Signals:
+        for number in ENDING:
+            # nohup sets SIGHUP to be ignored: the job is meant to outlive its terminal.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._end)
+        if self._status:
+            self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda *_: self._status and self._status())
+        return self
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        if self._first:
+            raise Ended(number)
+        self._first = number
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+def in_main_thread() -> bool:
+    """Whether handlers may be set here: a library call in a thread must do without."""
+    import threading
+
+    return threading.current_thread() is threading.main_thread()

@@ -1,0 +1,95 @@
+"""What a run has done: the closing table, and the same for programs. It claims what was acknowledged, no more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .text import printable, size_text
+from .workers.errors import EXIT_INCOMPLETE, EXIT_OK
+from .workers.task import Counts
+
+#: So many reasons are listed for keys that were put aside.
+TOP_REASONS = 5
+
+
+@dataclass
+class Summary:
+    """The result of `replicate`. `exact`: figures are of distinct keys to the key; else the text carries `~`."""
+
+    counts: Counts = field(default_factory=Counts)
+    seconds: float = 0.0
+    workers: int = 0
+    exact: bool = True
+    cpu_s: float = 0.0  # processor time of all our processes
+    put_aside_file: str = ""
+    reasons: dict[str, int] = field(default_factory=dict)
+    phase: str = "copy"
+    verify_note: str = ""
+    exit_code: int = EXIT_OK
+
+    def __post_init__(self) -> None:
+        if self.exit_code == EXIT_OK and self.counts.aside:
+            self.exit_code = EXIT_INCOMPLETE
+
+    @property
+    def keys_a_second(self) -> float:
+        """Distinct keys acknowledged, a second of the whole phase."""
+        return self.counts.copied / self.seconds if self.seconds else 0.0
+
+    def text(self) -> str:
+        """The closing table: lines of at most 80 columns for any but enormous figures."""
+        return "\n".join(printable(line) for line in self._lines())
+
+    def _lines(self) -> list[str]:
+        counts, seconds = self.counts, max(self.seconds, 0.001)
+        about = "" if self.exact else "~"
+        processes = f"{self.workers} worker{'' if self.workers == 1 else 's'}"
+        lines = [
+            f"{self.phase:<8}{about + format(counts.copied, ','):>11} keys  {size_text(counts.bytes):>7}"
+            f"  {seconds:>6,.1f} s  {self.keys_a_second:>8,.0f} keys/s  {size_text(counts.bytes / seconds) + '/s':>8}"
+            f"  {processes}"
+        ]
+        if self.phase == "copy":
+            lines.append(f"verify    not done{self.verify_note}")
+            lines.append(
+                f"expired {counts.expired:,} · skipped 0 · changing 0 · put aside {counts.aside:,}"
+                f" · retried {counts.retried:,}"
+            )
+        lines += self._aside_lines()
+        return lines
+
+    def _aside_lines(self) -> list[str]:
+        if not self.reasons:
+            return []
+        top = sorted(self.reasons.items(), key=lambda item: -item[1])
+        lines = [f"put aside, listed in {self.put_aside_file}:"]
+        lines += [f"{count:>11,}  {reason}" for reason, count in top[:TOP_REASONS]]
+        if len(top) > TOP_REASONS:
+            lines.append(f"{sum(count for _, count in top[TOP_REASONS:]):>11,}  other reasons")
+        return lines
+
+    def fields(self) -> dict[str, Any]:
+        """The result for programs."""
+        counts = self.counts
+        return {
+            "phase": self.phase,
+            "exit_code": self.exit_code,
+            "keys": counts.copied,
+            "exact": self.exact,
+            "bytes": counts.bytes,
+            "seconds": round(self.seconds, 3),
+            "keys_per_second": round(self.keys_a_second, 1),
+            "bytes_per_second": round(counts.bytes / max(self.seconds, 0.001), 1),
+            "workers": self.workers,
+            "read": counts.read,
+            "expired": counts.expired,
+            "skipped": 0,
+            "changing": 0,
+            "put_aside": counts.aside,
+            "put_aside_file": self.put_aside_file,
+            "put_aside_reasons": self.reasons,
+            "retried": counts.retried,
+            "cpu_seconds": round(self.cpu_s, 3),
+            "verified": False,
+        }

@@ -1,0 +1,113 @@
+"""Finding out, before the first key: who answers, what they hold, and whether we may do what we are asked."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from .logs import Log
+from .partitioners import topology
+from .partitioners.control import Control
+from .partitioners.probe import MIN_KEYS, why_not_a_ring
+from .partitioners.topology import Server
+from .plan import Survey, choose_databases
+from .text import plural
+from .workers.endpoint import Endpoint
+from .workers.errors import AccessError
+
+
+@dataclass
+class Controls:
+    """The control connections of a run, one a server."""
+
+    source: Control
+    target: Control
+
+    def close(self) -> None:
+        """Give both back."""
+        self.source.close()
+        self.target.close()
+
+
+def reach(endpoint: Endpoint, side: str, wait_for_s: float, log: Log) -> tuple[Control, Server]:
+    """A control connection to a server that serves, and what it is. Raises AccessError, StateError, RefusedError."""
+    control = Control(endpoint, side)
+    control.open()
+    topology.wait_until_it_serves(control, wait_for_s, log.notice)
+    return control, topology.describe(control)
+
+
+def survey(
+    source_at: Endpoint, target_at: Endpoint, options: dict[str, Any], log: Log
+) -> tuple[Controls, Survey, list[tuple[int, int]]]:
+    """Both servers, their databases in question, and the pairs of them; only reads."""
+    wait_for_s = options["wait_for"]
+    source_control, source = reach(source_at, "source", wait_for_s, log)
+    target_control, target = reach(target_at, "target", wait_for_s, log)
+    for server in (source, target):
+        topology.refuse_what_we_cannot_copy(server)
+    pairs = choose_databases(options, source_at.db, target_at.db, sorted(source.databases))
+    sizes, opaque = {}, {}
+    for db, _ in pairs:
+        sizes[db] = topology.database_size(source_control, db)
+        if source.foreign:
+            opaque[db] = f"{source.foreign} has its own cursors"
+        elif sizes[db] >= MIN_KEYS:
+            opaque[db] = why_not_a_ring(source_control, sizes[db])
+    target_sizes = {db: topology.database_size(target_control, db) for db in sorted({db for _, db in pairs})}
+    shift_ms = topology.clock_shift_ms(source_control, target_control)
+    found = Survey(source, target, sizes, target_sizes, opaque, shift_ms, job=secrets.token_hex(4))
+    return Controls(source_control, target_control), found, pairs
+
+
+def first_line(found: Survey, pairs: list[tuple[int, int]]) -> str:
+    """Both sides as they were resolved, on one line."""
+    keys = sum(found.sizes.values())
+    sides = [
+        f"{_who(server)} {_databases(dbs)} · {server.name} · {plural(count, 'key')}"
+        for server, dbs, count in (
+            (found.source, [db for db, _ in pairs], keys),
+            (found.target, [db for _, db in pairs], sum(found.target_sizes.values())),
+        )
+    ]
+    return " → ".join(sides)
+
+
+def _who(server: Server) -> str:
+    user = server.endpoint.user
+    return f"{user}@{server.endpoint.address}" if user else server.endpoint.address
+
+
+def _databases(dbs: list[int]) -> str:
+    return f"db {dbs[0]}" if len(dbs) == 1 else f"dbs {','.join(map(str, dbs))}" if dbs else "no db"
+
+
+def check_rights(controls: Controls, found: Survey, method: str, may_write: bool) -> None:
+    """Raise AccessError naming the commands that a side's user may not run. Nothing is read or changed by it.
+
+    Reads ask for a key that nobody has. Writes are sent with arguments that the server refuses once it has let the
+    command through: a payload that is none, an odd number of words, an expiry that is no number.
+    """
+    key = f"keyferry:{secrets.token_hex(16)}"
+    expiry = "PEXPIRETIME" if found.source.knows((7, 0)) else "PTTL"
+    reads: dict[str, tuple[str | bytes | int, ...]] = {
+        "SCAN": ("SCAN", 0, "COUNT", 1),
+        "DUMP": ("DUMP", key),
+        expiry: (expiry, key),
+    }
+    writes: dict[str, tuple[str | bytes | int, ...]] = {"RESTORE": ("RESTORE", key, 0, "none")}
+    if method != "dump":
+        reads |= {"MGET": ("MGET", key), "GET": ("GET", key)}
+        writes |= {"MSET": ("MSET", key, "value", key), "SET": ("SET", key, "value", "PXAT", "never")}
+    sides = [(controls.source, reads)] + ([(controls.target, writes)] if may_write else [])
+    for control, probes in sides:
+        missing = topology.missing_commands(control, probes)
+        if missing:
+            rules = " ".join(f"+{name.lower()}" for name in missing)
+            raise AccessError(
+                f"permission refused: the user may not run {', '.join(missing)}",
+                side=control.side,
+                address=control.endpoint.address,
+                hint=f"ACL SETUSER … {rules}",
+            )

@@ -1,0 +1,57 @@
+"""How figures, times and keys are written for people; nothing here lets a control character through."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    """Text with every control character as `\\x1b`, so that no key or reply can move a terminal's cursor."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def key_text(key: bytes) -> str:
+    """A key in quotes, escaped as redis-cli does."""
+    out = []
+    for byte in key:
+        char = chr(byte)
+        if char in '"\\':
+            out.append("\\" + char)
+        elif 32 <= byte < 127:
+            out.append(char)
+        else:
+            out.append({7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 13: "\\r"}.get(byte, f"\\x{byte:02x}"))
+    return '"' + "".join(out) + '"'
+
+
+def size_text(size: float) -> str:
+    """Bytes in decimal units: `212 MB`, `4.2 GB`."""
+    for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= factor:
+            value = size / factor
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:,.0f} {unit}"
+    return f"{size:.0f} B"
+
+
+def seconds_text(seconds: float) -> str:
+    """`0.21 s`, `4.9 s`, `3m07s`, `2h05m`."""
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    if seconds < 99.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+def rounded(count: int) -> str:
+    """An estimate of a number of things: `~1.2 M`, `~84 k`, `~900`."""
+    for unit, factor in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= factor:
+            value = count / factor
+            return f"~{value:.1f} {unit}" if value < 10 else f"~{value:,.0f} {unit}"
+    return f"~{count}"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 key`, `2,000 keys`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,0 +1,186 @@
+"""Kinds of values of options: how the text of each is read, and what its value is.
+
+A kind serves the command line, the environment and the Python API alike. Texts carry units, values do not:
+durations become float seconds, sizes whole bytes, shares fractions of 1.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from keyferry.workers.endpoint import checked_host
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+#: As redis.conf has them: 1k is 1000 bytes, 1kb is 1024.
+_BYTES = {"": 1, "b": 1, "k": 10**3, "kb": 1 << 10, "m": 10**6, "mb": 1 << 20, "g": 10**9, "gb": 1 << 30}
+_DIGITS_MAX = 15  # more digits than any value needs; bounds the work on absurd input
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`read` turns text into a value or raises ValueError(message[, hint]); `holds` says whether a value is valid."""
+
+    wanted: str  # what a valid value is, in words
+    read: Callable[[str], Any]
+    holds: Callable[[Any], bool]
+
+    def parse(self, text: str) -> Any:
+        """The value of a text. Raises ValueError(message[, hint])."""
+        return self._valid(self.read(text))
+
+    def accept(self, value: object) -> Any:
+        """The value that a Python caller gave, as itself or as the text of an option. Raises ValueError."""
+        return self.parse(value) if isinstance(value, str) else self._valid(value)
+
+    def _valid(self, value: Any) -> Any:
+        if not self.holds(value):
+            raise ValueError(f"must be {self.wanted}")
+        return value
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def whole(least: int, most: int = 10**12) -> Kind:
+    """A whole number from `least` to `most`."""
+    wanted = f"a whole number from {least} to {most}" if most < 10**12 else f"a whole number of at least {least}"
+    return Kind(wanted, lambda text: _digits(text, wanted), lambda value: _is_whole(value) and least <= value <= most)
+
+
+def _digits(text: str, wanted: str) -> int:
+    if not re.fullmatch(rf"-?[0-9]{{1,{_DIGITS_MAX}}}", text):
+        raise ValueError(f"must be {wanted}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    return _digits(text, COUNTS.wanted)
+
+
+def choice(*names: str) -> Kind:
+    """One of some words."""
+    return Kind(f"one of {', '.join(names)}", str, lambda value: value in names)
+
+
+def _seconds(text: str) -> float:
+    """A duration with its unit, as seconds."""
+    found = re.fullmatch(rf"([0-9]{{1,{_DIGITS_MAX}}}(?:\.[0-9]{{1,{_DIGITS_MAX}}})?)(ms|s|m|h)?", text)
+    if not found:
+        raise ValueError("must be a duration like 250ms, 5s, 10m or 2h")
+    number, unit = found.groups()
+    if not unit:
+        raise ValueError("the unit is missing", f"{number}s is seconds, {number}ms is milliseconds")
+    return float(number) * _SECONDS[unit]
+
+
+def _seconds_or_bare(text: str) -> float:
+    return _seconds(text + "s" if re.fullmatch(r"[0-9.]+", text) else text)
+
+
+def _bytes(text: str) -> int:
+    """A size as redis.conf writes it, as bytes."""
+    found = re.fullmatch(rf"([0-9]{{1,{_DIGITS_MAX}}})([a-z]*)", text.lower())
+    if not found or found[2] not in _BYTES:
+        raise ValueError("must be a size like 100, 1k (1000), 1kb (1024), 1m or 1mb")
+    return int(found[1]) * _BYTES[found[2]]
+
+
+def _share(text: str) -> float:
+    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)(%?)", text)
+    if not found:
+        raise ValueError("must be a share like 25%")
+    number, unit = found.groups()
+    if not unit:
+        raise ValueError("the unit is missing", f"{number}% is {number} of 100 keys; all keys are 100%")
+    return float(number) / 100
+
+
+def _span(one: Callable[[str], Any]) -> Callable[[str], tuple[Any, Any]]:
+    """Reader of `LOW-HIGH`, or of one value that is both."""
+
+    def read(text: str) -> tuple[Any, Any]:
+        low, sign, high = text.partition("-")
+        return one(low), one(high) if sign else one(low)
+
+    return read
+
+
+def _is_span(value: object, is_end: Callable[[object], bool], least: float) -> bool:
+    if not (isinstance(value, tuple) and len(value) == 2 and all(is_end(end) for end in value)):
+        return False
+    return bool(least <= value[0] <= value[1])
+
+
+def _weights(text: str) -> object:
+    from keyferry.workers.synth import parse_types  # reads tables that the other commands do without
+
+    return parse_types(text)
+
+
+def _databases(text: str) -> str | list[int]:
+    """`all`, or numbers in the order given."""
+    if text == "all":
+        return text
+    return [_digits(part.strip(), DATABASES.wanted) for part in text.split(",")]
+
+
+def _are_databases(value: object) -> bool:
+    if value == "all":
+        return True
+    if not isinstance(value, list) or not value or not all(_is_whole(db) and db >= 0 for db in value):
+        return False
+    if len(set(value)) < len(value):
+        raise ValueError("names a database twice")
+    return True
+
+
+def _renames(text: str) -> dict[int, int]:
+    """`0:2,3:1` as {0: 2, 3: 1}: from the source's number to the target's."""
+    renames: dict[int, int] = {}
+    for part in text.split(","):
+        source, sign, target = part.partition(":")
+        if not sign:
+            raise ValueError(f"must be {RENAMES.wanted}")
+        db = _digits(source.strip(), RENAMES.wanted)
+        if db in renames:
+            raise ValueError(f"names the source's database {db} twice")
+        renames[db] = _digits(target.strip(), RENAMES.wanted)
+    return renames
+
+
+def _are_renames(value: object) -> bool:
+    pairs = value.items() if isinstance(value, dict) else ()
+    return bool(pairs) and all(_is_whole(db) and db >= 0 for pair in pairs for db in pair)
+
+
+ANY_TEXT = Kind("text", str, _is_text)
+TEXT = Kind("a text that is not empty", str, lambda value: _is_text(value) and bool(value))
+PASSWORD = Kind("a password that is not empty", str, lambda value: _is_text(value) and bool(value))
+HOST = Kind("a host's name or address", checked_host, _is_text)
+PORT = whole(1, 65535)
+COUNT = whole(1)
+DATABASE = whole(0, 10**9)
+TIMEOUT = Kind("above 0 seconds", _seconds_or_bare, lambda value: _is_number(value) and value > 0)
+DURATION = Kind("a duration of 0 seconds or more", _seconds, lambda value: _is_number(value) and value >= 0)
+SHARE = Kind("a share from 0% to 100%", _share, lambda value: _is_number(value) and 0 <= value <= 1)
+SIZES = Kind("bytes, the smaller first: 10-100", _span(_bytes), lambda value: _is_span(value, _is_whole, 0))
+COUNTS = Kind("numbers from 1, the smaller first: 1-50", _span(_count), lambda value: _is_span(value, _is_whole, 1))
+DURATIONS = Kind(
+    "at least 1 ms, the shorter first: 60s-1h", _span(_seconds), lambda value: _is_span(value, _is_number, 0.001)
+)
+WEIGHTS = Kind("types with weights", _weights, lambda value: isinstance(value, tuple) and bool(value))
+DATABASES = Kind("all, or numbers with commas: 0,3", _databases, _are_databases)
+RENAMES = Kind("pairs SOURCE:TARGET with commas: 0:2,3:1", _renames, _are_renames)

@@ -1,0 +1,208 @@
+"""What a server is: product, version, identity, databases, memory, limits, clock. Reads only."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+
+from ..workers.endpoint import Endpoint
+from ..workers.errors import AccessError, RefusedError, StateError
+from ..workers.expiry import time_ms
+from ..workers.policy import Action, rule_for
+from ..workers.resp import info_fields
+from .control import Control, ReplyError
+
+#: What servers take as one argument unless told otherwise (proto-max-bulk-len).
+DEFAULT_MAX_VALUE_BYTES = 512 << 20
+#: Fields of INFO by which servers that only speak the protocol say who they are.
+FOREIGN_FIELDS = ("dragonfly_version", "kvrocks_version", "garnet_version", "upstash_version", "keydb_version")
+#: A state that may pass is looked at again after so long.
+STATE_PAUSE_S = 0.2
+
+
+@dataclass(frozen=True)
+class Database:
+    """One numbered database: its keys, and how many of them have an expiry."""
+
+    keys: int
+    expiring: int
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server process as it was when it was asked."""
+
+    endpoint: Endpoint
+    side: str
+    product: str = "Redis"
+    version: str = ""
+    run_id: str = ""
+    mode: str = "standalone"
+    role: str = "master"
+    foreign: str = ""  # the name of a server that only speaks the protocol
+    databases: dict[int, Database] = field(default_factory=dict)  # those that hold keys
+    max_databases: int = 0  # 0 = not told
+    used_memory: int = 0
+    dataset_bytes: int = 0
+    maxmemory: int = 0  # 0 = no limit
+    policy: str = ""
+    evicted_keys: int = 0
+    changes: int = -1  # rdb_changes_since_last_save; -1 = not told
+    max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES
+    cpu_s: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Product and version, as users know them."""
+        return f"{self.product} {self.version}".strip()
+
+    @property
+    def version_numbers(self) -> tuple[int, ...]:
+        """The version as numbers that compare."""
+        return tuple(int(part) for part in re.findall(r"\d+", self.version)[:3])
+
+    def knows(self, redis_since: tuple[int, int]) -> bool:
+        """Whether a command of Redis `redis_since` is there; Valkey, which began as Redis 7.2, is newer."""
+        return self.product == "Valkey" or self.version_numbers >= redis_since
+
+    @property
+    def keys(self) -> int:
+        """Keys of all databases."""
+        return sum(database.keys for database in self.databases.values())
+
+
+def describe(control: Control) -> Server:
+    """Ask a server what it is; raises AccessError where it does not let us."""
+    reply = control.call("INFO")
+    if isinstance(reply, ReplyError):
+        rule = rule_for(reply)
+        if rule.action is not Action.STOP or "login" in rule.reason:
+            raise control.refused("INFO refused", reply)
+        reply = b""
+    info = info_fields(reply)
+    return Server(
+        endpoint=control.endpoint,
+        side=control.side,
+        product="Valkey" if "valkey_version" in info else "Redis",
+        version=info.get("valkey_version") or info.get("redis_version", ""),
+        run_id=info.get("run_id", ""),
+        mode="cluster" if info.get("cluster_enabled") == "1" else info.get("redis_mode", "standalone"),
+        role=info.get("role", "master"),
+        foreign=next((name.removesuffix("_version") for name in FOREIGN_FIELDS if name in info), ""),
+        databases=_databases(info),
+        max_databases=int(_setting(control, "databases") or 0),
+        used_memory=int(info.get("used_memory", 0)),
+        dataset_bytes=int(info.get("used_memory_dataset", 0)),
+        maxmemory=int(info.get("maxmemory", 0)),
+        policy=info.get("maxmemory_policy", ""),
+        evicted_keys=int(info.get("evicted_keys", 0)),
+        changes=int(info.get("rdb_changes_since_last_save", -1)),
+        max_value_bytes=int(_setting(control, "proto-max-bulk-len") or DEFAULT_MAX_VALUE_BYTES),
+        cpu_s=float(info.get("used_cpu_user", 0)) + float(info.get("used_cpu_sys", 0)),
+    )
+
+
+def _databases(info: dict[str, str]) -> dict[int, Database]:
+    found = {}
+    for name, text in info.items():
+        if match := re.fullmatch(r"db(\d+)", name):
+            figures = dict(part.split("=") for part in text.split(","))
+            found[int(match[1])] = Database(int(figures["keys"]), int(figures.get("expires", 0)))
+    return found
+
+
+def _setting(control: Control, name: str) -> str:
+    """A setting of the server, or '' where it does not tell (managed services forbid CONFIG)."""
+    reply = control.call("CONFIG", "GET", name)
+    return reply[1].decode() if isinstance(reply, list) and len(reply) == 2 else ""
+
+
+def wait_until_it_serves(control: Control, wait_for_s: float, say: object) -> None:
+    """Wait while the server is LOADING or BUSY; `say(text)` tells why. Raises StateError when it takes too long."""
+    begin = time.monotonic()
+    said = False
+    while True:
+        reply = control.call("DBSIZE")
+        rule = rule_for(reply) if isinstance(reply, ReplyError) else None
+        if rule is None or rule.action is not Action.WAIT:
+            return
+        if time.monotonic() - begin > wait_for_s:
+            raise StateError(
+                f"{rule.reason} for longer than {wait_for_s:g} s",
+                side=control.side,
+                address=control.endpoint.address,
+                hint="--wait-for waits longer",
+            )
+        if not said:
+            say(f"waiting: {control.side} {control.endpoint.address} is {rule.reason}")  # type: ignore[operator]
+            said = True
+        time.sleep(STATE_PAUSE_S)
+
+
+def refuse_what_we_cannot_copy(server: Server) -> None:
+    """Raise for servers that one plain connection does not show whole, or that take no writes."""
+    address = server.endpoint.address
+    if server.mode != "standalone":
+        raise RefusedError(
+            f"this is a {server.mode} node, and only single servers can be copied",
+            side=server.side,
+            address=address,
+            hint="name a standalone server",
+        )
+    if server.side == "target" and server.role != "master":
+        raise StateError("read only: a replica", side="target", address=address, hint="name its master")
+
+
+def database_size(control: Control, db: int) -> int:
+    """DBSIZE of a database; raises AccessError where it is refused."""
+    reply = control.select(db)
+    size = control.call("DBSIZE") if reply == b"OK" else reply
+    if isinstance(size, ReplyError):
+        raise control.refused(f"database {db}", size)
+    return int(size)
+
+
+def clock_shift_ms(source: Control, target: Control) -> int:
+    """How far the target's clock is ahead of the source's, in ms; 0 unless that is proved.
+
+    Each TIME reply lies between our two readings of the monotonic clock around it. That bounds the difference of
+    the two clocks from both sides; as long as 0 is within the bounds, the clocks may be equal, and expiries are
+    carried over unchanged to the millisecond.
+    """
+    lowest, highest = [], []
+    for _ in range(3):
+        source_low, source_high = _clock_bounds(source)
+        target_low, target_high = _clock_bounds(target)
+        lowest.append(target_low - source_high)
+        highest.append(target_high - source_low)
+    low, high = max(lowest), min(highest)
+    if low <= 0 <= high:
+        return 0
+    return round((low + high) / 2)
+
+
+def _clock_bounds(control: Control) -> tuple[float, float]:
+    before = time.monotonic() * 1000
+    reply = control.call("TIME")
+    after = time.monotonic() * 1000
+    if isinstance(reply, ReplyError):
+        raise AccessError(
+            f"TIME refused: {reply}",
+            side=control.side,
+            address=control.endpoint.address,
+            hint="the copy needs TIME to carry expiries over",
+        )
+    there = time_ms(reply)
+    # TIME is cut down to whole milliseconds here, so the true value may be almost 1 ms later.
+    return there - after, there + 1 - before
+
+
+def missing_commands(control: Control, probes: dict[str, tuple[str | bytes | int, ...]]) -> list[str]:
+    """Which of the commands the user may not run; each is probed with arguments that change nothing."""
+    missing = []
+    for name, words in probes.items():
+        reply = control.call(*words)
+        if isinstance(reply, ReplyError) and rule_for(reply).action is Action.STOP:
+            missing.append(name)
+    return missing

@@ -1,0 +1,121 @@
+"""Fills a server with data of every type and encoding that it has, under awkward names, the same for the same seed."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+from random import Random
+
+from .servers import Server
+from .shapes import EXTRAS, FAR_MS, SHAPES, Shape
+from .wire import Command, Connection, ServerError
+
+#: The share of keys with an expiry.
+EXPIRING = 0.25
+
+#: The share of keys with an odd name.
+ODD = 0.1
+
+#: Key names that a copy may trip over; each gets the key's number, so that no two are the same.
+ODD_NAMES = (
+    b"line\r\nbreak:%d",
+    b"nul\x00:%d",
+    b"not utf-8 \xff\xc3\x28:%d",
+    b"two  spaces %d ",
+    b"{tag}:%d",
+    b"{}{tag %d}",
+    b"glob*?[a-z]\\:%d",
+    b"\x1b]0;title\x07:%d",
+    b'quote"\'%d',
+    "ключ→%d".encode(),
+    b"$5\r\n%d",
+    b"long:" + b"x" * 1_000 + b"%d",
+)
+
+
+@dataclass
+class Summary:
+    """What `fill` wrote, counted. `examples` and `encodings`: for each shape one key, and its OBJECT ENCODING."""
+
+    keys: int = 0
+    expiring: int = 0
+    types: Counter[str] = field(default_factory=Counter)
+    shapes: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, bytes] = field(default_factory=dict)
+    encodings: dict[str, str] = field(default_factory=dict)
+
+    def count(self, shape: Shape, key: bytes, encoding: str) -> None:
+        """Enter one key."""
+        self.keys += 1
+        self.types[shape.type] += 1
+        self.shapes[shape.name] += 1
+        if shape.name not in self.examples:
+            self.examples[shape.name] = key
+            self.encodings[shape.name] = encoding
+
+
+def fill(
+    server: Server,
+    keys: int = 1_000,
+    seed: int = 1,
+    *,
+    db: int = 0,
+    extras: Collection[str] = (),
+    now_ms: int | None = None,
+) -> Summary:
+    """Write `keys` keys into database `db`, at least one of every shape that the server's kind has, and the extras.
+
+    `extras` are out of "huge string" (64 MB), "huge hash" (1 M fields) and "vector set" (8.2 only; elsewhere left out);
+    they do not count among `keys`. About a quarter of the keys expire: half of those in the year 2100, half in 2 to 30
+    hours from `now_ms` (default: now). Keys that are there are written over or into: use an empty database.
+    """
+    summary = Summary()
+    random = Random(f"keyferry {seed}")
+    shapes = _plan(server.kind, random, keys)
+    shapes += [EXTRAS[name] for name in extras if EXTRAS[name].encoding(server.kind)]
+    now_ms = int(time.time() * 1000) if now_ms is None else now_ms
+    with server.connect(db) as connection:
+        _run(connection, _commands(server.kind, random, shapes, now_ms, summary))
+    return summary
+
+
+def _plan(kind: str, random: Random, keys: int) -> list[Shape]:
+    """The shape of each key: each shape once, then a draw by weight."""
+    known = [shape for shape in SHAPES if shape.encoding(kind)]
+    heights = list(accumulate(shape.weight for shape in known))
+    return known + random.choices(known, cum_weights=heights, k=max(0, keys - len(known)))
+
+
+def _commands(
+    kind: str, random: Random, shapes: Iterable[Shape], now_ms: int, summary: Summary
+) -> Iterator[Command]:
+    for number, shape in enumerate(shapes):
+        key = _name(random, shape, number)
+        summary.count(shape, key, shape.encoding(kind) or "")
+        yield from shape.make(random, key)
+        if random.random() < EXPIRING:
+            summary.expiring += 1
+            yield "PEXPIREAT", key, _expiry_ms(random, now_ms)
+
+
+def _name(random: Random, shape: Shape, number: int) -> bytes:
+    if number == 0:
+        return b""
+    if random.random() < ODD:
+        return random.choice(ODD_NAMES) % number
+    return b"%s:%d" % (shape.type.encode(), number)
+
+
+def _expiry_ms(random: Random, now_ms: int) -> int:
+    if random.random() < 0.5:
+        return FAR_MS + random.randrange(10**9)
+    return now_ms + random.randrange(2 * 3_600_000, 30 * 3_600_000)
+
+
+def _run(connection: Connection, commands: Iterable[Command]) -> None:
+    for reply in connection.pipeline(commands):
+        if isinstance(reply, ServerError):
+            raise AssertionError(f"the data set was refused: {reply}")

@@ -1,0 +1,124 @@
+"""What a server says of its keys, as far as two equal servers must say the same. For compare.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from struct import pack
+from typing import Any
+
+from .wire import Command, Connection, ServerError
+
+#: Keys between two TIMEs in one transaction on Redis 6.2: fewer make the interval of an expiry narrower.
+TIMED = 50
+
+#: An expiry that lies between two points in time, ms; None: the key has none.
+Expiry = tuple[int, int] | None
+
+#: A stream's state as XINFO STREAM FULL tells it: its groups and their consumers are maps by name.
+Stream = dict[bytes, Any]
+
+
+@dataclass(slots=True)
+class Facts:
+    """What is known of one key. `field_expiries` has only the fields of a hash that expire, with the time in ms.
+
+    `scores` replaces the digest of a sorted set where that cannot be compared.
+    """
+
+    type: bytes
+    digest: bytes
+    expiry: Expiry
+    stream: Stream = field(default_factory=dict)
+    field_expiries: dict[bytes, int] = field(default_factory=dict)
+    scores: dict[bytes, bytes] = field(default_factory=dict)
+
+
+class Side:
+    """Reads facts over one connection, by one thread at a time. `by_scores`: sorted sets by their scores, not digests."""
+
+    def __init__(self, connection: Connection, by_scores: bool = False) -> None:
+        self._connection = connection
+        self._by_scores = by_scores
+        self._tells_expiries = self._knows("PEXPIRETIME")
+        self._expires_fields = self._knows("HPEXPIRETIME")
+
+    def keys(self) -> set[bytes]:
+        """Every key of the database."""
+        keys: set[bytes] = set()
+        cursor: Any = 0
+        while True:
+            cursor, names = self._connection.must("SCAN", cursor, "COUNT", 5_000)
+            keys.update(names)
+            if int(cursor) == 0:
+                return keys
+
+    def facts(self, keys: list[bytes]) -> list[Facts]:
+        """The facts of the keys, in order; a key that is gone has the type b'none'."""
+        digests, *types = self._ask([("DEBUG", "DIGEST-VALUE", *keys), *(("TYPE", key) for key in keys)])
+        expiries = self._exact_expiries(keys) if self._tells_expiries else self._estimated_expiries(keys)
+        found = {key: Facts(*said) for key, *said in zip(keys, types, digests, expiries, strict=True)}
+        self._add_streams({key: facts for key, facts in found.items() if facts.type == b"stream"})
+        if self._expires_fields:
+            self._add_field_expiries({key: facts for key, facts in found.items() if facts.type == b"hash"})
+        if self._by_scores:
+            self._add_scores({key: facts for key, facts in found.items() if facts.type == b"zset"})
+        return list(found.values())
+
+    def _knows(self, command: str) -> bool:
+        return self._connection.must("COMMAND", "INFO", command)[0] is not None
+
+    def _ask(self, commands: list[Command]) -> list[Any]:
+        replies = self._connection.pipeline(commands)
+        for command, reply in zip(commands, replies, strict=True):
+            if isinstance(reply, ServerError):
+                raise AssertionError(f"{command[0]!r} {command[1]!r}: {reply}")
+        return replies
+
+    def _exact_expiries(self, keys: list[bytes]) -> list[Expiry]:
+        times = self._ask([("PEXPIRETIME", key) for key in keys])
+        return [(time, time) if time >= 0 else None for time in times]
+
+    def _estimated_expiries(self, keys: list[bytes]) -> list[Expiry]:
+        """Redis 6.2: PTTL counts from its clock, which is read before and after them in the same transaction."""
+        found: list[Expiry] = []
+        for start in range(0, len(keys), TIMED):
+            some = keys[start : start + TIMED]
+            asked = [("MULTI",), ("TIME",), *(("PTTL", key) for key in some), ("TIME",), ("EXEC",)]
+            before, *left_ms, after = self._connection.pipeline(asked)[-1]
+            low, high = _milliseconds(before), _milliseconds(after)
+            found += [(low + ttl, high + ttl) if ttl >= 0 else None for ttl in left_ms]
+        return found
+
+    def _add_streams(self, streams: dict[bytes, Facts]) -> None:
+        """COUNT 0 gives all entries and all pending ones."""
+        told = self._ask([("XINFO", "STREAM", key, "FULL", "COUNT", 0) for key in streams])
+        for facts, state in zip(streams.values(), told, strict=True):
+            facts.stream = _mapped(state)
+
+    def _add_field_expiries(self, hashes: dict[bytes, Facts]) -> None:
+        fields = self._ask([("HKEYS", key) for key in hashes])
+        asked: list[Command] = [
+            ("HPEXPIRETIME", key, "FIELDS", len(names), *names) for key, names in zip(hashes, fields, strict=True)
+        ]
+        for facts, names, times in zip(hashes.values(), fields, self._ask(asked), strict=True):
+            facts.field_expiries = {name: time for name, time in zip(names, times, strict=True) if time >= 0}
+
+    def _add_scores(self, sets: dict[bytes, Facts]) -> None:
+        """Scores bit by bit: -0 is not 0."""
+        told = self._ask([("ZRANGE", key, 0, -1, "WITHSCORES") for key in sets])
+        for facts, flat in zip(sets.values(), told, strict=True):
+            facts.digest = b""
+            facts.scores = {name: pack("<d", float(text)) for name, text in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def _milliseconds(time: list[bytes]) -> int:
+    return int(time[0]) * 1000 + int(time[1]) // 1000
+
+
+def _mapped(flat: list[Any]) -> Stream:
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    for part in (b"groups", b"consumers"):
+        if part in fields:
+            members = [_mapped(member) for member in fields[part]]
+            fields[part] = {member[b"name"]: member for member in members}
+    return fields

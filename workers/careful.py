@@ -1,0 +1,166 @@
+"""A careful window: every key on its own, so that each has its own outcome.
+
+Used where the fast way cannot tell which key was the cause: something was refused, a value is over the target's
+limit, or some of the keys are counted elsewhere.
+
+    GET (or DUMP) + expiry ─→ DUMP + expiry of what is no string ─→ SET or RESTORE ─→ one outcome a key
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .policy import Action, Rule, rule_for
+from .read import Method, expiries_request, instants_of, values_request
+from .resp import ARG
+from .task import Aside, Counts
+from .write import payloads_request, strings_request
+
+if TYPE_CHECKING:
+    from .link import Link
+
+#: The first byte of a DUMP payload, for the records of what was put aside (rdb.h of the servers).
+TYPE_OF_PAYLOAD = {
+    0: "string",
+    **dict.fromkeys((1, 10, 14, 18), "list"),
+    **dict.fromkeys((2, 11, 20), "set"),
+    **dict.fromkeys((3, 5, 12, 17), "zset"),
+    **dict.fromkeys((4, 9, 13, 16, 22, 23, 24, 25), "hash"),
+    **dict.fromkeys((15, 19, 21), "stream"),
+    **dict.fromkeys((6, 7), "module"),
+}
+
+
+@dataclass
+class _Read:
+    """One key as it was read: a string's value, or a payload."""
+
+    key: bytes
+    encoded: bytes
+    value: bytes
+    instant: int
+    is_payload: bool
+
+    @property
+    def type(self) -> str:
+        return TYPE_OF_PAYLOAD.get(self.value[0], "unknown") if self.is_payload else "string"
+
+
+class Careful:
+    """Copies `keys` one by one and calls settled(self). Keys in `elsewhere` are copied but not counted."""
+
+    def __init__(
+        self,
+        link: Link,
+        keys: list[bytes],
+        strings_first: bool,
+        elsewhere: frozenset[bytes],
+        settled: Callable[[Careful], None],
+    ) -> None:
+        self.link, self.keys, self.strings_first, self.elsewhere = link, keys, strings_first, elsewhere
+        self.settled = settled
+        self.counts = Counts()
+        self.asides: list[Aside] = []
+        self.strings = 0
+        self._again: list[bytes] = []  # keys that meet a state that passes
+        self._trouble: tuple[str, int, Exception] | None = None
+        self._pending = 0
+
+    def start(self) -> None:
+        """Read every key that has no outcome yet."""
+        self._read(Method.GET if self.strings_first else Method.DUMP, self.keys, [])
+
+    # ---- reading --------------------------------------------------------------------------------------------
+
+    def _read(self, method: Method, keys: list[bytes], found: list[_Read]) -> None:
+        encoded = [ARG % (len(key), key) for key in keys]
+        request, count = values_request(method, encoded)
+        more, more_count = expiries_request(self.link.clock, encoded)
+
+        def answered(replies: list) -> None:
+            odd: list[bytes] = []
+            for key, arg, value, expiry in zip(keys, encoded, replies, replies[-more_count + 1 :]):
+                # TIME was read once for the batch; its reply stands before those of the keys.
+                self._one(method, key, arg, value, [replies[count], expiry], found, odd)
+            if odd:
+                self._read(Method.DUMP, odd, found)
+            else:
+                self._write(found)
+
+        self.link.source.ask(request + more, count + more_count, answered)
+
+    def _one(
+        self, method: Method, key: bytes, arg: bytes, value: object, when: list, found: list[_Read], odd: list[bytes]
+    ) -> None:
+        error = next((reply for reply in (value, *when) if isinstance(reply, Exception)), None)
+        if error is not None:
+            if rule_for(error).action is Action.OTHER_METHOD and method is Method.GET:
+                odd.append(key)
+            else:
+                self._failed("source", 0, key, error, "unknown", 0)
+            return
+        (instant,) = instants_of(when, self.link.clock)
+        if value is None or instant is None:
+            self._count(key, "expired")
+        elif len(value) > self.link.max_value_bytes:  # type: ignore[arg-type]
+            read = _Read(key, arg, value, instant, method is Method.DUMP)  # type: ignore[arg-type]
+            self._put_aside(key, read.type, len(read.value), "over the target's proto-max-bulk-len")
+        else:
+            found.append(_Read(key, arg, value, instant, method is Method.DUMP))  # type: ignore[arg-type]
+
+    # ---- writing --------------------------------------------------------------------------------------------
+
+    def _write(self, found: list[_Read]) -> None:
+        by_key = {read.encoded: read for read in found}
+        parts = self.link.router.split([(read.encoded, read.value, read.instant) for read in found])
+        self._pending = sum(len(items) for _, items in parts)
+        if not self._pending:
+            return self._done()
+        for sink, items in parts:
+            for item in items:
+                read = by_key[item[0]]
+                request, count = payloads_request([item]) if read.is_payload else strings_request([item])
+                sink.write(request, count, lambda got, r=read, n=sink.node: self._written(r, n, got))  # type: ignore[misc]
+
+    def _written(self, read: _Read, node: int, replies: list) -> None:
+        if replies == [b"OK"]:
+            self._count(read.key, "copied")
+            if read.key not in self.elsewhere:
+                self.counts.bytes += len(read.value)
+            self.strings += not read.is_payload
+        else:
+            self._failed("target", node, read.key, replies[0], read.type, len(read.value))
+        self._pending -= 1
+        if not self._pending:
+            self._done()
+
+    # ---- outcomes -------------------------------------------------------------------------------------------
+
+    def _count(self, key: bytes, outcome: str) -> None:
+        if key in self.elsewhere:
+            outcome = "again"
+        setattr(self.counts, outcome, getattr(self.counts, outcome) + 1)
+
+    def _put_aside(self, key: bytes, kind: str, size: int, reason: str) -> None:
+        self._count(key, "aside")
+        if key not in self.elsewhere:
+            self.asides.append(Aside(key, self.link.db, kind, size, reason))
+
+    def _failed(self, side: str, node: int, key: bytes, error: object, kind: str, size: int) -> None:
+        rule: Rule = rule_for(error)
+        if rule.action in (Action.PUT_ASIDE, Action.OTHER_METHOD) or not isinstance(error, Exception):
+            self._put_aside(key, kind, size, f"{side}: {error}")
+        else:
+            self._again.append(key)
+            self._trouble = (side, node, error)
+
+    def _done(self) -> None:
+        if self._trouble is None:
+            return self.settled(self)
+        self.keys, self._again = self._again, []
+        side, node, error = self._trouble
+        self._trouble = None
+        self.counts.retried += 1
+        self.link.trouble(side, node, error, self.start)

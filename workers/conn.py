@@ -1,0 +1,250 @@
+"""One non-blocking connection to one database of one server, pipelined.
+
+A connection belongs to one (node, database, role) for life. It logs in, selects its database and checks that it
+reached the process that the plan was made for; only when every reply of that handshake has been read and found
+good does it take requests (`ready`). Requests are answered in the order in which they were asked.
+
+WHAT HAPPENS IF something goes wrong: `Lost` is raised to the event loop, with the reason in plain words. A
+connection that was lost is never used again.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import hiredis
+
+from .endpoint import Endpoint
+from .errors import AccessError, KeyferryError, RunError
+from .policy import rule_for
+from .resp import command, info_fields
+from .task import Node
+
+Then = Callable[[list], None]
+
+#: One recv call takes at most this much; a system call for every 256 KiB is lost in the noise.
+RECV_BYTES = 1 << 18
+#: A connection that always has more to read must not keep the loop from the others.
+RECVS_A_TURN = 16
+#: Asked of the kernel for each direction; it gives what it allows.
+SOCKET_BUFFER_BYTES = 4 << 20
+
+_recv_buffer = bytearray(RECV_BYTES)  # one for all connections of the process: it is emptied at once
+
+
+class Lost(Exception):
+    """The connection cannot be used any more; `error` says why to the user."""
+
+    def __init__(self, error: KeyferryError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclass
+class _Step:
+    """One command of the handshake; an error reply to a step that is not `needed` is let pass."""
+
+    words: tuple[bytes, ...]
+    needed: bool
+    check: Callable[[object], None] | None = None
+
+
+class Connection:
+    """`ask(request, n, then)` sends bytes and calls then([n replies]) when they are there."""
+
+    def __init__(self, side: str, node: Node, db: int, name: str, poll: select.epoll) -> None:
+        self.side, self.node, self.db, self.name, self.poll = side, node, db, name, poll
+        self.endpoint: Endpoint = node.endpoint
+        self.ready = False
+        self.client_id = 0  # 0 = the server does not tell
+        self.when_ready: Callable[[], None] = lambda: None
+        self._reader = hiredis.Reader()
+        self._waiting: deque[tuple[int, Then]] = deque()
+        self._got: list = []
+        self._out: list[bytes] = []
+        self._sending: memoryview | None = None
+        self._watches_write = True
+        self._alive_at = time.monotonic()
+        self._deadline_s = self.endpoint.connect_timeout_s
+        self.sock = self._open()
+        self.fd = self.sock.fileno()
+        poll.register(self.fd, select.EPOLLIN | select.EPOLLOUT)
+        self._handshake()
+
+    # ---- asking ---------------------------------------------------------------------------------------------
+
+    def ask(self, request: bytes, replies: int, then: Then) -> None:
+        """Queue a request of `replies` commands; it leaves with the loop's next `flush`."""
+        if not self._waiting:
+            self._alive_at = time.monotonic()
+        self._out.append(request)
+        self._waiting.append((replies, then))
+
+    @property
+    def wants_flush(self) -> bool:
+        """Something is queued that the kernel has not been offered."""
+        return bool(self._out) and self._sending is None
+
+    def flush(self) -> None:
+        """Send what is queued, as far as the kernel takes it; the rest follows when it can."""
+        while self._sending is not None or self._out:
+            if self._sending is None:
+                self._sending = memoryview(self._out[0] if len(self._out) == 1 else b"".join(self._out))
+                self._out.clear()
+            try:
+                sent = self.sock.send(self._sending)
+            except BlockingIOError:
+                return self._watch_write(True)
+            except OSError as error:
+                raise self._lost(error.strerror or str(error)) from None
+            self._alive_at = time.monotonic()
+            self._sending = self._sending[sent:] if sent < len(self._sending) else None
+        self._watch_write(False)
+
+    # ---- what epoll tells -----------------------------------------------------------------------------------
+
+    def on_event(self, events: int) -> None:
+        """Take what the socket has and give what it takes."""
+        if events & ~select.EPOLLOUT:
+            self._receive()
+        if events & select.EPOLLOUT and self.fd >= 0:
+            self.flush()
+
+    def _receive(self) -> None:
+        for _ in range(RECVS_A_TURN):
+            try:
+                size = self.sock.recv_into(_recv_buffer)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                raise self._lost(error.strerror or str(error)) from None
+            if not size:
+                raise self._lost("closed by the server")
+            self._alive_at = time.monotonic()
+            try:
+                self._reader.feed(_recv_buffer, 0, size)
+                self._deliver()
+            except hiredis.ProtocolError as error:
+                raise self._lost(f"not the Redis protocol: {error}") from None
+            if size < RECV_BYTES or self.fd < 0:
+                return
+
+    def _deliver(self) -> None:
+        next_reply = self._reader.gets
+        waiting = self._waiting
+        while waiting:
+            need, then = waiting[0]
+            got = self._got
+            add = got.append
+            missing = need - len(got)
+            while missing:
+                reply = next_reply()
+                if reply is False:
+                    return
+                add(reply)
+                missing -= 1
+            waiting.popleft()
+            self._got = []
+            then(got)
+
+    # ---- time -----------------------------------------------------------------------------------------------
+
+    def check_deadline(self, now: float) -> None:
+        """Raise Lost when an answer is due and nothing has moved for the time-out."""
+        if self._waiting and now - self._alive_at > self._deadline_s:
+            raise self._lost(f"no answer within {self._deadline_s:g} s", "see -o/--timeout")
+
+    # ---- opening and closing --------------------------------------------------------------------------------
+
+    def _open(self) -> socket.socket:
+        where = self.endpoint
+        try:
+            if where.socket:
+                sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                address: object = where.socket
+            else:
+                family, kind, proto, _, address = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)[0]
+                sock = socket.socket(family, kind, proto)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
+            sock.setblocking(False)
+            try:
+                sock.connect(address)  # type: ignore[arg-type]
+            except BlockingIOError:
+                pass
+        except OSError as error:
+            raise self._lost(error.strerror or str(error)) from None
+        return sock
+
+    def _handshake(self) -> None:
+        steps = list(self._steps())
+        request = b"".join([command(*step.words) for step in steps])
+
+        def answered(replies: list) -> None:
+            for step, reply in zip(steps, replies):
+                if isinstance(reply, Exception):
+                    if step.needed or str(reply).startswith("NOAUTH"):
+                        raise self._refused(step.words[0], reply)
+                elif step.check:
+                    step.check(reply)
+            self._deadline_s = self.endpoint.timeout_s
+            self.ready = True
+            self.when_ready()
+
+        self.ask(request, len(steps), answered)
+
+    def _steps(self):  # type: ignore[no-untyped-def]
+        where = self.endpoint
+        if where.password:
+            words = (where.user, where.password) if where.user else (where.password,)
+            yield _Step((b"AUTH", *(word.encode() for word in words)), needed=True)
+        yield _Step((b"SELECT", b"%d" % self.db), needed=self.db != 0)
+        yield _Step((b"CLIENT", b"SETNAME", self.name.encode()), needed=False)
+        yield _Step((b"CLIENT", b"ID"), needed=False, check=self._note_id)
+        yield _Step((b"INFO", b"server"), needed=False, check=self._check_identity)
+        if self.node.no_touch and self.side == "source":
+            # Reading must not make a cold key look hot to the server's eviction.
+            yield _Step((b"CLIENT", b"NO-TOUCH", b"ON"), needed=False)
+
+    def _note_id(self, reply: object) -> None:
+        self.client_id = reply if isinstance(reply, int) else 0
+
+    def _check_identity(self, reply: object) -> None:
+        found = info_fields(reply).get("run_id", "") if isinstance(reply, bytes) else ""
+        if self.node.run_id and found and found != self.node.run_id:
+            raise self._lost(
+                "another process answers than the one that the plan was made for",
+                "the server was restarted or failed over: run the same command again",
+            )
+
+    def _refused(self, word: bytes, reply: Exception) -> Lost:
+        rule = rule_for(reply)
+        text = f"{word.decode()} refused: {reply}"
+        return Lost(AccessError(text, side=self.side, address=self.endpoint.address, hint=rule.hint))
+
+    def _lost(self, reason: str, hint: str = "") -> Lost:
+        return Lost(
+            RunError(f"connection lost: {reason}", side=self.side, address=self.endpoint.address, hint=hint)
+        )
+
+    def _watch_write(self, on: bool) -> None:
+        if on != self._watches_write:
+            self._watches_write = on
+            self.poll.modify(self.fd, select.EPOLLIN | select.EPOLLOUT if on else select.EPOLLIN)
+
+    def close(self) -> None:
+        """Give the socket back; what was asked and not answered never will be."""
+        if self.fd >= 0:
+            self.poll.unregister(self.fd)
+            self.sock.close()
+            self.fd = -1
+        self.ready = False
+        self._waiting.clear()
+        self._out.clear()
+        self._sending = None

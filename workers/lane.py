@@ -1,0 +1,144 @@
+"""A lane: one task being copied, a few windows at a time.
+
+Several lanes share the worker's connections, so that the round trip of one is filled by the work of the others.
+A lane's keys come in segments (one SCAN reply each, or the names in the task); a segment is split into windows.
+What is reported as acknowledged is the low-water mark: everything before the first segment with an open window.
+Counters travel with it, so that a range which another worker takes over is counted once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .careful import Careful
+from .choose import Chooser
+from .cursor import RING
+from .link import Link
+from .scan import Found, RangeScan
+from .task import COPY_RANGE, Aside, Counts, Progress, Task
+from .window import Window
+
+#: Windows between their first request and their last acknowledgement; two keep both servers busy.
+DEPTH = 2
+
+
+@dataclass
+class _Segment:
+    """Keys that come together, and how far they are."""
+
+    found: Found
+    opened: int = 0  # keys given to windows
+    open: int = 0  # windows not settled
+    counts: Counts = field(default_factory=Counts)
+    asides: list[Aside] = field(default_factory=list)
+
+    @property
+    def unopened(self) -> int:
+        return len(self.found.keys) - self.opened
+
+    @property
+    def settled(self) -> bool:
+        return not self.open and not self.unopened
+
+
+class Lane:
+    """Copies the keys of one COPY_RANGE or COPY_KEYS task; `changed(self)` is called when there is news at its end."""
+
+    def __init__(
+        self, task: Task, link: Link, chooser: Chooser, scan_count: int, changed: Callable[[Lane], None]
+    ) -> None:
+        self.task, self.link, self.chooser, self.changed = task, link, chooser, changed
+        self.segments: deque[_Segment] = deque()
+        self.open = 0
+        self.stopping = False
+        self.opaque = ""
+        self._news = Progress(task.id, task.start, Counts())
+        self.scan: RangeScan | None = None
+        if task.kind == COPY_RANGE:
+            self.scan = RangeScan(link, task, scan_count, self._found, self._opaque)
+        else:
+            self.segments.append(_Segment(Found(task.keys, RING)))
+
+    # ---- driving --------------------------------------------------------------------------------------------
+
+    def go(self) -> None:
+        """Open windows while there are keys, and ask for keys when there are none."""
+        while self.open < DEPTH and not self.stopping and self._unopened():
+            self._open_window(self.segments[-1])
+        scan = self.scan
+        if scan and not scan.asking and not scan.done and not self.stopping and self.open < DEPTH:
+            if not self._unopened():
+                scan.ask()
+        if self.ended:
+            self.changed(self)
+
+    def stop(self) -> None:
+        """Open nothing more; what is open is finished."""
+        self.stopping = True
+        self.go()
+
+    @property
+    def ended(self) -> bool:
+        """Nothing is on its way, and nothing more will be asked for."""
+        if self.open or (self.scan and self.scan.asking and not self.opaque):
+            return False
+        return bool(self.stopping or self.opaque or self.finished)
+
+    @property
+    def finished(self) -> bool:
+        """Every key of the task has its outcome."""
+        return not self.open and not self.opaque and (not self.scan or self.scan.done) and not self._unopened()
+
+    def _unopened(self) -> int:
+        return self.segments[-1].unopened if self.segments else 0
+
+    # ---- keys -----------------------------------------------------------------------------------------------
+
+    def _found(self, found: Found) -> None:
+        self.segments.append(_Segment(found))
+        self.go()
+
+    def _opaque(self, why: str) -> None:
+        self.opaque = why
+        self.go()
+
+    # ---- windows --------------------------------------------------------------------------------------------
+
+    def _open_window(self, segment: _Segment) -> None:
+        keys = segment.found.keys[segment.opened : segment.opened + self.chooser.keys]
+        segment.opened += len(keys)
+        segment.open += 1
+        self.open += 1
+        method = self.chooser.method
+        if segment.found.elsewhere:
+            strings_first = self.chooser.policy != "dump"
+            Careful(self.link, keys, strings_first, segment.found.elsewhere, lambda c: self._settled(segment, c)).start()
+        else:
+            Window(self.link, keys, method, lambda w: self._settled(segment, w)).start()
+
+    def _settled(self, segment: _Segment, window: Window | Careful) -> None:
+        segment.open -= 1
+        self.open -= 1
+        segment.counts.add(window.counts)
+        segment.asides += window.asides
+        self.chooser.learn(window.counts.copied, window.strings, window.counts.bytes)
+        self.go()
+
+    # ---- news -----------------------------------------------------------------------------------------------
+
+    def news(self) -> list[Progress]:
+        """What was acknowledged since the last call: nothing or one."""
+        before = self._news.position
+        while self.segments and self.segments[0].settled:
+            segment = self.segments.popleft()
+            self._news.position = segment.found.position
+            self._news.counts.add(segment.counts)
+            self._news.asides += segment.asides
+        if self._news.position == before and not self._news.counts.read and not self.ended:
+            return []
+        news, self._news = self._news, Progress(self.task.id, self._news.position, Counts())
+        news.finished = self.ended and self.finished
+        news.opaque = self.opaque
+        return [news]

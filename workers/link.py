@@ -1,0 +1,54 @@
+"""A link: one database of one source node, joined to its database at the target, by one worker.
+
+It owns the connections (each for one node, database and role), and everything that the windows on it share: how
+expiries are told, whether keys of this database expire at all, and what is done when a server is in trouble.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .conn import Connection, Lost
+from .errors import InternalError, RunError
+from .expiry import Clock
+from .policy import Action, rule_for
+from .write import Router
+
+#: What a worker does about a state that may pass: (side, address, reason, hint, what to do again).
+Wait = Callable[[str, str, str, str, Callable[[], None]], None]
+
+
+@dataclass
+class Link:
+    """The connections between one source database and its target; `source` is None where only is written."""
+
+    source: Connection
+    router: Router
+    clock: Clock
+    wait: Wait
+    db: int = 0
+    max_value_bytes: int = 512 << 20
+    no_expiries: bool = False
+    lanes: int = field(default=0)  # how many lanes use the link now
+
+    @property
+    def connections(self) -> list[Connection]:
+        """All connections of the link."""
+        return [self.source, *(sink.conn for sink in self.router.sinks)]
+
+    @property
+    def ready(self) -> bool:
+        """Every connection has been through its handshake."""
+        return all(conn.ready for conn in self.connections)
+
+    def trouble(self, side: str, node: int, error: Exception, again: Callable[[], None]) -> None:
+        """Wait and do `again` when the state passes; raises Lost when it is no state that passes."""
+        conn = self.source if side == "source" else self.router.sinks[node].conn
+        rule = rule_for(error)
+        if rule.action is Action.WAIT:
+            self.wait(side, conn.endpoint.address, rule.reason, rule.hint, again)
+        elif rule.action in (Action.STOP, Action.REDIRECT):
+            raise Lost(RunError(f"{rule.reason}: {error}", side=side, address=conn.endpoint.address, hint=rule.hint))
+        else:
+            raise Lost(InternalError(f"no state, but waited for: {error}", side=side, address=conn.endpoint.address))

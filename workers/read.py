@@ -1,0 +1,71 @@
+"""The value reader: requests that fetch the values and expiries of one window's keys, and what their replies hold.
+
+Methods of reading (`Method`):
+    MGET   one command for all strings; nil for whatever is no string. The cheapest for small strings.
+    GET    one command a key; cheaper for large values, whose first byte can be used before the last has come.
+    DUMP   one command a key, any type; costs the server compression and a checksum.
+
+A value and its expiry are two commands. Another client's write can fall between them when the request is longer
+than one 16 KB read of the server; a snapshot copy then may hold the old value with the new expiry. Windows are
+kept short, and that is all that can be done without MULTI.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+from .expiry import Clock, instants, time_ms
+from .resp import command
+
+PEXPIRETIME = b"*2\r\n$11\r\nPEXPIRETIME\r\n"
+PTTL = b"*2\r\n$4\r\nPTTL\r\n"
+TIME = command(b"TIME")
+INFO_KEYSPACE = command(b"INFO", b"keyspace")
+
+
+class Method(Enum):
+    """How values are read."""
+
+    MGET = "mget"
+    GET = "get"
+    DUMP = "dump"
+
+
+_PREFIX = {Method.GET: b"*2\r\n$3\r\nGET\r\n", Method.DUMP: b"*2\r\n$4\r\nDUMP\r\n"}
+
+
+def values_request(method: Method, encoded: list[bytes]) -> tuple[bytes, int]:
+    """The request for the values of keys (as encoded arguments), and how many replies it brings."""
+    if method is Method.MGET:
+        return b"*%d\r\n$4\r\nMGET\r\n" % (len(encoded) + 1) + b"".join(encoded), 1
+    prefix = _PREFIX[method]
+    return prefix + prefix.join(encoded), len(encoded)
+
+
+def expiries_request(clock: Clock, encoded: list[bytes]) -> tuple[bytes, int]:
+    """TIME, then the expiry of each key; how many replies it brings."""
+    prefix = PEXPIRETIME if clock.absolute else PTTL
+    return TIME + prefix + prefix.join(encoded), len(encoded) + 1
+
+
+def values_of(method: Method, replies: list) -> list:
+    """The values among the replies to `values_request` + whatever followed; raises TypeError on an error reply."""
+    values = replies[0] if method is Method.MGET else replies
+    if isinstance(values, Exception):
+        raise TypeError(values)
+    return values
+
+
+def instants_of(replies: list, clock: Clock) -> list[int | None]:
+    """What `expiries_request` brought, as target instants; raises TypeError on an error reply."""
+    if isinstance(replies[0], Exception):
+        raise TypeError(replies[0])
+    return instants(replies[1:], time_ms(replies[0]), clock)
+
+
+def database_has_expiries(info: object, db: int) -> bool:
+    """Whether an INFO keyspace reply leaves it possible that a key of `db` expires."""
+    if not isinstance(info, bytes):
+        return True
+    return not re.search(rb"^db%d:keys=\d+,expires=0(,|\r|$)" % db, info, re.MULTILINE)

@@ -1,0 +1,130 @@
+"""The key reader: steps through one range of the ring by SCAN, and checks on each reply that it is a ring.
+
+HOW COUNTS STAY EXACT
+    The last reply of a range may reach past its end, and a small table's bucket may lie across it. Those keys come
+    again as the first keys of the next range. So before that last reply is passed on, the range asks once more
+    from its own end on, just as the next range does, and marks what came twice as `elsewhere`: it is copied here
+    too (the table may change before the next range gets there), but counted only there. COUNT shrinks towards the
+    end of a range, so that this concerns a few keys a range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .cursor import RING, cursor_at, expected_keys, position_of
+from .resp import command
+from .task import Task
+
+if TYPE_CHECKING:
+    from .link import Link
+
+
+@dataclass(frozen=True)
+class Found:
+    """The keys of one reply; what lies below `position` has been seen when they are done."""
+
+    keys: list[bytes]
+    position: int
+    elsewhere: frozenset[bytes] = frozenset()
+
+
+class RangeScan:
+    """Calls found(Found) for each reply to `ask`, until `done`; or opaque(why) where cursors are no positions."""
+
+    def __init__(
+        self, link: Link, task: Task, count: int, found: Callable[[Found], None], opaque: Callable[[str], None]
+    ) -> None:
+        self.link, self.task, self.count = link, task, count
+        self.found, self.opaque = found, opaque
+        self.position = task.start
+        self.cursor = cursor_at(task.start) if task.start < RING else 0
+        self.db_keys = task.db_keys
+        self.done = task.start >= task.end
+        self.asking = False
+
+    def ask(self) -> None:
+        """Ask for the next step."""
+        self.asking = True
+        count = self._count_until(self.task.end, self.position) if self.task.checked else self.count
+        self._scan(self.cursor, count, lambda cursor, keys: self._stepped(cursor, keys, count))
+
+    def _scan(self, cursor: int, count: int, then: Callable[[int, list[bytes]], None]) -> None:
+        request = command(b"SCAN", b"%d" % cursor, b"COUNT", b"%d" % count)
+
+        def answered(replies: list) -> None:
+            reply = replies[0]
+            if isinstance(reply, Exception):
+                self.link.trouble("source", 0, reply, lambda: self.link.source.ask(request, 1, answered))
+            else:
+                then(int(reply[0]), reply[1])
+
+        self.link.source.ask(request, 1, answered)
+
+    def _count_until(self, end: int, position: int) -> int:
+        return max(1, min(self.count, int(expected_keys(position, end, self.db_keys)) + 1))
+
+    # ---- what came ------------------------------------------------------------------------------------------
+
+    def _stepped(self, cursor: int, keys: list[bytes], count: int) -> None:
+        if not self.task.checked:
+            self.cursor = cursor
+            return self._pass_on(Found(keys, RING if cursor == 0 else self.task.start), done=cursor == 0)
+        reached = position_of(cursor)
+        if reached <= self.position:
+            return self.opaque(f"SCAN went back from {cursor_at(self.position)} to {cursor}")
+        if self._is_jump(reached, len(keys), count):
+            return self._look_again(cursor, keys, count)
+        self._step_to(cursor, reached, keys)
+
+    def _step_to(self, cursor: int, reached: int, keys: list[bytes]) -> None:
+        self.cursor, self.position = cursor, reached
+        if reached > self.task.end and keys:
+            self._settle_overlap(keys, reached)
+        else:
+            self._pass_on(Found(keys, min(reached, self.task.end)), done=reached >= self.task.end)
+
+    def _pass_on(self, found: Found, done: bool) -> None:
+        self.asking = False
+        self.done = done
+        self.found(found)
+
+    # ---- is it a ring? --------------------------------------------------------------------------------------
+
+    def _is_jump(self, reached: int, returned: int, count: int) -> bool:
+        """A reply that covers an arc which should hold far more keys than it brought (redis-facts A6)."""
+        return expected_keys(self.position, reached, self.db_keys) > 4 * returned + 8 * count
+
+    def _look_again(self, cursor: int, keys: list[bytes], count: int) -> None:
+        """The arc looks empty; unless the database has shrunk since it was counted, this is no ring."""
+
+        def counted(replies: list) -> None:
+            reached = position_of(cursor)
+            if isinstance(replies[0], int):
+                self.db_keys = replies[0]
+            if self._is_jump(reached, len(keys), count):
+                self.opaque(f"SCAN from {cursor_at(self.position)} to {cursor} brought {len(keys)} keys")
+            else:
+                self._step_to(cursor, reached, keys)
+
+        self.link.source.ask(command(b"DBSIZE"), 1, counted)
+
+    # ---- the border -----------------------------------------------------------------------------------------
+
+    def _settle_overlap(self, keys: list[bytes], reached: int) -> None:
+        """Read what the next range begins with, up to `reached`; those keys are counted there."""
+        beyond: set[bytes] = set()
+
+        def read_on(position: int) -> None:
+            count = self._count_until(reached, position)
+            self._scan(cursor_at(position), count, came)
+
+        def came(cursor: int, more: list[bytes]) -> None:
+            beyond.update(more)
+            if position_of(cursor) < reached:
+                return read_on(position_of(cursor))
+            self._pass_on(Found(keys, self.task.end, beyond.intersection(keys)), done=True)
+
+        read_on(self.task.end)

@@ -1,0 +1,218 @@
+"""What travels between the coordinator and a worker, as msgpack: tasks and orders go down, reports come up.
+
+No value ever travels here: only positions, counters, names of keys that need attention, and errors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import msgpack
+
+from . import endpoint
+from .cursor import RING
+from .endpoint import Endpoint
+from .expiry import Clock
+
+#: What a task asks for.
+COPY_RANGE = "range"  # scan [start, end) of a database and copy its keys
+COPY_KEYS = "keys"  # copy the keys named
+LIST_KEYS = "list"  # scan a whole database and hand its keys up in batches
+GENERATE = "generate"  # write one run of blocks of a synthetic data set
+
+
+@dataclass
+class Task:
+    """A piece of work: which keys of which database, and where they go."""
+
+    id: int
+    kind: str
+    node: int = 0  # index into Setup.sources
+    db: int = 0
+    target_db: int = 0
+    start: int = 0  # COPY_RANGE: positions in [0, RING]; GENERATE: numbers of blocks
+    end: int = RING
+    keys: list[bytes] = field(default_factory=list)
+    db_keys: int = 0  # DBSIZE when planned: how dense the ring is
+    checked: bool = True  # verify on each reply that cursors are ring positions
+    no_expiries: bool = False  # no key of the database had an expiry when planned
+
+    def pack(self) -> dict[str, Any]:
+        """A map for msgpack; RING does not fit its 64 bits, so `end` travels less one."""
+        packed = self.__dict__ | {"end": self.end - 1}
+        return packed
+
+    @classmethod
+    def unpack(cls, packed: dict[str, Any]) -> Task:
+        """The task that `pack` described."""
+        return cls(**packed | {"end": packed["end"] + 1})
+
+
+@dataclass
+class Counts:
+    """Outcomes of distinct keys, and what they cost. They add up: read = copied + expired + aside."""
+
+    copied: int = 0
+    expired: int = 0  # gone between SCAN and read, or in their last millisecond
+    aside: int = 0
+    bytes: int = 0  # of values, as they were read
+    retried: int = 0  # windows that were sent again
+    again: int = 0  # keys that came twice and are counted elsewhere
+
+    @property
+    def read(self) -> int:
+        """Distinct keys that have an outcome."""
+        return self.copied + self.expired + self.aside
+
+    def add(self, other: Counts) -> None:
+        """Add another's figures to these."""
+        self.copied += other.copied
+        self.expired += other.expired
+        self.aside += other.aside
+        self.bytes += other.bytes
+        self.retried += other.retried
+        self.again += other.again
+
+    def pack(self) -> list[int]:
+        """The figures in the order of the fields."""
+        return [self.copied, self.expired, self.aside, self.bytes, self.retried, self.again]
+
+
+@dataclass(frozen=True)
+class Aside:
+    """One key that could not be copied, and why."""
+
+    key: bytes
+    db: int
+    type: str
+    size: int  # bytes of the value as read; 0 where it was not read
+    reason: str
+
+    def pack(self) -> list[Any]:
+        """The record in the order of the fields."""
+        return [self.key, self.db, self.type, self.size, self.reason]
+
+
+@dataclass
+class Progress:
+    """One task's news: what lies below `position` is acknowledged, and these are its outcomes."""
+
+    task: int
+    position: int  # as Task.start: where the task would have to begin again
+    counts: Counts
+    asides: list[Aside] = field(default_factory=list)
+    finished: bool = False
+    opaque: str = ""  # why this server's cursors cannot be split; the task has stopped
+    listed: list[bytes] | None = None  # LIST_KEYS: a batch of keys
+
+    def pack(self) -> list[Any]:
+        """A list for msgpack; a position of RING does not fit its 64 bits, so it travels as -1."""
+        position = -1 if self.position == RING else self.position
+        asides = [aside.pack() for aside in self.asides]
+        return [self.task, position, self.counts.pack(), asides, self.finished, self.opaque, self.listed]
+
+    @classmethod
+    def unpack(cls, packed: list[Any]) -> Progress:
+        """The news that `pack` described."""
+        task, position, counts, asides, finished, opaque, listed = packed
+        position = RING if position == -1 else position
+        return cls(task, position, Counts(*counts), [Aside(*aside) for aside in asides], finished, opaque, listed)
+
+
+@dataclass
+class Report:
+    """What a worker says: at least twice a second, so that silence means something."""
+
+    progress: list[Progress] = field(default_factory=list)
+    free: int = 0  # lanes that wait for a task
+    waiting: str = ""  # why it is slow: 'target out of memory', …
+    cpu_s: float = 0.0  # processor time of this process so far
+    clients: list[list[Any]] = field(default_factory=list)  # [side, node, CLIENT ID] of new connections
+    failure: dict[str, str] | None = None  # KeyferryError.pack: the run cannot go on
+    drained: bool = False  # every window is acknowledged and no task is left
+
+    def pack(self) -> bytes:
+        """The report as msgpack."""
+        packed = {f.name: getattr(self, f.name) for f in fields(self)}
+        packed["progress"] = [news.pack() for news in self.progress]
+        return msgpack.packb(packed)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Report:
+        """The report that `pack` made."""
+        packed = msgpack.unpackb(data)
+        return cls(**packed | {"progress": [Progress.unpack(news) for news in packed["progress"]]})
+
+
+@dataclass
+class Order:
+    """What the coordinator says to a worker; every field may be left out."""
+
+    tasks: list[Task] = field(default_factory=list)
+    shift_ms: int | None = None  # how far the target's clock is ahead, measured again
+    credit: int = 0  # LIST_KEYS: so many more batches may come up
+    drain: bool = False  # open nothing more, finish what is open
+    quit: bool = False
+
+    def pack(self) -> bytes:
+        """The order as msgpack."""
+        return msgpack.packb(self.__dict__ | {"tasks": [task.pack() for task in self.tasks]})
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Order:
+        """The order that `pack` made."""
+        packed = msgpack.unpackb(data)
+        return cls(**packed | {"tasks": [Task.unpack(task) for task in packed["tasks"]]})
+
+
+@dataclass
+class Node:
+    """One server process as the coordinator found it; connections check that they reach the same one."""
+
+    endpoint: Endpoint
+    run_id: str = ""  # "" = the server, or a proxy, does not tell
+    no_touch: bool = False  # it knows CLIENT NO-TOUCH
+    max_value_bytes: int = 512 << 20  # the longest argument that it takes
+
+    def pack(self) -> dict[str, Any]:
+        """A map for msgpack."""
+        return asdict(self)
+
+    @classmethod
+    def unpack(cls, packed: dict[str, Any]) -> Node:
+        """The node that `pack` described."""
+        return cls(**packed | {"endpoint": endpoint.unpack(packed["endpoint"])})
+
+
+@dataclass
+class Setup:
+    """What holds for the whole run: sent once, before the first order."""
+
+    sources: list[Node]
+    targets: list[Node]
+    job: str = ""
+    epoch: int = 0  # counts the workers of a job: names their connections
+    method: str = "auto"
+    clock: Clock = Clock(absolute=True)
+    lanes: int = 8  # tasks at a time
+    links: int = 4  # databases at a time: each takes a connection a side
+    batch_keys: int = 500  # at most so many keys in a window
+    scan_count: int = 500
+    retry_for_s: float = 300.0
+    synth: dict[str, Any] | None = None  # GENERATE: synth.Spec.pack
+
+    def pack(self) -> bytes:
+        """The setup as msgpack."""
+        packed = self.__dict__ | {"clock": asdict(self.clock)}
+        packed |= {"sources": [n.pack() for n in self.sources], "targets": [n.pack() for n in self.targets]}
+        return msgpack.packb(packed)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Setup:
+        """The setup that `pack` made."""
+        packed = msgpack.unpackb(data)
+        packed["clock"] = Clock(**packed["clock"])
+        packed["sources"] = [Node.unpack(node) for node in packed["sources"]]
+        packed["targets"] = [Node.unpack(node) for node in packed["targets"]]
+        return cls(**packed)
