@@ -1,3 +1,41 @@
-"""keyferry copies Redis and Valkey databases, and says only what it has proved."""
+"""keyferry copies Redis and Valkey databases, and says only what it has proved.
+
+    import keyferry
+
+    summary = keyferry.replicate("redis://source:6379", "redis://target:6379", workers=4)
+    print(summary.text())
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .plan import Plan
+    from .summary import Summary
+    from .workers.endpoint import Endpoint
 
 VERSION = "0.1.0"
+
+
+def replicate(source: str | Endpoint, target: str | Endpoint, **options: object) -> Summary:
+    """Copy `source` to `target` (URIs or Endpoints); options are those of the command line, with underscores.
+
+    Returns the Summary; its `exit_code` is 0, or 1 where keys were put aside. Raises a KeyferryError for anything
+    that ends the copy early. Messages go to stderr from warnings on; `progress="log"` shows more.
+    """
+    return _copy(source, target, options).run()
+
+
+def plan(source: str | Endpoint, target: str | Endpoint, **options: object) -> Plan:
+    """What `replicate` would do with the same arguments; touches nothing."""
+    return _copy(source, target, options).plan()
+
+
+def _copy(source: str | Endpoint, target: str | Endpoint, options: dict[str, object]):  # type: ignore[no-untyped-def]
+    from .copying import Copy
+    from .grammar import from_python
+    from .logs import NOTICE, WARNING, Log
+
+    call = from_python("replicate", [source, target], **{"progress": "none"} | options)
+    return Copy(call, Log(WARNING if call.options["progress"] == "none" else NOTICE))

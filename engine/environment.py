@@ -49,8 +49,8 @@ def warnings(environ: Mapping[str, str]) -> list[str]:
         if name in refused:
             lines.append(f"{name} is ignored: --{refused[name].name} is not read from the environment")
             continue
-        near = nearest(name, known)
-        lines.append(f"{name!r} is unknown" + (f"; did you mean {near}?" if near else ""))
+        near = nearest(name.removeprefix(PREFIX), [other.removeprefix(PREFIX) for other in known])
+        lines.append(f"{name!r} is unknown" + (f"; did you mean {PREFIX}{near}?" if near else ""))
     return lines
 
 

@@ -12,13 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from keyferry.workers.endpoint import Endpoint, from_uri
-from keyferry.workers.errors import UsageError
-
 from . import environment, options, sides
 from .options import COMMAND, COMMAND_NAMES, GLOBAL, MANY, NONE, ONE, SIDE, TWO, Command
 from .sides import Layer, Said, Side
 from .words import Given, Part, asked, command_at, read_part, unknown_command
+from .workers.endpoint import Endpoint, from_uri
+from .workers.errors import UsageError
 
 _TWO_HINT = "keyferry replicate SOURCE TARGET"
 
@@ -170,7 +169,7 @@ def _two(before: Part, after: Part, environ: Mapping[str, str]) -> list[Side]:
         _place_address(target, after.positionals[0], "TARGET")
         if not sides.names_address([*source, *around["source"]]):
             raise UsageError("one address is the TARGET, and the source is named nowhere", hint=_TWO_HINT)
-    elif not any(sides.names_address(keys) for keys in (source, target, *around.values())):
+    elif not sides.names_address([*source, *target, *around["source"], *around["target"]]):
         raise UsageError("neither the source nor the target is named", hint=_TWO_HINT)
     return [sides.resolve("source", source, around["source"]), sides.resolve("target", target, around["target"])]
 
@@ -185,7 +184,8 @@ def _one_or_more(before: Part, after: Part, environ: Mapping[str, str]) -> list[
     warnings = []
     if len(after.positionals) > 1:
         # A password of the environment was meant for one server; which one, nobody can tell.
-        held = [one.label for key, one in around.items() if key in sides.PASSWORDS] + [environment.REDISCLI_AUTH] * bool(auth)
+        held = [one.label for key, one in around.items() if key in sides.PASSWORDS]
+        held += [environment.REDISCLI_AUTH] if auth else []
         around = {key: one for key, one in around.items() if key not in sides.PASSWORDS}
         warnings = [f"{' and '.join(held)} not sent: there is more than one server"] if held else []
         auth = ""

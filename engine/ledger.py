@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from .workers.cursor import RING, expected_keys
-from .workers.task import COPY_KEYS, COPY_RANGE, Aside, Counts, Progress, Task
+from .workers.task import COPY_KEYS, COPY_RANGE, GENERATE, Aside, Counts, Progress, Task
 
 #: A range that has killed so many workers is taken apart until the key is found.
 DEATHS_TO_SPLIT = 3
@@ -32,7 +32,7 @@ class Entry:
     @property
     def restarts(self) -> bool:
         """Whether another worker would have to begin from the task's start."""
-        return not (self.task.kind == COPY_RANGE and self.task.checked)
+        return not (self.task.kind == GENERATE or self.task.kind == COPY_RANGE and self.task.checked)
 
 
 class Ledger:

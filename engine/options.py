@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from keyferry.workers.errors import UsageError
-
 from . import values
 from .values import Kind
+from .workers.errors import UsageError
 
 #: Where an option may stand.
 SIDE = "side"  # before the command for the source, after it for the target
@@ -81,7 +80,7 @@ def cores() -> int:
 
 
 def _all_types() -> object:
-    from keyferry.workers.synth import DEFAULT_SHARES  # reads tables that the other commands do without
+    from .workers.synth import DEFAULT_SHARES  # reads tables that the other commands do without
 
     return DEFAULT_SHARES
 
@@ -153,8 +152,8 @@ OPTIONS = (
         default=60.0, default_text="60s",
     ),
     _replicate(
-        "job", "put-aside", values.TEXT, "list of keys that could not be copied", metavar="FILE",
-        default_text="./keyferry-put-aside-<start>.jsonl",
+        "job", "put-aside", values.TEXT, "lists the keys that could not be copied", metavar="FILE",
+        default_text="here",
     ),
     _replicate(
         "seen", "progress", values.choice("auto", "bar", "log", "json", "none"), "auto, bar, log, json or none",
@@ -163,10 +162,12 @@ OPTIONS = (
     _replicate("seen", "json", None, "the result as one JSON object", commands=("replicate", "generate", "ping")),
     _generate("keys", values.COUNT, "distinct keys", default=20_000, commands=("generate", "demo"), **_HOW_MANY),
     _generate("prefix", values.ANY_TEXT, "of the keys' names", metavar="P", default="key:"),
-    _generate("types", values.WEIGHTS, "weights: string=60,hash=40", metavar="T=W,…", default=_all_types,
+    _generate("types", values.WEIGHTS, "weights: string=60,hash=40", metavar="T=W,T=W", default=_all_types,
               default_text="all"),
-    _generate("size", values.SIZES, "of an element", metavar="N-N", unit="bytes", default=(10, 100)),
-    _generate("elements", values.COUNTS, "of a collection", metavar="N-N", default=(1, 50), unit="elements"),
+    _generate("size", values.SIZES, "of an element", metavar="N-N", unit="bytes", default=(10, 100),
+              default_text="10-100 bytes"),
+    _generate("elements", values.COUNTS, "of a collection", metavar="N-N", default=(1, 50), unit="elements",
+              default_text="1-50"),
     _generate("ttl-share", values.SHARE, "keys that get an expiry", metavar="P%", default=0.0, default_text="0%"),
     _generate(
         "ttl", values.DURATIONS, "expiries", metavar="TIME-TIME", unit="seconds", default=(60.0, 3600.0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from keyferry.workers.errors import UsageError
+from .workers.errors import UsageError
 
 _LINE_MAX = 1 << 16  # bytes: no password is longer, and /dev/zero must end
 

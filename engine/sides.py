@@ -11,14 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from keyferry.workers import endpoint
-from keyferry.workers.endpoint import Endpoint
-from keyferry.workers.errors import UsageError
-
 from . import secrets
 from .environment import REDISCLI_AUTH
 from .options import refused
 from .words import Given
+from .workers import endpoint
+from .workers.endpoint import Endpoint
+from .workers.errors import UsageError
 
 ADDRESS = ("uri", "hostname", "port", "socket")
 PASSWORDS = ("pass", "askpass", "pass_file")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,10 @@ from .plan import Survey, choose_databases
 from .text import plural
 from .workers.endpoint import Endpoint
 from .workers.errors import AccessError
+
+#: A server that does not answer is tried again after so long.
+CONNECT_PAUSE_S = 0.5
+COLUMNS = 80
 
 
 @dataclass
@@ -30,21 +35,42 @@ class Controls:
         self.target.close()
 
 
-def reach(endpoint: Endpoint, side: str, wait_for_s: float, log: Log) -> tuple[Control, Server]:
-    """A control connection to a server that serves, and what it is. Raises AccessError, StateError, RefusedError."""
-    control = Control(endpoint, side)
-    control.open()
+def reach(endpoint: Endpoint, side: str, wait_for_s: float, patient: bool, log: Log) -> tuple[Control, Server]:
+    """A control connection to a server that serves, and what it is. Raises AccessError, StateError.
+
+    A server that loads its data is waited for. One that does not answer at all is waited for only by the `patient`,
+    who said --wait-for: mistyped addresses are more frequent than servers that are just being started.
+    """
+    control = _connect(endpoint, side, wait_for_s if patient else 0.0, log)
     topology.wait_until_it_serves(control, wait_for_s, log.notice)
     return control, topology.describe(control)
 
 
+def _connect(endpoint: Endpoint, side: str, wait_for_s: float, log: Log) -> Control:
+    deadline = time.monotonic() + wait_for_s
+    said = False
+    while True:
+        control = Control(endpoint, side)
+        try:
+            control.open()
+            return control
+        except AccessError as error:
+            control.close()
+            if time.monotonic() >= deadline:
+                raise
+            if not said:
+                log.notice(f"waiting: {error}")
+                said = True
+            time.sleep(CONNECT_PAUSE_S)
+
+
 def survey(
-    source_at: Endpoint, target_at: Endpoint, options: dict[str, Any], log: Log
+    source_at: Endpoint, target_at: Endpoint, options: dict[str, Any], patient: bool, log: Log
 ) -> tuple[Controls, Survey, list[tuple[int, int]]]:
     """Both servers, their databases in question, and the pairs of them; only reads."""
     wait_for_s = options["wait_for"]
-    source_control, source = reach(source_at, "source", wait_for_s, log)
-    target_control, target = reach(target_at, "target", wait_for_s, log)
+    source_control, source = reach(source_at, "source", wait_for_s, patient, log)
+    target_control, target = reach(target_at, "target", wait_for_s, patient, log)
     for server in (source, target):
         topology.refuse_what_we_cannot_copy(server)
     pairs = choose_databases(options, source_at.db, target_at.db, sorted(source.databases))
@@ -62,7 +88,7 @@ def survey(
 
 
 def first_line(found: Survey, pairs: list[tuple[int, int]]) -> str:
-    """Both sides as they were resolved, on one line."""
+    """Both sides as they were resolved, on one line, or on two where one is too long for a terminal."""
     keys = sum(found.sizes.values())
     sides = [
         f"{_who(server)} {_databases(dbs)} · {server.name} · {plural(count, 'key')}"
@@ -71,7 +97,8 @@ def first_line(found: Survey, pairs: list[tuple[int, int]]) -> str:
             (found.target, [db for _, db in pairs], sum(found.target_sizes.values())),
         )
     ]
-    return " → ".join(sides)
+    line = " → ".join(sides)
+    return line if len(line) <= COLUMNS else "\n  → ".join(sides)
 
 
 def _who(server: Server) -> str:

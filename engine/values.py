@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from keyferry.workers.endpoint import checked_host
+from .workers.endpoint import checked_host
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 #: As redis.conf has them: 1k is 1000 bytes, 1kb is 1024.
@@ -125,7 +125,7 @@ def _is_span(value: object, is_end: Callable[[object], bool], least: float) -> b
 
 
 def _weights(text: str) -> object:
-    from keyferry.workers.synth import parse_types  # reads tables that the other commands do without
+    from .workers.synth import parse_types  # reads tables that the other commands do without
 
     return parse_types(text)
 

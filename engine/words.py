@@ -10,9 +10,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from keyferry.workers.errors import UsageError
-
 from .options import BY_LETTER, BY_NAME, COMMAND_NAMES, COMMANDS, Option, nearest
+from .workers.errors import UsageError
 
 _MISTAKEN = {name: option for option in BY_NAME.values() for name in option.mistaken}
 _SHORT_FLAGS = "".join(letter for letter, option in BY_LETTER.items() if option.is_flag)

@@ -60,7 +60,7 @@ def server(request: pytest.FixtureRequest, server_pool: Pool) -> Iterator[Server
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Put the ends of the logs of a failed test's servers below its report."""
-    report: pytest.TestReport = yield  # type: ignore[assignment, misc]
+    report: pytest.TestReport = yield  # type: ignore[assignment]
     if report.failed:
         for one in item.stash.get(_SERVERS, []):
             report.sections.append(("server log", one.log_tail()))

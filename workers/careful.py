@@ -89,7 +89,7 @@ class Careful:
             else:
                 self._write(found)
 
-        self.link.source.ask(request + more, count + more_count, answered)
+        self.link.reader.ask(request + more, count + more_count, answered)
 
     def _one(
         self, method: Method, key: bytes, arg: bytes, value: object, when: list, found: list[_Read], odd: list[bytes]

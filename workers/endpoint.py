@@ -128,7 +128,7 @@ def _tcp(rest: str) -> dict[str, Any]:
 def _socket(rest: str) -> dict[str, Any]:
     rest, query = _without_query(rest)
     authority, slash, path = rest.partition("/")
-    login, at, place = authority.rpartition("@")
+    login, _, place = authority.rpartition("@")
     if place or not path:
         raise ValueError("it names no absolute path")
     said = _login(login) | {"socket": slash + _decoded(path)}
@@ -152,8 +152,10 @@ def _login(login: str) -> dict[str, Any]:
 
 def _host_and_port(place: str) -> dict[str, Any]:
     found = _PLACE.fullmatch(place)
+    if "[" in place and not found or "[" not in place and place.count(":") > 1:
+        raise ValueError("an IPv6 host needs [ ] around it")
     if not found:
-        raise ValueError("it names no host" if not place or place.startswith(":") else "an IPv6 host needs [ ] around it")
+        raise ValueError("it names no host")
     said: dict[str, Any] = {"host": checked_host(_decoded(found["v6"] or found["host"]))}
     if found["port"] is not None:
         said["port"] = _number(found["port"], "the port", 1, _PORT_MAX)

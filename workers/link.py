@@ -23,7 +23,7 @@ Wait = Callable[[str, str, str, str, Callable[[], None]], None]
 class Link:
     """The connections between one source database and its target; `source` is None where only is written."""
 
-    source: Connection
+    source: Connection | None
     router: Router
     clock: Clock
     wait: Wait
@@ -35,16 +35,22 @@ class Link:
     @property
     def connections(self) -> list[Connection]:
         """All connections of the link."""
-        return [self.source, *(sink.conn for sink in self.router.sinks)]
+        return ([self.source] if self.source else []) + [sink.conn for sink in self.router.sinks]
 
     @property
     def ready(self) -> bool:
         """Every connection has been through its handshake."""
         return all(conn.ready for conn in self.connections)
 
+    @property
+    def reader(self) -> Connection:
+        """The source's connection, for those who read."""
+        assert self.source is not None
+        return self.source
+
     def trouble(self, side: str, node: int, error: Exception, again: Callable[[], None]) -> None:
         """Wait and do `again` when the state passes; raises Lost when it is no state that passes."""
-        conn = self.source if side == "source" else self.router.sinks[node].conn
+        conn = self.reader if side == "source" else self.router.sinks[node].conn
         rule = rule_for(error)
         if rule.action is Action.WAIT:
             self.wait(side, conn.endpoint.address, rule.reason, rule.hint, again)

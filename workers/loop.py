@@ -26,7 +26,7 @@ from .errors import InternalError, KeyferryError, StateError
 from .lane import Lane
 from .link import Link
 from .produce import GenerateLane, ListLane
-from .synth import Spec
+from .synth import unpack as unpack_spec
 from .task import COPY_KEYS, COPY_RANGE, GENERATE, Order, Report, Setup, Task
 from .write import Router, Sink
 
@@ -50,7 +50,7 @@ class Worker:
         self.lanes: dict[int, Any] = {}
         self.queue: deque[Task] = deque()  # tasks whose database has no link yet, and no room for one
         self.clock = setup.clock
-        self.spec = Spec.unpack(setup.synth) if setup.synth else None
+        self.spec = unpack_spec(setup.synth) if setup.synth else None
         self.timers: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = itertools.count()
         self.report = Report(free=setup.lanes)

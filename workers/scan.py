@@ -57,11 +57,11 @@ class RangeScan:
         def answered(replies: list) -> None:
             reply = replies[0]
             if isinstance(reply, Exception):
-                self.link.trouble("source", 0, reply, lambda: self.link.source.ask(request, 1, answered))
+                self.link.trouble("source", 0, reply, lambda: self.link.reader.ask(request, 1, answered))
             else:
                 then(int(reply[0]), reply[1])
 
-        self.link.source.ask(request, 1, answered)
+        self.link.reader.ask(request, 1, answered)
 
     def _count_until(self, end: int, position: int) -> int:
         return max(1, min(self.count, int(expected_keys(position, end, self.db_keys)) + 1))
@@ -109,7 +109,7 @@ class RangeScan:
             else:
                 self._step_to(cursor, reached, keys)
 
-        self.link.source.ask(command(b"DBSIZE"), 1, counted)
+        self.link.reader.ask(command(b"DBSIZE"), 1, counted)
 
     # ---- the border -----------------------------------------------------------------------------------------
 

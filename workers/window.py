@@ -53,15 +53,14 @@ class Window:
     def start(self) -> None:
         """Send the first request. Called again, it does the whole window again."""
         self._failed = None
-        self.strings = 0
         self.counts = Counts(retried=self.counts.retried)
         request, replies = values_request(self.method, self.encoded)
         if self.link.no_expiries:
             # rules.md 24: asked after the values, on their connection, that no key of the database expires.
-            self.link.source.ask(request + INFO_KEYSPACE, replies + 1, self._read_without_expiries)
+            self.link.reader.ask(request + INFO_KEYSPACE, replies + 1, self._read_without_expiries)
         else:
             more, count = expiries_request(self.link.clock, self.encoded)
-            self.link.source.ask(request + more, replies + count, self._read)
+            self.link.reader.ask(request + more, replies + count, self._read)
 
     # ---- reading --------------------------------------------------------------------------------------------
 
@@ -85,24 +84,24 @@ class Window:
     def _take(self, method: Method, encoded: list[bytes], replies: list, instants: list[int | None]) -> None:
         """Sort what was read into strings, payloads, keys still to be dumped and keys that are gone."""
         values = values_of(method, replies)
-        alive = [triple for triple in zip(encoded, values, instants) if triple[2] is not None]
-        if method is Method.DUMP:
-            items = [item for item in alive if item[1] is not None]
-            self._write([], self._sized(items))
-            return
-        odd = []
+        items = list(zip(encoded, values, instants))
+        if None in instants:
+            items = [item for item in items if item[2] is not None]
+        odd: list[bytes] = []
         if method is Method.GET:
-            odd = [key for key, value, _ in alive if _is_other_type(value)]
-            alive = [item for item in alive if not isinstance(item[1], Exception)]
+            odd = [key for key, value, _ in items if _is_other_type(value)]
+            items = [item for item in items if not isinstance(item[1], Exception)]
+        elif method is Method.MGET and None in values:
+            odd = [key for key, value, _ in items if value is None]
+        if None in values:
+            items = [item for item in items if item[1] is not None]
+        self._sized(items)  # type: ignore[arg-type]
+        if method is Method.DUMP:
+            self._write([], items)  # type: ignore[arg-type]
+        elif odd:
+            self._dump(odd, items)  # type: ignore[arg-type]
         else:
-            odd = [key for key, value, _ in alive if value is None]
-        items = [item for item in alive if item[1] is not None]
-        self.strings = len(items)
-        self._sized(items)
-        if odd:
-            self._dump(odd, items)
-        else:
-            self._write(items, [])
+            self._write(items, [])  # type: ignore[arg-type]
 
     def _dump(self, odd: list[bytes], strings: list[Item]) -> None:
         request, count = values_request(Method.DUMP, odd)
@@ -117,7 +116,7 @@ class Window:
             except TypeError:
                 self._read_failed(replies)
 
-        self.link.source.ask(request + more, count + more_count, dumped)
+        self.link.reader.ask(request + more, count + more_count, dumped)
 
     def _sized(self, items: list) -> list[Item]:
         """Count the bytes of items; one that the target would refuse by hanging up makes the window careful."""
@@ -139,6 +138,7 @@ class Window:
     def _write(self, strings: list[Item], payloads: list[Item]) -> None:
         self.counts.copied = len(strings) + len(payloads)
         self.counts.expired = len(self.keys) - self.counts.copied
+        self.strings = len(strings)
         if self.method is Method.DUMP:
             self.strings = sum([item[1][0] == STRING_PAYLOAD for item in payloads])
         requests = []

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .conn import Connection
-from .resp import ARG, argument_value
+from .resp import argument_value
 
 SET = b"*3\r\n$3\r\nSET\r\n%b$%d\r\n%b\r\n"
 SET_UNTIL = b"*5\r\n$3\r\nSET\r\n%b$%d\r\n%b\r\n$4\r\nPXAT\r\n$%d\r\n%d\r\n"
+PAIR = b"%b$%d\r\n%b\r\n"
 RESTORE = b"*5\r\n$7\r\nRESTORE\r\n%b$1\r\n0\r\n$%d\r\n%b\r\n$7\r\nREPLACE\r\n"
 RESTORE_UNTIL = b"*6\r\n$7\r\nRESTORE\r\n%b$%d\r\n%d\r\n$%d\r\n%b\r\n$7\r\nREPLACE\r\n$6\r\nABSTTL\r\n"
 
@@ -59,20 +60,17 @@ def value_bytes(items: list[Item]) -> int:
 
 def strings_request(items: list[Item]) -> tuple[bytes, int]:
     """Writes strings: those without expiry by one MSET where they are small; the number of replies."""
-    out = []
-    lasting: list[bytes] = []
-    small = value_bytes(items) <= MSET_VALUE_BYTES * len(items)
-    for key, value, instant in items:
-        if instant:
-            digits = b"%d" % instant
-            out.append(SET_UNTIL % (key, len(value), value, len(digits), instant))
-        elif small:
-            lasting += (key, ARG % (len(value), value))
-        else:
-            out.append(SET % (key, len(value), value))
-    if lasting:
-        out.append(b"*%d\r\n$4\r\nMSET\r\n" % (len(lasting) + 1) + b"".join(lasting))
-    return b"".join(out), len(out)
+    out = [
+        SET_UNTIL % (key, len(value), value, len(b"%d" % instant), instant) for key, value, instant in items if instant
+    ]
+    if len(out) == len(items):
+        return b"".join(out), len(out)
+    if value_bytes(items) > MSET_VALUE_BYTES * len(items):
+        out += [SET % (key, len(value), value) for key, value, instant in items if not instant]
+        return b"".join(out), len(out)
+    pairs = [PAIR % (key, len(value), value) for key, value, instant in items if not instant]
+    out.append(b"*%d\r\n$4\r\nMSET\r\n" % (2 * len(pairs) + 1))
+    return b"".join(out + pairs), len(out)
 
 
 def payloads_request(items: list[Item]) -> tuple[bytes, int]:

@@ -11,7 +11,7 @@ from random import Random
 
 from .servers import Server
 from .shapes import EXTRAS, FAR_MS, SHAPES, Shape
-from .wire import Command, Connection, ServerError
+from .wire import Command, Connection, Refused, ServerError
 
 #: The share of keys with an expiry.
 EXPIRING = 0.25
@@ -29,7 +29,7 @@ ODD_NAMES = (
     b"{}{tag %d}",
     b"glob*?[a-z]\\:%d",
     b"\x1b]0;title\x07:%d",
-    b'quote"\'%d',
+    b"quote\"'%d",
     "ключ→%d".encode(),
     b"$5\r\n%d",
     b"long:" + b"x" * 1_000 + b"%d",
@@ -71,6 +71,7 @@ def fill(
     `extras` are out of "huge string" (64 MB), "huge hash" (1 M fields) and "vector set" (8.2 only; elsewhere left out);
     they do not count among `keys`. About a quarter of the keys expire: half of those in the year 2100, half in 2 to 30
     hours from `now_ms` (default: now). Keys that are there are written over or into: use an empty database.
+    Raises Refused when the server refuses a command.
     """
     summary = Summary()
     random = Random(f"keyferry {seed}")
@@ -89,9 +90,7 @@ def _plan(kind: str, random: Random, keys: int) -> list[Shape]:
     return known + random.choices(known, cum_weights=heights, k=max(0, keys - len(known)))
 
 
-def _commands(
-    kind: str, random: Random, shapes: Iterable[Shape], now_ms: int, summary: Summary
-) -> Iterator[Command]:
+def _commands(kind: str, random: Random, shapes: Iterable[Shape], now_ms: int, summary: Summary) -> Iterator[Command]:
     for number, shape in enumerate(shapes):
         key = _name(random, shape, number)
         summary.count(shape, key, shape.encoding(kind) or "")
@@ -118,4 +117,4 @@ def _expiry_ms(random: Random, now_ms: int) -> int:
 def _run(connection: Connection, commands: Iterable[Command]) -> None:
     for reply in connection.pipeline(commands):
         if isinstance(reply, ServerError):
-            raise AssertionError(f"the data set was refused: {reply}")
+            raise Refused(f"the data set was refused: {reply}")

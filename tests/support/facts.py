@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from struct import pack
 from typing import Any
 
-from .wire import Command, Connection, ServerError
+from .wire import Command, Connection, Refused, ServerError
 
 #: Keys between two TIMEs in one transaction on Redis 6.2: fewer make the interval of an expiry narrower.
 TIMED = 50
@@ -20,25 +19,20 @@ Stream = dict[bytes, Any]
 
 @dataclass(slots=True)
 class Facts:
-    """What is known of one key. `field_expiries` has only the fields of a hash that expire, with the time in ms.
-
-    `scores` replaces the digest of a sorted set where that cannot be compared.
-    """
+    """What is known of one key. `field_expiries` has only the fields of a hash that expire, with the time in ms."""
 
     type: bytes
     digest: bytes
     expiry: Expiry
     stream: Stream = field(default_factory=dict)
     field_expiries: dict[bytes, int] = field(default_factory=dict)
-    scores: dict[bytes, bytes] = field(default_factory=dict)
 
 
 class Side:
-    """Reads facts over one connection, by one thread at a time. `by_scores`: sorted sets by their scores, not digests."""
+    """Reads facts over one connection, by one thread at a time."""
 
-    def __init__(self, connection: Connection, by_scores: bool = False) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._by_scores = by_scores
         self._tells_expiries = self._knows("PEXPIRETIME")
         self._expires_fields = self._knows("HPEXPIRETIME")
 
@@ -60,9 +54,12 @@ class Side:
         self._add_streams({key: facts for key, facts in found.items() if facts.type == b"stream"})
         if self._expires_fields:
             self._add_field_expiries({key: facts for key, facts in found.items() if facts.type == b"hash"})
-        if self._by_scores:
-            self._add_scores({key: facts for key, facts in found.items() if facts.type == b"zset"})
         return list(found.values())
+
+    def scores(self, keys: list[bytes]) -> list[dict[bytes, float]]:
+        """The members of sorted sets with their scores."""
+        flats = self._ask([("ZRANGE", key, 0, -1, "WITHSCORES") for key in keys])
+        return [dict(zip(flat[::2], map(float, flat[1::2]), strict=True)) for flat in flats]
 
     def _knows(self, command: str) -> bool:
         return self._connection.must("COMMAND", "INFO", command)[0] is not None
@@ -71,7 +68,7 @@ class Side:
         replies = self._connection.pipeline(commands)
         for command, reply in zip(commands, replies, strict=True):
             if isinstance(reply, ServerError):
-                raise AssertionError(f"{command[0]!r} {command[1]!r}: {reply}")
+                raise Refused(f"{command[0]!r} {command[1]!r}: {reply}")
         return replies
 
     def _exact_expiries(self, keys: list[bytes]) -> list[Expiry]:
@@ -102,13 +99,6 @@ class Side:
         ]
         for facts, names, times in zip(hashes.values(), fields, self._ask(asked), strict=True):
             facts.field_expiries = {name: time for name, time in zip(names, times, strict=True) if time >= 0}
-
-    def _add_scores(self, sets: dict[bytes, Facts]) -> None:
-        """Scores bit by bit: -0 is not 0."""
-        told = self._ask([("ZRANGE", key, 0, -1, "WITHSCORES") for key in sets])
-        for facts, flat in zip(sets.values(), told, strict=True):
-            facts.digest = b""
-            facts.scores = {name: pack("<d", float(text)) for name, text in zip(flat[::2], flat[1::2], strict=True)}
 
 
 def _milliseconds(time: list[bytes]) -> int:

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import redis
 from redis.backoff import NoBackoff
@@ -183,7 +183,8 @@ class Server:
     def restart(self, *extra: str, keep_data: bool = False, wait: bool = True) -> None:
         """End the server and start it on the same port and socket: another run id, no data unless `keep_data`."""
         if keep_data:
-            self._must("SAVE")
+            with self.connect() as connection:
+                connection.must("SAVE")
         self._end(signal.SIGTERM)
         if not keep_data:
             (self.folder / "dump.rdb").unlink(missing_ok=True)
@@ -197,7 +198,7 @@ class Server:
         """Let a paused process go on."""
         os.kill(self.pid, signal.SIGCONT)
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -209,12 +210,6 @@ class Server:
         """The last lines of the log, under a heading that names the server."""
         port = getattr(self, "port", 0)
         return "\n".join([f"--- log of server {self.kind} on port {port}", *self.log.splitlines()[-lines:]])
-
-    def _must(self, *args: Arg) -> Any:
-        reply = self.call(*args)
-        if isinstance(reply, ServerError):
-            raise ServerFailed(f"{args[0]!r}: {reply}\n{self.log_tail()}")
-        return reply
 
     def _start_on_a_free_port(self, wait: bool) -> None:
         for attempt in range(PORT_TRIES):

@@ -156,12 +156,12 @@ def _list_small(random: Random, key: bytes) -> Commands:
     return [["RPUSH", key, *words(random), random.randint(-300, 300), b"", binary(random)]]
 
 
-@shape("list large", "list", 0.05, "quicklist")
+@shape("list large", "list", 0.02, "quicklist")
 def _list_large(random: Random, key: bytes) -> Commands:
     return [["RPUSH", key, *words(random, LARGE, LARGE)], ["LPUSH", key, random.randbytes(50)]]
 
 
-@shape("list with a big element", "list", 0.05, "quicklist")
+@shape("list with a big element", "list", 0.02, "quicklist")
 def _list_big_element(random: Random, key: bytes) -> Commands:
     return [["RPUSH", key, b"small", random.randbytes(20_000), b"after"]]
 
@@ -180,7 +180,7 @@ def _set_small(random: Random, key: bytes) -> Commands:
     return [["SADD", key, *words(random), b"", binary(random)]]
 
 
-@shape("set large", "set", 0.05, "hashtable")
+@shape("set large", "set", 0.02, "hashtable")
 def _set_large(random: Random, key: bytes) -> Commands:
     return [["SADD", key, *words(random, LARGE, LARGE)]]
 
@@ -197,7 +197,7 @@ def _hash_small(random: Random, key: bytes) -> Commands:
     return [["HSET", key, *_pairs(random, words(random)), b"", b"", binary(random), binary(random)]]
 
 
-@shape("hash large", "hash", 0.05, "hashtable")
+@shape("hash large", "hash", 0.02, "hashtable")
 def _hash_large(random: Random, key: bytes) -> Commands:
     return [["HSET", key, *_pairs(random, words(random, LARGE, LARGE))]]
 
@@ -235,15 +235,17 @@ def _zset_small(random: Random, key: bytes) -> Commands:
     return [["ZADD", key, *(part for pair in zip(scores, members, strict=False) for part in pair)]]
 
 
-@shape("zset large", "zset", 0.05, "skiplist")
+@shape("zset large", "zset", 0.02, "skiplist")
 def _zset_large(random: Random, key: bytes) -> Commands:
     return [["ZADD", key, *(part for member in words(random, LARGE, LARGE) for part in (random.random(), member))]]
 
 
 @shape("geo", "zset", 2, PACKED)
 def _geo(random: Random, key: bytes) -> Commands:
-    places = ([random.uniform(-180, 180), random.uniform(-85, 85), name] for name in words(random))
-    return [["GEOADD", key, *(part for place in places for part in place)]]
+    command: list[Arg] = ["GEOADD", key]
+    for name in words(random):
+        command += [random.uniform(-180, 180), random.uniform(-85, 85), name]
+    return [command]
 
 
 # ---- streams --------------------------------------------------------------------------------------------------------

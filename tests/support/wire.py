@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import hiredis
 
@@ -25,9 +25,17 @@ BATCH = 2_000
 BATCH_BYTES = 8 << 20
 
 
+class Refused(AssertionError):
+    """A server answered with an error where the test needs success."""
+
+
 def pack(commands: Iterable[Command]) -> bytes:
     """The RESP request for all commands."""
-    return b"".join(hiredis.pack_command(tuple(command)) for command in commands)
+    return b"".join(map(_packed, commands))
+
+
+def _packed(command: Command) -> bytes:
+    return hiredis.pack_command(tuple(command))  # type: ignore[arg-type, no-any-return]  # its stub knows only one-element tuples
 
 
 class Connection:
@@ -81,10 +89,10 @@ class Connection:
         return self.receive()
 
     def must(self, *args: Arg) -> Any:
-        """Like `call`, but an error reply fails the test."""
+        """Like `call`, but raises Refused for an error reply."""
         reply = self.call(*args)
         if isinstance(reply, ServerError):
-            raise AssertionError(f"{args[0]!r}: {reply}")
+            raise Refused(f"{args[0]!r}: {reply}")
         return reply
 
     def send(self, commands: Iterable[Command]) -> None:
@@ -113,7 +121,7 @@ class Connection:
         with contextlib.suppress(OSError):
             self._socket.close()
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -125,7 +133,7 @@ def _batches(commands: Iterable[Command]) -> Iterator[tuple[bytes, int]]:
     parts: list[bytes] = []
     size = 0
     for command in commands:
-        parts.append(hiredis.pack_command(tuple(command)))
+        parts.append(_packed(command))
         size += len(parts[-1])
         if len(parts) >= BATCH or size >= BATCH_BYTES:
             yield b"".join(parts), len(parts)

@@ -1,0 +1,86 @@
+"""The command `keyferry`: parse, dispatch, and one line for whatever goes wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from . import VERSION
+from .grammar import Invocation, parse
+from .logs import DEBUG, ERROR, INFO, NOTICE, Log
+from .output import say_result
+from .workers.errors import EXIT_OK, EXIT_SIGNAL, InternalError, KeyferryError, UsageError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    log = Log()
+    try:
+        call = parse(words, os.environ)
+        if call.version:
+            say_result(f"keyferry {VERSION}")
+            return EXIT_OK
+        if call.help:
+            from .help import text
+
+            say_result(text(call.command))
+            return EXIT_OK
+        log = make_log(call)
+    except UsageError as error:
+        log.error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_SIGNAL + signal.SIGINT
+    _forget_secrets()
+    try:
+        return dispatch(call, log)
+    finally:
+        log.close()
+
+
+def dispatch(call: Invocation, log: Log) -> int:
+    """Run a command; every error becomes a line, a hint and an exit code."""
+    from .signals import Ended
+
+    for warning in call.warnings:
+        log.warning(warning)
+    try:
+        command = import_module(f".commands.{call.command}", __package__)
+        return int(command.run(call, log))
+    except KeyferryError as error:
+        _debug(log)
+        log.error(error)
+        return error.exit_code
+    except Ended as ended:
+        return EXIT_SIGNAL + ended.number
+    except KeyboardInterrupt:
+        return EXIT_SIGNAL + signal.SIGINT
+    except Exception as error:
+        _debug(log)
+        bug = InternalError(f"{type(error).__name__}: {error}", hint="please report this; -d shows where it happened")
+        log.error(bug)
+        return bug.exit_code
+
+
+def make_log(call: Invocation) -> Log:
+    """The log that the global options ask for."""
+    chosen = call.options
+    level = ERROR if chosen["quiet"] else DEBUG if chosen["debug"] else INFO if chosen["info"] else NOTICE
+    return Log(level, chosen["log_format"] or "text", chosen["log_file"] or "")
+
+
+def _debug(log: Log) -> None:
+    import traceback
+
+    log.debug(traceback.format_exc())
+
+
+def _forget_secrets() -> None:
+    """Workers inherit the environment: what it said about passwords has been read, and stays here."""
+    for name in list(os.environ):
+        if name == "REDISCLI_AUTH" or (name.startswith("KEYFERRY_") and name.endswith(("_PASS", "_URI"))):
+            del os.environ[name]

@@ -1,0 +1,84 @@
+"""`keyferry ping`: reach servers, and tell what they are and how far away."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from ..grammar import Invocation
+from ..logs import Log
+from ..output import say_result
+from ..partitioners.control import Control
+from ..partitioners.topology import Server, describe
+from ..text import plural
+from ..workers.endpoint import Endpoint
+from ..workers.errors import EXIT_OK, AccessError
+
+#: Shares of the round trips that take no longer than the figure shown.
+PERCENTILES = (50, 95, 99, 100)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One server that was reached, and its round trips in ms, sorted."""
+
+    server: Server
+    round_trips_ms: list[float]
+
+    def percentile(self, share: int) -> float:
+        """So many percent of the round trips took no longer."""
+        last = len(self.round_trips_ms) - 1
+        return self.round_trips_ms[min(last, last * share // 100 + (last * share % 100 > 0))]
+
+
+def run(call: Invocation, log: Log) -> int:
+    """Ping every server named. The first that is not reached decides the exit code, after the others."""
+    answers, failures = [], []
+    for endpoint in call.servers:
+        try:
+            answers.append(ping(endpoint, call.options["count"]))
+        except AccessError as error:
+            failures.append(error)
+            log.error(error)
+    if call.options["json"]:
+        say_result(json.dumps([fields(answer) for answer in answers]))
+    elif answers:
+        say_result("\n".join(line(answer) for answer in answers))
+    return failures[0].exit_code if failures else EXIT_OK
+
+
+def ping(endpoint: Endpoint, count: int) -> Answer:
+    """Reach a server and measure `count` round trips; raises AccessError."""
+    control = Control(endpoint, "")
+    try:
+        control.open()
+        server = describe(control)
+        return Answer(server, sorted(control.round_trip_s() * 1000 for _ in range(count)))
+    finally:
+        control.close()
+
+
+def line(answer: Answer) -> str:
+    """One server on one or two lines of at most 80 columns."""
+    server = answer.server
+    times = " ".join(
+        f"{'max' if share == 100 else f'p{share}'} {answer.percentile(share):.2f}" for share in PERCENTILES
+    )
+    name = f"{server.foreign or server.name}  {server.mode} {server.role}  {plural(server.keys, 'key')}"
+    return f"{server.endpoint.address}  {name}\n  round trip ms: {times}"
+
+
+def fields(answer: Answer) -> dict[str, object]:
+    """One server for programs."""
+    server = answer.server
+    times = {"max" if share == 100 else f"p{share}": round(answer.percentile(share), 3) for share in PERCENTILES}
+    return {
+        "address": server.endpoint.address,
+        "product": server.foreign or server.product,
+        "version": server.version,
+        "mode": server.mode,
+        "role": server.role,
+        "run_id": server.run_id,
+        "keys": server.keys,
+        "round_trip_ms": times,
+    }

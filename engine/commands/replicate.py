@@ -1,0 +1,99 @@
+"""`keyferry replicate`: copy one server to another."""
+
+from __future__ import annotations
+
+import json
+
+from ..copying import Copy
+from ..grammar import Invocation
+from ..logs import Log
+from ..output import say_result
+from ..plan import Plan
+from ..progress import status_line
+from ..signals import Signals
+from ..summary import Summary
+from ..text import plural, seconds_text, size_text
+
+
+def run(call: Invocation, log: Log) -> int:
+    """Copy, or show the plan; the exit code. Raises KeyferryError after the closing table of what was done."""
+    signals = Signals(status=lambda: log.notice(status_line("copy", copy.state)))
+    copy = Copy(call, log, signals.seen)
+    if call.options["dry_run"]:
+        plan = copy.plan()
+        say_result(json.dumps(plan_fields(plan)) if call.options["json"] else "\n".join(plan_lines(plan)))
+        return 0
+    try:
+        with signals:
+            return copy.run().exit_code
+    finally:
+        if copy.summary:
+            say_result(result(copy.summary, call.options["json"]))
+
+
+def result(summary: Summary, as_json: bool) -> str:
+    """The closing table, or one JSON object."""
+    return json.dumps(summary.fields()) if as_json else summary.text()
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """What --dry-run prints."""
+    found, setup = plan.survey, plan.setup
+    lines = []
+    for server in (found.source, found.target):
+        lines.append(f"{server.side:<9} {server.endpoint.address}  {server.name}  {server.mode} {server.role}")
+    for part in plan.databases:
+        size = f"{plural(part.keys, 'key')}, {part.expiring:,} with an expiry, {part.how}"
+        lines.append(f"db {part.db} → {part.target_db}".ljust(9) + f" {size}")
+    each = f"{plural(plan.workers, 'worker')} of {plan.lanes} lanes"
+    lines += [
+        f"workers   {each}; at most {plan.connections} connections a side",
+        f"method    {setup.method}; at most {setup.batch_keys:,} keys a window; SCAN COUNT {setup.scan_count:,}",
+        f"estimate  {size_text(plan.value_bytes)}, {seconds_text(plan.seconds)} (a rule of thumb)",
+    ]
+    lines += [f"warning   {warning}" for warning in plan.warnings]
+    lines.append("nothing was written: this was a dry run")
+    return lines
+
+
+def plan_fields(plan: Plan) -> dict[str, object]:
+    """The plan for programs."""
+    found, setup = plan.survey, plan.setup
+    nodes = [
+        {
+            "side": server.side,
+            "address": server.endpoint.address,
+            "product": server.product,
+            "version": server.version,
+            "mode": server.mode,
+            "role": server.role,
+        }
+        for server in (found.source, found.target)
+    ]
+    databases = [
+        {
+            "source_db": part.db,
+            "target_db": part.target_db,
+            "keys": part.keys,
+            "expiring": part.expiring,
+            "target_keys": part.target_keys,
+            "ranges": len(part.cuts),
+            "how": part.how,
+        }
+        for part in plan.databases
+    ]
+    return {
+        "nodes": nodes,
+        "databases": databases,
+        "keys": plan.keys,
+        "workers": plan.workers,
+        "lanes": plan.lanes,
+        "connections_a_side": plan.connections,
+        "method": setup.method,
+        "batch_keys": setup.batch_keys,
+        "scan_count": setup.scan_count,
+        "estimated_bytes": plan.value_bytes,
+        "estimated_seconds": round(plan.seconds, 1),
+        "clock_shift_ms": found.shift_ms,
+        "warnings": plan.warnings,
+    }

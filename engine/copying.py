@@ -1,0 +1,121 @@
+"""A copy from survey to summary: what `keyferry replicate` and the Python API share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .aside import AsideFile
+from .coordinator import Coordinator, State
+from .executors import LocalProcesses
+from .grammar import Invocation
+from .logs import Log
+from .plan import Plan, make
+from .progress import display
+from .summary import Summary
+from .survey import Controls, check_rights, first_line, survey
+from .workers.errors import EXIT_SIGNAL, AccessError, KeyferryError, RunError
+
+UNVERIFIED = "nothing was verified: this version copies only (--no-verify says that this is meant)"
+
+
+class Copy:
+    """One copy. `state` may be looked at while it runs; `summary` is there afterwards, also after an error."""
+
+    def __init__(self, call: Invocation, log: Log, signal_seen: Callable[[], int] = lambda: 0) -> None:
+        self.call, self.log, self.signal_seen = call, log, signal_seen
+        self.options: dict[str, Any] = call.options
+        self.state = State(0)
+        self.summary: Summary | None = None
+
+    def plan(self) -> Plan:
+        """Find out everything, touch nothing."""
+        controls, plan = self._prepare(may_write=False)
+        controls.close()
+        return plan
+
+    def run(self) -> Summary:
+        """Copy; raises KeyferryError for what ends a run early."""
+        controls, plan = self._prepare(may_write=True)
+        try:
+            for warning in plan.warnings:
+                self.log.warning(warning)
+            return self._run(plan, controls)
+        finally:
+            controls.close()
+
+    def _prepare(self, may_write: bool) -> tuple[Controls, Plan]:
+        assert self.call.source is not None and self.call.target is not None
+        patient = "wait_for" in self.call.explicit
+        controls, found, pairs = survey(self.call.source, self.call.target, self.options, patient, self.log)
+        try:
+            for line in first_line(found, pairs).splitlines():
+                self.log.notice(line)
+            plan = make(found, pairs, self.options, min(self.call.source.pool, self.call.target.pool))
+            check_rights(controls, found, self.options["method"], may_write)
+        except BaseException:
+            controls.close()
+            raise
+        return controls, plan
+
+    def _run(self, plan: Plan, controls: Controls) -> Summary:
+        began_at, began_cpu_s = time.monotonic(), time.process_time()
+        aside = AsideFile(plan.put_aside)
+        shown = display(self.options["progress"], "copy", self.log)
+        coordinator = Coordinator.of_plan(
+            plan,
+            LocalProcesses(),
+            aside=aside,
+            say=self.log.notice,
+            tick=shown.tick,
+            signal_seen=self.signal_seen,
+            controls=(controls.source, controls.target),
+        )
+        self.state = coordinator.state
+        failure: KeyferryError | None = None
+        try:
+            coordinator.run()
+        except KeyferryError as error:
+            failure = _before_the_first_key(error, coordinator)
+        finally:
+            shown.close()
+            aside.close()
+        self.summary = Summary(
+            counts=coordinator.state.counts,
+            seconds=time.monotonic() - began_at,
+            workers=plan.workers,
+            cpu_s=coordinator.cpu_s + time.process_time() - began_cpu_s,
+            exact=not (failure or coordinator.signal) and _is_exact(plan, controls, coordinator),
+            put_aside_file=aside.path if aside.used else "",
+            reasons=aside.reasons,
+            verify_note=" (--no-verify)" if self.options["no_verify"] else "",
+        )
+        if coordinator.signal:
+            self.summary.exit_code = EXIT_SIGNAL + coordinator.signal
+        if failure:
+            self.summary.exit_code = failure.exit_code
+            raise failure
+        if not self.options["no_verify"]:
+            self.log.warning(UNVERIFIED)
+        return self.summary
+
+
+def _before_the_first_key(error: KeyferryError, coordinator: Coordinator) -> KeyferryError:
+    """What ends a run before its first key is about reaching a server; the same after it is about the run."""
+    any_key = bool(coordinator.ledger.total.read)
+    if isinstance(error, (RunError, AccessError)) and error.side:
+        kind = RunError if any_key else AccessError
+        return kind(error.message, side=error.side, address=error.address, hint=error.hint)
+    return error
+
+
+def _is_exact(plan: Plan, controls: Controls, coordinator: Coordinator) -> bool:
+    """Whether the figures are of distinct keys for sure: each database held still, and as many keys were read."""
+    for part in plan.databases:
+        counts = coordinator.ledger.totals.get(part.db)
+        read = counts.read if counts else 0
+        reply = controls.source.select(part.db)
+        if reply != b"OK" or controls.source.call("DBSIZE") != part.keys or read != part.keys:
+            return False
+    return True

@@ -1,0 +1,127 @@
+"""Writing a synthetic data set by the same workers that copy."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .aside import AsideFile
+from .coordinator import Coordinator
+from .executors import LocalProcesses
+from .logs import Log
+from .partitioners.control import Control, ReplyError
+from .partitioners.topology import database_size, refuse_what_we_cannot_copy
+from .progress import display
+from .summary import Summary
+from .survey import reach
+from .text import plural
+from .workers.endpoint import Endpoint
+from .workers.errors import EXIT_SIGNAL, UsageError
+from .workers.expiry import time_ms
+from .workers.synth import Spec, block_count
+from .workers.task import GENERATE, Node, Setup, Task
+
+#: Blocks that a worker has in hand as one task.
+BLOCKS_A_TASK = 16
+#: Tasks at a time: the target answers in order, so more would only wait.
+LANES = 2
+#: A state of the target may last so long.
+RETRY_FOR_S = 300.0
+WAIT_FOR_S = 60.0
+
+
+def generate(target: Endpoint, options: dict[str, Any], log: Log, signal_seen: Callable[[], int]) -> Summary:
+    """Write the data set that the options describe. Raises KeyferryError."""
+    control, server = reach(target, "target", WAIT_FOR_S, False, log)
+    try:
+        refuse_what_we_cannot_copy(server)
+        db = target.db or 0
+        held = database_size(control, db)
+        log.notice(f"{target.address} db {db} · {server.name} · {plural(held, 'key')}")
+        spec = make_spec(options, control)
+        if options["flush"]:
+            flush(control)
+            log.notice(f"db {db} was emptied of {plural(held, 'key')}")
+    finally:
+        control.close()
+    node = Node(target, server.run_id, server.knows((7, 2)), server.max_value_bytes)
+    setup = Setup(
+        sources=[], targets=[node], job=secrets.token_hex(4), lanes=LANES, retry_for_s=RETRY_FOR_S, synth=spec.pack()
+    )
+    return _run(setup, tasks_of(spec, db), spec, options, log, signal_seen)
+
+
+def _run(
+    setup: Setup, tasks: list[Task], spec: Spec, options: dict[str, Any], log: Log, signal_seen: Callable[[], int]
+) -> Summary:
+    began_at, began_cpu_s = time.monotonic(), time.process_time()
+    workers = max(1, min(options["workers"], len(tasks)))
+    shown = display(options["progress"], "generate", log)
+    coordinator = Coordinator(
+        setup,
+        tasks,
+        workers,
+        LocalProcesses(),
+        aside=AsideFile(""),
+        say=log.notice,
+        tick=shown.tick,
+        signal_seen=signal_seen,
+        keys_total=spec.keys,
+    )
+    try:
+        coordinator.run()
+    finally:
+        shown.close()
+    summary = Summary(
+        counts=coordinator.state.counts,
+        seconds=time.monotonic() - began_at,
+        workers=workers,
+        cpu_s=coordinator.cpu_s + time.process_time() - began_cpu_s,
+        phase="generate",
+    )
+    if coordinator.signal:
+        summary.exit_code = EXIT_SIGNAL + coordinator.signal
+    return summary
+
+
+def make_spec(options: dict[str, Any], control: Control) -> Spec:
+    """The data set's description; expiries count from --epoch, or from the server's own clock."""
+    now = control.call("TIME")
+    epoch_ms = options["epoch"] * 1000 if options["epoch"] is not None else time_ms(now)
+    try:
+        return Spec(
+            keys=options["keys"],
+            prefix=options["prefix"].encode(),
+            shares=options["types"],
+            size_min=options["size"][0],
+            size_max=options["size"][1],
+            elements_min=options["elements"][0],
+            elements_max=options["elements"][1],
+            ttl_share=options["ttl_share"],
+            ttl_min_ms=round(options["ttl"][0] * 1000),
+            ttl_max_ms=round(options["ttl"][1] * 1000),
+            seed=options["seed"],
+            epoch_ms=epoch_ms,
+            binary=options["binary"],
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def flush(control: Control) -> None:
+    """Empty the selected database; the user has said --flush --yes."""
+    reply = control.call("FLUSHDB")
+    if isinstance(reply, ReplyError):
+        raise control.refused("FLUSHDB", reply)
+
+
+def tasks_of(spec: Spec, db: int) -> list[Task]:
+    """Runs of blocks."""
+    blocks = block_count(spec)
+    starts = range(0, blocks, BLOCKS_A_TASK)
+    return [
+        Task(j, GENERATE, target_db=db, start=start, end=min(start + BLOCKS_A_TASK, blocks))
+        for j, start in enumerate(starts)
+    ]
