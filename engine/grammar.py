@@ -53,7 +53,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Invocation:
     _check_text(argv, environ)
     first = read_part(before[:-1] if before and before[-1] == "--" else before)
     if at is None:
-        raise UsageError("a command is missing", hint="keyferry --help lists the commands")
+        raise _no_command(first)
     if command is None:
         raise unknown_command(argv[at])
     return _invocation(command, first, read_part(after), environ)
@@ -80,6 +80,13 @@ def _made(command: Command, endpoints: list[Endpoint], values: dict[str, Any], *
         source, target = endpoints
         return Invocation(command.name, source=source, target=target, options=values, **more)
     return Invocation(command.name, servers=endpoints, options=values, **more)
+
+
+def _no_command(part: Part) -> UsageError:
+    for one in part.given:
+        if one.text in COMMAND_NAMES and one.option.name != "pass":
+            return UsageError("a command is missing", hint=f"{one.label} took {one.text!r} as its value")
+    return UsageError("a command is missing", hint="keyferry --help lists the commands")
 
 
 def _invocation(command: Command, before: Part, after: Part, environ: Mapping[str, str]) -> Invocation:
@@ -119,9 +126,10 @@ def _check_databases(values: Mapping[str, Any], label: str) -> None:
 
 def _check_text(argv: Sequence[str], environ: Mapping[str, str]) -> None:
     """Bytes that are no text reach Python as lone surrogates, which no server, log or report could be told."""
-    texts = [*argv, *(value for name, value in environ.items() if name.startswith(environment.PREFIX))]
+    read = (environment.PREFIX, environment.REDISCLI_AUTH)
+    texts = [*argv, *(value for name, value in environ.items() if name.startswith(read))]
     if any("\ud800" <= letter <= "\udfff" for text in texts for letter in text):
-        raise UsageError("a word or a KEYFERRY_ variable is not UTF-8 text")
+        raise UsageError("a word, or a variable of the environment, is not UTF-8 text")
 
 
 def _check_places(command: Command, before: Part, after: Part) -> None:

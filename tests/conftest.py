@@ -30,31 +30,34 @@ def server_pool() -> Iterator[Pool]:
 
 @pytest.fixture
 def server(request: pytest.FixtureRequest, server_pool: Pool) -> Iterator[ServerFactory]:
-    """`server(kind)`: an empty server, shared with later tests; with any option of Server: one of the test's own.
-
-    A missing binary skips the test, and fails it where CI=true.
-    """
+    """`server(kind)`: an empty server, shared with later tests; with `fresh` or any option of Server: the test's own."""
     given: list[Server] = []
     own: list[Server] = []
     request.node.stash[_SERVERS] = given
 
     def make(kind: str, *extra: str, fresh: bool = False, **options: Any) -> Server:
-        try:
-            if fresh or extra or options:
-                given.append(Server(kind, *extra, **options))
-                own.append(given[-1])
-            else:
-                given.append(server_pool.take(kind))
-        except MissingServer as missing:
-            if CI:
-                raise
-            pytest.skip(str(missing))
+        if fresh or extra or options:
+            given.append(Server(kind, *extra, **options))
+            own.append(given[-1])
+        else:
+            given.append(server_pool.take(kind))
         return given[-1]
 
     yield make
     for one in own:
         one.stop()
     server_pool.give_back_all()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A test whose server is not installed is skipped, but fails where CI=true."""
+    try:
+        return (yield)
+    except MissingServer as missing:
+        if CI:
+            raise
+        pytest.skip(str(missing))
 
 
 @pytest.hookimpl(wrapper=True)

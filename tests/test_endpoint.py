@@ -7,6 +7,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from keyferry.workers import endpoint
 from keyferry.workers.endpoint import Endpoint, from_uri, parse_uri
 from keyferry.workers.errors import UsageError

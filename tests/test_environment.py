@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from keyferry import environment, options
 from keyferry.grammar import parse
 from keyferry.workers.errors import UsageError

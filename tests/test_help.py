@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from keyferry import help, options
 from keyferry.grammar import parse
 from keyferry.options import COMMAND_NAMES, COMMANDS

@@ -81,9 +81,10 @@ class Careful:
 
         def answered(replies: list) -> None:
             odd: list[bytes] = []
-            for key, arg, value, expiry in zip(keys, encoded, replies, replies[-more_count + 1 :]):
-                # TIME was read once for the batch; its reply stands before those of the keys.
-                self._one(method, key, arg, value, [replies[count], expiry], found, odd)
+            for j, (key, arg, value) in enumerate(zip(keys, encoded, replies)):
+                # TIME was read for the batch, before (and after) the expiries of the keys.
+                when = [replies[count], replies[count + 1 + j], *replies[count + 1 + len(keys) :]]
+                self._one(method, key, arg, value, when, found, odd)
             if odd:
                 self._read(Method.DUMP, odd, found)
             else:
@@ -101,7 +102,7 @@ class Careful:
             else:
                 self._failed("source", 0, key, error, "unknown", 0)
             return
-        (instant,) = instants_of(when, self.link.clock)
+        (instant,) = instants_of(when, self.link.clock, strict=False)
         if value is None or instant is None:
             self._count(key, "expired")
         elif len(value) > self.link.max_value_bytes:  # type: ignore[arg-type]

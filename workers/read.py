@@ -24,6 +24,14 @@ TIME = command(b"TIME")
 INFO_KEYSPACE = command(b"INFO", b"keyspace")
 
 
+#: Two TIMEs this close together are one moment, as far as expiries are concerned.
+MOMENT_MS = 3
+
+
+class Apart(Exception):
+    """The expiries of a window were not read in one moment."""
+
+
 class Method(Enum):
     """How values are read."""
 
@@ -44,9 +52,10 @@ def values_request(method: Method, encoded: list[bytes]) -> tuple[bytes, int]:
 
 
 def expiries_request(clock: Clock, encoded: list[bytes]) -> tuple[bytes, int]:
-    """TIME, then the expiry of each key; how many replies it brings."""
-    prefix = PEXPIRETIME if clock.absolute else PTTL
-    return TIME + prefix + prefix.join(encoded), len(encoded) + 1
+    """TIME and the expiry of each key; how many replies it brings. PTTLs stand between two TIMEs: see `instants_of`."""
+    if clock.absolute:
+        return TIME + PEXPIRETIME + PEXPIRETIME.join(encoded), len(encoded) + 1
+    return TIME + PTTL + PTTL.join(encoded) + TIME, len(encoded) + 2
 
 
 def values_of(method: Method, replies: list) -> list:
@@ -57,11 +66,26 @@ def values_of(method: Method, replies: list) -> list:
     return values
 
 
-def instants_of(replies: list, clock: Clock) -> list[int | None]:
-    """What `expiries_request` brought, as target instants; raises TypeError on an error reply."""
-    if isinstance(replies[0], Exception):
-        raise TypeError(replies[0])
-    return instants(replies[1:], time_ms(replies[0]), clock)
+def instants_of(replies: list, clock: Clock, strict: bool = True) -> list[int | None]:
+    """What `expiries_request` brought, as target instants; raises TypeError on an error reply.
+
+    A server may do other clients' work in the middle of a long request. A PTTL counts from the moment when it was
+    executed, somewhere between the two TIMEs around it; half-way is the best guess. With `strict`, Apart is raised
+    where they are too far apart for a guess.
+    """
+    if clock.absolute:
+        now_ms = _now_ms(replies[0])
+        return instants(replies[1:], now_ms, clock)
+    before_ms, after_ms = _now_ms(replies[0]), _now_ms(replies[-1])
+    if strict and after_ms - before_ms > MOMENT_MS:
+        raise Apart
+    return instants(replies[1:-1], (before_ms + after_ms) // 2, clock)
+
+
+def _now_ms(reply: object) -> int:
+    if not isinstance(reply, list):
+        raise TypeError(reply)
+    return time_ms(reply)
 
 
 def database_has_expiries(info: object, db: int) -> bool:

@@ -20,6 +20,7 @@ from .expiry import NEVER
 from .policy import Action, first_error, rule_for
 from .read import (
     INFO_KEYSPACE,
+    Apart,
     Method,
     database_has_expiries,
     expiries_request,
@@ -34,6 +35,10 @@ from .write import Item, payloads_request, strings_request, value_bytes
 if TYPE_CHECKING:
     from .link import Link
 
+#: Expiries that are asked for once more come so many at a time: the request stays far below 16 KB.
+MOMENT_KEYS = 50
+#: A source that is never quick enough to tell them in one moment is believed after so many tries.
+MOMENT_TRIES = 8
 #: The first byte of a DUMP payload of a string.
 STRING_PAYLOAD = 0
 
@@ -65,10 +70,11 @@ class Window:
     # ---- reading --------------------------------------------------------------------------------------------
 
     def _read(self, replies: list) -> None:
-        count = len(self.encoded) + 1
+        count = len(self.encoded) + (1 if self.link.clock.absolute else 2)
         try:
-            instants = instants_of(replies[-count:], self.link.clock)
-            self._take(self.method, self.encoded, replies, instants)
+            self._take(self.method, self.encoded, replies, instants_of(replies[-count:], self.link.clock))
+        except Apart:
+            self._ask_instants(self.encoded, lambda instants: self._take(self.method, self.encoded, replies, instants))
         except TypeError:
             self._read_failed(replies)
 
@@ -109,14 +115,41 @@ class Window:
 
         def dumped(replies: list) -> None:
             try:
-                instants = instants_of(replies[-more_count:], self.link.clock)
-                triples = zip(odd, replies, instants)
-                items = [item for item in triples if item[1] is not None and item[2] is not None]
-                self._write(strings, self._sized(items))  # type: ignore[arg-type]
+                take(replies, instants_of(replies[-more_count:], self.link.clock))
+            except Apart:
+                self._ask_instants(odd, lambda instants: take(replies, instants))
             except TypeError:
                 self._read_failed(replies)
 
+        def take(replies: list, instants: list[int | None]) -> None:
+            triples = zip(odd, replies, instants)
+            items = [item for item in triples if item[1] is not None and item[2] is not None]
+            self._write(strings, self._sized(items))  # type: ignore[arg-type]
+
         self.link.reader.ask(request + more, count + more_count, dumped)
+
+    def _ask_instants(self, encoded: list[bytes], then: Callable[[list[int | None]], None]) -> None:
+        """Ask for the expiries again, alone, by requests short enough to be executed in one go."""
+        found: list[int | None] = []
+        tries = 0
+
+        def ask() -> None:
+            chunk = encoded[len(found) : len(found) + MOMENT_KEYS]
+            self.link.reader.ask(*expiries_request(self.link.clock, chunk), answered)
+
+        def answered(replies: list) -> None:
+            nonlocal tries
+            try:
+                found.extend(instants_of(replies, self.link.clock, strict=tries < MOMENT_TRIES))
+                tries = 0
+                return then(found) if len(found) == len(encoded) else ask()
+            except Apart:
+                tries += 1
+                ask()
+            except TypeError:
+                self._read_failed(replies)
+
+        ask()
 
     def _sized(self, items: list) -> list[Item]:
         """Count the bytes of items; one that the target would refuse by hanging up makes the window careful."""

@@ -15,9 +15,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Self
 
-from .frames import Frames, encoded
+from .frames import Frames, decoded, encoded, words
 from .servers import Server
 from .wire import Connection, pack
 
@@ -107,7 +108,7 @@ class Proxy:
         """Close all connections; new ones are taken."""
         asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result(10)
 
-    def __enter__(self) -> Proxy:
+    def __enter__(self) -> Self:
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
         return self
@@ -170,8 +171,8 @@ class _Client(asyncio.Protocol):
     async def _open(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            for index, server in enumerate(self._proxy.servers):
-                _, back = await loop.create_connection(lambda index=index: _Back(self, index), server.host, server.port)
+            for server in self._proxy.servers:
+                _, back = await loop.create_connection(partial(_Back, self), server.host, server.port)
                 self._backs.append(back)
         except OSError:
             self._transport.abort()
@@ -252,9 +253,8 @@ class _Client(asyncio.Protocol):
 class _Back(asyncio.Protocol):
     """A client's connection to one server."""
 
-    def __init__(self, client: _Client, index: int) -> None:
+    def __init__(self, client: _Client) -> None:
         self._client = client
-        self._index = index
         self._frames = Frames()
         self._asked: deque[_Pending] = deque()
 
