@@ -19,7 +19,7 @@ from typing import Any
 from .aside import AsideFile
 from .executors import Seat, wait_for_reports
 from .ledger import DEATHS_TO_SPLIT, Entry, Ledger, small_enough_to_list
-from .partitioners.control import Control
+from .partitioners.control import Control, ReplyError
 from .partitioners.topology import clock_shift_ms
 from .plan import Plan
 from .workers import errors
@@ -208,12 +208,15 @@ class Coordinator:
         control = self.controls[0]
         control.select(task.db)
         keys: dict[bytes, None] = {}
-        position = task.start
-        while position < task.end:
-            reply = control.call("SCAN", cursor_at(position), "COUNT", KEYS_A_TASK)
+        cursor = cursor_at(task.start)
+        while True:
+            reply = control.call("SCAN", cursor, "COUNT", KEYS_A_TASK)
+            if isinstance(reply, ReplyError):
+                raise control.refused("SCAN", reply)
+            cursor = int(reply[0])
             keys.update(dict.fromkeys(reply[1]))
-            position = position_of(int(reply[0])) if task.checked or int(reply[0]) == 0 else position
-        return list(keys)
+            if cursor == 0 or (task.checked and position_of(cursor) >= task.end):
+                return list(keys)
 
     # ---- reports --------------------------------------------------------------------------------------------
 

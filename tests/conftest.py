@@ -30,7 +30,7 @@ def server_pool() -> Iterator[Pool]:
 
 @pytest.fixture
 def server(request: pytest.FixtureRequest, server_pool: Pool) -> Iterator[ServerFactory]:
-    """`server(kind)`: an empty server, shared with later tests; with `fresh` or any option of Server: the test's own."""
+    """`server(kind)`: an empty server, shared with later tests; with `fresh` or options of Server: the test's own."""
     given: list[Server] = []
     own: list[Server] = []
     request.node.stash[_SERVERS] = given

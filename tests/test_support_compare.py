@@ -11,6 +11,7 @@ from tests.conftest import ServerFactory
 from tests.support.binaries import KINDS
 from tests.support.compare import all_keys, assert_equal, differences, lost
 from tests.support.dataset import fill
+from tests.support.matrix import pairs
 from tests.support.servers import Server
 from tests.support.shapes import FAR_MS
 from tests.support.wire import Command
@@ -154,8 +155,8 @@ def test_equal_values_in_other_encodings_are_equal(server: ServerFactory, kind: 
     assert_equal(source, target, ttl_tolerance_ms=0)
 
 
-@pytest.mark.parametrize("kinds", [("6.2", "7.0"), ("6.2", "8.2"), ("6.2", "9.1"), ("7.0", "8.2"), ("7.0", "9.1")])
-def test_equal_data_on_two_versions_is_equal(server: ServerFactory, kinds: tuple[str, str]) -> None:
+@pairs
+def test_equal_data_on_both_sides_of_a_pair_is_equal(server: ServerFactory, kinds: tuple[str, str]) -> None:
     source, target = server(kinds[0]), server(kinds[1])
     fill(source, 500)
     with source.connect() as left, target.connect() as right:

@@ -23,7 +23,7 @@ from tests.support.disguises import (
 )
 from tests.support.frames import Frames, decoded, encoded
 from tests.support.respproxy import Answer, Args, Chain, Hooks, Proxy
-from tests.support.wire import Connection, ServerError
+from tests.support.wire import Connection, ServerError, pack
 
 VALUES = st.recursive(
     st.binary() | st.integers(-(2**63), 2**63 - 1) | st.none(), lambda inner: st.lists(inner, max_size=4), max_leaves=12
@@ -43,7 +43,8 @@ def test_frames_are_found_however_the_bytes_arrive(values: list[Any], step: int)
 def test_replies_pass_byte_for_byte(server: ServerFactory) -> None:
     one = server("8.2")
     with Proxy(one) as proxy:
-        requests = b"PING\r\n*1\r\n$4\r\nPING\r\n*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*1\r\n$4\r\nNOPE\r\n"
+        commands = [("PING",), ("HELLO", 3), ("GET", "k"), ("COMMAND", "INFO", "get"), ("NOPE",)]
+        requests = b"PING\r\n" + pack(commands)
         said = []
         for port in (one.port, proxy.port):
             with socket.create_connection(("127.0.0.1", port)) as client:
@@ -125,8 +126,8 @@ def test_a_cut_and_a_dead_server_close_the_connection(server: ServerFactory) -> 
             one.kill()
             with pytest.raises(OSError):
                 connection.receive()
-        with pytest.raises(OSError):
-            proxy.connect().call("PING")
+        with pytest.raises(OSError), proxy.connect() as connection:
+            connection.call("PING")
         assert proxy.clients == 3
 
 

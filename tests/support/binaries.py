@@ -1,4 +1,4 @@
-"""The server programs under test: where they are and what they must say that they are. `scripts/servers` brings them."""
+"""The server programs under test: where they are and what they must say they are. `scripts/servers` brings them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MissingServer(Exception):
 
 @dataclass(frozen=True)
 class Program:
-    """One server program. `field` is the line of INFO server that holds its version, which must start with `version`."""
+    """One server program. `field` is the line of INFO server with its version, which must start with `version`."""
 
     kind: str
     field: str

@@ -76,8 +76,8 @@ def all_keys(server: Server, db: int = 0) -> set[bytes]:
 
 
 def _differences(sides: list[Side], tolerance_ms: int) -> Iterator[str]:
-    """`sides` are left, right, and both once more: each of the first two is read by a thread of its own, so that neither
-    server waits for the other; the others serve the second looks meanwhile."""
+    """`sides` are left, right, and both once more: a thread of its own reads each of the first two, so that
+    neither server waits for the other; the others serve the second looks meanwhile."""
     left, right, *again = sides
     left_thread, right_thread = threads = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
     try:

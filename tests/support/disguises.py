@@ -97,7 +97,7 @@ def _count(args: Args) -> int | None:
 
 
 class TableCursors(Hooks):
-    """The server remembers each cursor that it gave under a small number; an unknown number begins at 0, as Kvrocks'."""
+    """The server remembers each cursor it gave under a small number; an unknown number begins at 0, as Kvrocks'."""
 
     replies_of = frozenset({b"SCAN"})
 

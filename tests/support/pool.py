@@ -1,4 +1,4 @@
-"""Plain servers that tests share one after the other, so that a matrix of versions does not spend its time on starts."""
+"""Plain servers that tests share one after the other, so that a matrix of versions spends no time on starts."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Result:
     out: str
     err: str
     seconds: float
-    left: tuple[int, ...]  # processes of the run that were still there GONE_S after its end; they are killed by now
+    left: tuple[int, ...]  # processes of the run that were still there some time after its end; they are killed by now
 
 
 class Run:
@@ -77,15 +77,18 @@ class Run:
         """Send a signal to the whole process group, as a terminal does for Ctrl-C."""
         os.killpg(self.pid, number)
 
-    def wait(self, timeout: float = 60) -> Result:
-        """The result after the end; fails the test with the output so far when that takes longer than `timeout` s."""
+    def wait(self, timeout: float = 60, gone_within: float = GONE_S) -> Result:
+        """The result after the end; fails the test with the output so far when that takes longer than `timeout` s.
+
+        The other processes of the run have `gone_within` seconds more.
+        """
         try:
             code = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.end()
             raise AssertionError(f"no end within {timeout} s\n{self.out}\n{self.err}") from None
         seconds = time.monotonic() - self._begun
-        left = tuple(left_over(self.mark))
+        left = tuple(left_over(self.mark, gone_within))
         self.end()
         return Result(code, self.out, self.err, seconds, left)
 
@@ -168,7 +171,7 @@ def worker_pids(pid: int) -> list[int]:
 
 
 def left_over(mark: str, within: float = GONE_S) -> list[int]:
-    """Processes of the run with this mark that are still there after `within` seconds; empty as soon as all are gone."""
+    """Processes of the run with this mark still there after `within` seconds; empty as soon as all are gone."""
     deadline = time.monotonic() + within
     while (found := _marked(mark)) and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -82,7 +82,7 @@ class Chain(Hooks):
 
 
 class Proxy:
-    """Listens on a free loopback port until left: `with Proxy(server, hooks) as proxy:`, then connect to `proxy.port`."""
+    """On a free loopback port until left: `with Proxy(server, hooks) as proxy:`, then connect to `proxy.port`."""
 
     def __init__(self, servers: Server | list[Server], hooks: Hooks | None = None) -> None:
         self.servers = servers if isinstance(servers, list) else [servers]

@@ -171,7 +171,7 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def kill(self) -> None:
-        """End the server at once, as a crash would; `start` brings it up again, with what was saved last, if anything."""
+        """End the server at once, as a crash would; `start` brings it up again, with what was saved last."""
         self._end(signal.SIGKILL)
 
     def start(self, *extra: str, wait: bool = True) -> None:

@@ -1,7 +1,7 @@
 """The shapes of value that a data set is made of: for each how to make one, and the encodings that it must get.
 
-A shape's `make(random, key)` gives the commands that build the value at `key`, an absent key. They depend on nothing but
-the random generator, so equal seeds give equal data.
+A shape's `make(random, key)` gives the commands that build the value at `key`, an absent key. They depend on nothing
+but the random generator, so equal seeds give equal data.
 """
 
 from __future__ import annotations
@@ -301,7 +301,7 @@ def _stream_counts(random: Random, key: bytes) -> Commands:
 
 @shape("stream with groups", "stream", 0.5, "stream")
 def _stream_groups(random: Random, key: bytes) -> Commands:
-    """Two groups, one with three consumers (one idle), entries pending and acknowledged, one pending that is deleted."""
+    """Two groups, one with three consumers (one idle), entries pending and acknowledged, a pending one deleted."""
     entries = _entries(random, key, 7)
     ids = _ids(entries)
     return [

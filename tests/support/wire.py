@@ -35,7 +35,8 @@ def pack(commands: Iterable[Command]) -> bytes:
 
 
 def _packed(command: Command) -> bytes:
-    return hiredis.pack_command(tuple(command))  # type: ignore[arg-type, no-any-return]  # its stub knows only one-element tuples
+    # hiredis' stub types the argument as a tuple of one element.
+    return hiredis.pack_command(tuple(command))  # type: ignore[arg-type, no-any-return]
 
 
 class Connection:

@@ -1,0 +1,1 @@
+"""Measurements against other ways to copy: `bench/run.py`, described in README.md."""

@@ -1,0 +1,57 @@
+"""What a figure depends on: the machine and the versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tests.support.servers import Server
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: Packages whose versions matter to one tool or another.
+PACKAGES = ("keyferry", "redis", "hiredis", "multiprocess", "msgpack")
+
+
+def machine() -> dict[str, Any]:
+    """The processor, the cores that we may use, the memory, the kernel, and the load before anything was started."""
+    return {
+        "cpu": _line_of("/proc/cpuinfo", "model name"),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_mb": int(_line_of("/proc/meminfo", "MemTotal").split()[0]) // 1024,
+        "kernel": platform.release(),
+        "load_average_at_start": [round(load, 2) for load in os.getloadavg()],
+    }
+
+
+def versions(server: Server) -> dict[str, str]:
+    """Python's version, those of PACKAGES, our commit, and what the server says that it is."""
+    info = server.info("server")
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    return {
+        "python": sys.version.split()[0],
+        **{package: version(package) for package in PACKAGES},
+        "commit": _commit(),
+        "server": f"{name} {info.get('valkey_version') or info['redis_version']}",
+    }
+
+
+def _line_of(path: str, name: str) -> str:
+    """The rest of the first line that begins with `name`, empty without one."""
+    for line in Path(path).read_text().splitlines():
+        if line.startswith(name):
+            return line[len(name) :].strip(": \t")
+    return ""
+
+
+def _commit() -> str:
+    words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -1,0 +1,87 @@
+"""Servers whose cursors must not be split: found out, and copied completely by one scanner.
+
+Each stands as a proxy in front of real servers and rewrites SCAN as such a server would.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.conftest import ServerFactory
+from tests.support.compare import all_keys, assert_equal
+from tests.support.dataset import fill
+from tests.support.disguises import OffsetCursors, ShardedCursors, TableCursors
+from tests.support.processes import Result, run_keyferry
+from tests.support.respproxy import Answer, Args, Hooks, Proxy
+from tests.support.servers import Server
+from tests.support.summary import result_of
+
+KEYS = 25_000  # more than the probe needs
+
+
+def copy(proxy: Proxy, target: Server, *words: str) -> Result:
+    return run_keyferry(
+        "-p", str(proxy.port), "replicate", "-p", str(target.port), "--json", "--workers", "2", *words, timeout=110
+    )
+
+
+@pytest.mark.parametrize("scheme", ["offset", "table"])
+def test_cursors_that_are_no_positions_are_copied_by_one_scanner(scheme: str, server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    fill(source, KEYS)
+    hooks: Hooks = OffsetCursors(source) if scheme == "offset" else TableCursors()
+    with Proxy(source, hooks) as proxy:
+        plan = copy(proxy, target, "--dry-run")
+        ran = copy(proxy, target)
+    assert "one scanner" in result_of(plan)["databases"][0]["how"]
+    assert ran.code == 0, ran.err
+    assert result_of(ran)["keys"] == KEYS
+    assert_equal(source, target)
+
+
+@pytest.mark.parametrize("shards", [2, 3])
+def test_a_shard_number_in_the_lowest_bits_is_copied_completely(shards: int, server: ServerFactory) -> None:
+    behind = [server("7.0") for _ in range(shards)]
+    target = server("7.0")
+    with Proxy(behind, ShardedCursors(shards)) as proxy:
+        with proxy.connect() as connection:
+            connection.pipeline([("SET", b"key:%d" % number, b"value") for number in range(KEYS)])
+        ran = copy(proxy, target)
+    assert ran.code == 0, ran.err
+    assert all_keys(target) == {b"key:%d" % number for number in range(KEYS)}
+    assert all(one.call("DBSIZE") > KEYS // 5 for one in behind)
+
+
+class TurnsOpaque(Hooks):
+    """A ring while it is probed; afterwards a scan may only begin at 0 and go on where it was: others end at once."""
+
+    replies_of = frozenset({b"SCAN"})
+
+    def __init__(self) -> None:
+        self.copying = False
+        self.given = {b"0"}
+
+    def on_command(self, args: Args) -> Answer:
+        self.copying = self.copying or (args[:2] == [b"CLIENT", b"SETNAME"] and b"control" not in args[2])
+        return args
+
+    def on_reply(self, args: Args, reply: Any) -> Any:
+        if not self.copying:
+            return reply
+        if args[1] not in self.given:
+            return [b"0", reply[1]]
+        self.given.add(reply[0])
+        return reply
+
+
+def test_cursors_that_turn_out_to_be_no_positions_begin_the_database_again(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    fill(source, KEYS)
+    with Proxy(source, TurnsOpaque()) as proxy:
+        ran = copy(proxy, target)
+    assert ran.code == 0, ran.err
+    assert "cursors cannot be split" in ran.err
+    assert_equal(source, target)
+    assert result_of(ran)["keys"] == KEYS
