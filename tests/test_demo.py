@@ -57,11 +57,12 @@ def test_the_demo_shows_a_copy_from_start_to_end(folder: Path) -> None:
         result = run.wait(WHOLE_S)
     assert result.code == 0, result.err
     assert result.seconds < WHOLE_S
-    for start in ("generate      20,000 keys", "copy          20,000 keys", "verify    not done", "DBSIZE        20,000"):
+    for start in ("generate +20,000 keys", "copy +20,000 keys", "verify +not done", "DBSIZE +20,000 keys"):
         assert re.search(f"^{start}", result.out, re.MULTILINE), result.out
     assert "1,000 keys: 1,000 equal by type, expiry and DEBUG DIGEST-VALUE" in result.out
-    assert "a sample, not a full verification" in result.err
-    assert max(map(len, (result.out + result.err).splitlines())) <= 80
+    assert "a sample, no full verification" in result.err
+    lines = result.out.splitlines() + [line for line in result.err.splitlines() if str(folder) not in line]
+    assert max(map(len, lines)) <= 80
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", result.out + result.err)
     assert_nothing_left(result, folder)
     assert list(folder.iterdir()) == []
@@ -120,7 +121,7 @@ def test_the_table_of_what_was_done_comes_also_after_a_signal(folder: Path) -> N
         run.signal(signal.SIGINT)
         result = run.wait(SIGNAL_S)
     assert result.code == 130
-    assert result.out.startswith("generate     100,000 keys")
+    assert result.out.startswith("generate    100,000 keys")
 
 
 def test_without_the_extra_it_says_what_to_install(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import pytest
 from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal
 from tests.support.dataset import fill
-from tests.support.processes import Run, children_of, start_keyferry, worker_pids
+from tests.support.processes import Run, children_of, start_command, start_keyferry, worker_pids
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
@@ -28,11 +29,15 @@ SLOWLY = ("--batch", "8", "--scan-count", "8", "--workers", "2")
 def copying(source: Server, target: Server, *words: str) -> Iterator[Run]:
     """A copy that has begun to write, and has a while to go."""
     with start_keyferry("-p", str(source.port), "replicate", "-p", str(target.port), *SLOWLY, *words) as run:
-        deadline = time.monotonic() + 30
-        while target.call("DBSIZE") < 500:
-            assert run.running and time.monotonic() < deadline, run.err
-            time.sleep(0.005)
+        wait_for_keys(target, run)
         yield run
+
+
+def wait_for_keys(target: Server, run: Run) -> None:
+    deadline = time.monotonic() + 30
+    while target.call("DBSIZE") < 500:
+        assert run.running and time.monotonic() < deadline, run.err
+        time.sleep(0.005)
 
 
 @pytest.mark.parametrize(
@@ -103,12 +108,18 @@ def test_a_worker_killed_with_9_costs_nothing(kind: str, server: ServerFactory) 
 def test_a_worker_that_is_silent_for_too_long_counts_as_dead(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
     fill(source, KEYS)
-    with copying(source, target, "--json") as run:
+    script = f"""
+import keyferry
+summary = keyferry.replicate({source.uri!r}, {target.uri!r}, silence_s=2, progress="log", batch=8, workers=2)
+print(summary.counts.copied)
+"""
+    with start_command(sys.executable, "-c", script) as run:
+        wait_for_keys(target, run)
         os.kill(worker_pids(run.pid)[0], signal.SIGSTOP)
-        run.wait_for_text("silent for", 90)
+        run.wait_for_text("silent for")
         ran = run.wait(90)
     assert ran.code == 0, ran.err
-    assert result_of(ran)["keys"] == KEYS
+    assert int(ran.out) == KEYS
     assert_equal(source, target)
 
 

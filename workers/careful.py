@@ -49,18 +49,18 @@ class _Read:
 
 
 class Careful:
-    """Copies `keys` one by one and calls settled(self). Keys in `elsewhere` are copied but not counted."""
+    """Copies `keys` one by one and calls settled(self); `counted` False: their outcomes are counted elsewhere."""
 
     def __init__(
         self,
         link: Link,
         keys: list[bytes],
         strings_first: bool,
-        elsewhere: frozenset[bytes],
         settled: Callable[[Careful], None],
+        counted: bool = True,
     ) -> None:
-        self.link, self.keys, self.strings_first, self.elsewhere = link, keys, strings_first, elsewhere
-        self.settled = settled
+        self.link, self.keys, self.strings_first = link, keys, strings_first
+        self.settled, self.counted = settled, counted
         self.counts = Counts()
         self.asides: list[Aside] = []
         self.strings = 0
@@ -104,7 +104,7 @@ class Careful:
             return
         (instant,) = instants_of(when, self.link.clock, strict=False)
         if value is None or instant is None:
-            self._count(key, "expired")
+            self._count("expired")
         elif len(value) > self.link.max_value_bytes:  # type: ignore[arg-type]
             read = _Read(key, arg, value, instant, method is Method.DUMP)  # type: ignore[arg-type]
             self._put_aside(key, read.type, len(read.value), "over the target's proto-max-bulk-len")
@@ -127,9 +127,7 @@ class Careful:
 
     def _written(self, read: _Read, node: int, replies: list) -> None:
         if replies == [b"OK"]:
-            self._count(read.key, "copied")
-            if read.key not in self.elsewhere:
-                self.counts.bytes += len(read.value)
+            self._count("copied", len(read.value))
             self.strings += not read.is_payload
         else:
             self._failed("target", node, read.key, replies[0], read.type, len(read.value))
@@ -139,14 +137,15 @@ class Careful:
 
     # ---- outcomes -------------------------------------------------------------------------------------------
 
-    def _count(self, key: bytes, outcome: str) -> None:
-        if key in self.elsewhere:
-            outcome = "again"
+    def _count(self, outcome: str, size: int = 0) -> None:
+        if not self.counted:
+            outcome, size = "again", 0
         setattr(self.counts, outcome, getattr(self.counts, outcome) + 1)
+        self.counts.bytes += size
 
     def _put_aside(self, key: bytes, kind: str, size: int, reason: str) -> None:
-        self._count(key, "aside")
-        if key not in self.elsewhere:
+        self._count("aside")
+        if self.counted:
             self.asides.append(Aside(key, self.link.db, kind, size, reason))
 
     def _failed(self, side: str, node: int, key: bytes, error: object, kind: str, size: int) -> None:

@@ -62,6 +62,7 @@ class Connection:
         self.endpoint: Endpoint = node.endpoint
         self.ready = False
         self.client_id = 0  # 0 = the server does not tell
+        self.direct = False  # proved: the server sees our own address, so nobody is in between
         self.when_ready: Callable[[], None] = lambda: None
         self._reader = hiredis.Reader()
         self._waiting: deque[tuple[int, Then]] = deque()
@@ -211,9 +212,19 @@ class Connection:
         if self.node.no_touch and self.side == "source":
             # Reading must not make a cold key look hot to the server's eviction.
             yield _Step((b"CLIENT", b"NO-TOUCH", b"ON"), needed=False)
+        if self.side == "source":
+            yield _Step((b"CLIENT", b"INFO"), needed=False, check=self._note_who_we_are)
 
     def _note_id(self, reply: object) -> None:
         self.client_id = reply if isinstance(reply, int) else 0
+
+    def _note_who_we_are(self, reply: object) -> None:
+        """A proxy has a connection of its own to the server, so the server tells another address than ours."""
+        ours = self.endpoint.socket + ":0"
+        if not self.endpoint.socket:
+            host, port = self.sock.getsockname()[:2]
+            ours = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.direct = isinstance(reply, bytes) and f" addr={ours} ".encode() in reply
 
     def _check_identity(self, reply: object) -> None:
         found = info_fields(reply).get("run_id", "") if isinstance(reply, bytes) else ""

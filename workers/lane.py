@@ -65,8 +65,8 @@ class Lane:
 
     def go(self) -> None:
         """Open windows while there are keys, and ask for keys when there are none."""
-        while self.open < DEPTH and not self.stopping and self._unopened():
-            self._open_window(self.segments[-1])
+        while self.open < DEPTH and not self.stopping and (segment := self._unopened()):
+            self._open_window(segment)
         scan = self.scan
         if scan and not scan.asking and not scan.done and not self.stopping and self.open < DEPTH:
             if not self._unopened():
@@ -91,8 +91,8 @@ class Lane:
         """Every key of the task has its outcome."""
         return not self.open and not self.opaque and (not self.scan or self.scan.done) and not self._unopened()
 
-    def _unopened(self) -> int:
-        return self.segments[-1].unopened if self.segments else 0
+    def _unopened(self) -> _Segment | None:
+        return next((segment for segment in self.segments if segment.unopened), None)
 
     # ---- keys -----------------------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class Lane:
         method = self.chooser.method
         if segment.found.elsewhere:
             strings_first = self.chooser.policy != "dump"
-            Careful(self.link, keys, strings_first, segment.found.elsewhere, lambda c: self._settled(segment, c)).start()
+            Careful(self.link, keys, strings_first, lambda c: self._settled(segment, c), counted=False).start()
         else:
             Window(self.link, keys, method, lambda w: self._settled(segment, w)).start()
 
@@ -131,7 +131,7 @@ class Lane:
     def news(self) -> list[Progress]:
         """What was acknowledged since the last call: nothing or one."""
         before = self._news.position
-        while self.segments and self.segments[0].settled:
+        while self._first_is_done():
             segment = self.segments.popleft()
             self._news.position = segment.found.position
             self._news.counts.add(segment.counts)
@@ -142,3 +142,9 @@ class Lane:
         news.finished = self.ended and self.finished
         news.opaque = self.opaque
         return [news]
+
+    def _first_is_done(self) -> bool:
+        """Whether the oldest segment can be acknowledged; the parts of one reply are acknowledged together."""
+        if not self.segments or not self.segments[0].settled:
+            return False
+        return not self.segments[0].found.part or (len(self.segments) > 1 and self.segments[1].settled)

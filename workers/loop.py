@@ -187,6 +187,9 @@ class Worker:
         """A connection of the link has been through its handshake; with the last one its lanes begin."""
         if not link.ready:
             return
+        if link.source:
+            # What a proxy tells about the database may be about another shard.
+            link.no_expiries = link.no_expiries and link.source.direct
         nodes = [("source", 0, link.source)] if link.source else []
         nodes += [("target", sink.node, sink.conn) for sink in link.router.sinks]
         self.report.clients += [[side, node, conn.client_id] for side, node, conn in nodes]

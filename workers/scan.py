@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Found:
-    """The keys of one reply; what lies below `position` has been seen when they are done."""
+    """Keys of one reply; what lies below `position` has been seen when they, and all before them, are done.
+
+    `elsewhere`: these come again in the next range, and are counted there. `part`: the rest of the reply follows.
+    """
 
     keys: list[bytes]
     position: int
-    elsewhere: frozenset[bytes] = frozenset()
+    elsewhere: bool = False
+    part: bool = False
 
 
 class RangeScan:
@@ -125,6 +129,12 @@ class RangeScan:
             beyond.update(more)
             if position_of(cursor) < reached:
                 return read_on(position_of(cursor))
-            self._pass_on(Found(keys, self.task.end, beyond.intersection(keys)), done=True)
+            twice = beyond.intersection(keys)
+            if not twice:
+                return self._pass_on(Found(keys, self.task.end), done=True)
+            once = [key for key in keys if key not in twice]
+            self.asking, self.done = False, True
+            self.found(Found(once, self.task.end, part=True))
+            self.found(Found(list(twice), self.task.end, elsewhere=True))
 
         read_on(self.task.end)

@@ -61,7 +61,7 @@ class Window:
         self.counts = Counts(retried=self.counts.retried)
         request, replies = values_request(self.method, self.encoded)
         if self.link.no_expiries:
-            # rules.md 24: asked after the values, on their connection, that no key of the database expires.
+            # Only what INFO says after the values, on their own connection, proves that none of them expires.
             self.link.reader.ask(request + INFO_KEYSPACE, replies + 1, self._read_without_expiries)
         else:
             more, count = expiries_request(self.link.clock, self.encoded)
@@ -208,7 +208,7 @@ class Window:
 
     def careful(self) -> None:
         """Do the whole window again, key by key."""
-        Careful(self.link, self.keys, self.method is not Method.DUMP, frozenset(), self._settled_carefully).start()
+        Careful(self.link, self.keys, self.method is not Method.DUMP, self._settled_carefully).start()
 
     def _settled_carefully(self, careful: Careful) -> None:
         careful.counts.retried += self.counts.retried

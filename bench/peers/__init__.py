@@ -10,8 +10,8 @@ from pathlib import Path
 #: COUNT of a SCAN of the redis-py copier, and so about the size of its pipelines.
 PIPELINE_KEYS = 1000
 
-#: Keys of one MIGRATE, by data set: the fastest of 10 to 10,000 (see README.md, "The peers").
-MIGRATE_KEYS = {"100B": 3000, "10KB": 100, "mixed": 3000}
+#: Keys of one MIGRATE, by data set: where more of 10 to 30,000 bring no more speed (see README.md, "The peers").
+MIGRATE_KEYS = {"100B": 10_000, "10KB": 300, "mixed": 10_000}
 
 #: The tool that the others are compared to by ratios.
 OURS = "keyferry"

@@ -70,7 +70,8 @@ class _Demo:
         self.log.notice("3/4 keyferry replicate")
         exit_code = self._copy(source, target)
         self.stop()
-        self.log.notice(f"4/4 comparing DBSIZE and up to {SAMPLE:,} random keys: a sample, not a full verification")
+        wanted = min(SAMPLE, self.keys)
+        self.log.notice(f"4/4 comparing DBSIZE and {plural(wanted, 'random key')}: a sample, no full verification")
         equal = self._compare(source, target)
         return exit_code if equal else exit_code or EXIT_INCOMPLETE
 

@@ -1,0 +1,193 @@
+"""The rules of safe copying, each by the way in which a key would be lost without it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyferry.workers.expiry import NEVER, Clock, instants
+from tests.conftest import ServerFactory
+from tests.support.compare import assert_equal
+from tests.support.disguises import ClockSkew, ShardedCursors
+from tests.support.monitor import Monitor
+from tests.support.processes import run_keyferry
+from tests.support.respproxy import Answer, Args, Hooks, Proxy
+from tests.support.servers import Server
+
+RING_KEYS = 25_000  # enough for the probe, so that all shortcuts of a direct connection are on
+
+
+def immortal(server: Server) -> list[bytes]:
+    """The keys of a server that never expire."""
+    keys = server.call("KEYS", "*")
+    with server.connect() as connection:
+        ttls = connection.pipeline([("PTTL", key) for key in keys])
+    return [key for key, ttl in zip(keys, ttls, strict=True) if ttl == -1]
+
+
+# ---- expiries ----------------------------------------------------------------------------------------------
+
+
+@given(
+    reply=st.integers(-2, 10**13),
+    now_ms=st.integers(10**12, 2 * 10**12),
+    shift_ms=st.integers(-(10**6), 10**6),
+    absolute=st.booleans(),
+)
+def test_only_minus_one_means_never(reply: int, now_ms: int, shift_ms: int, absolute: bool) -> None:
+    (instant,) = instants([reply], now_ms, Clock(absolute, shift_ms))
+    if reply == -1:
+        assert instant == NEVER
+    elif reply <= (now_ms if absolute else 0):
+        assert instant is None
+    else:
+        assert instant == reply + shift_ms + (0 if absolute else now_ms)
+
+
+@pytest.mark.parametrize("method", ["native", "dump"])
+@pytest.mark.parametrize("kind", ["6.2", "7.0", "8.2", "9.1"])
+def test_a_key_that_expires_while_it_is_copied_never_becomes_immortal(
+    kind: str, method: str, server: ServerFactory
+) -> None:
+    source, target = server(kind), server(kind)
+    with source.connect() as connection:
+        connection.pipeline(
+            [("SET", b"key:%d" % n, b"value", "PX", b"%d" % (150 + n % 1200)) for n in range(RING_KEYS)]
+        )
+    ran = run_keyferry(
+        "-p", str(source.port), "replicate", "-p", str(target.port), "--method", method, "--batch", "50"
+    )
+    assert ran.code == 0, ran.err
+    assert immortal(target) == []
+
+
+@pytest.mark.parametrize("kind", ["6.2", "7.0"])
+@pytest.mark.parametrize("ahead_s", [5, -5])
+def test_expiries_follow_the_targets_clock(kind: str, ahead_s: int, server: ServerFactory) -> None:
+    source, target = server(kind), server("7.0")
+    source.call("SET", "string", "value", "PX", 1_000_000)
+    source.call("HSET", "hash", "field", "value")
+    source.call("PEXPIRE", "hash", 1_000_000)
+    began_ms = time.time() * 1000
+    with Proxy(target, ClockSkew(ahead_s)) as proxy:
+        ran = run_keyferry("-p", str(source.port), "replicate", "-p", str(proxy.port))
+    assert ran.code == 0, ran.err
+    assert "the source's: expiries follow it" in ran.err
+    for key in ("string", "hash"):
+        assert target.call("PEXPIRETIME", key) == pytest.approx(began_ms + 1_000_000 + ahead_s * 1000, abs=500)
+
+
+def test_expiries_on_equal_clocks_are_equal_to_the_millisecond(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("9.1")
+    with source.connect() as connection:
+        connection.pipeline([("SET", b"key:%d" % n, b"v", "PX", b"%d" % (10**6 + n)) for n in range(5_000)])
+    assert run_keyferry("-p", str(source.port), "replicate", "-p", str(target.port)).code == 0
+    assert_equal(source, target)
+
+
+# ---- connections -------------------------------------------------------------------------------------------
+
+
+def test_a_connection_belongs_to_one_database_for_life(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    dbs = range(6)
+    for db in dbs:
+        with source.connect(db) as connection:
+            connection.pipeline([("SET", b"key:%d" % n, b"of db %d" % db) for n in range(300)])
+    with Monitor(source) as reads, Monitor(target) as writes:
+        # Fewer connections than databases: links have to be given up and opened again.
+        ran = run_keyferry(
+            "-p", str(source.port), "-m", "2", "replicate", "-p", str(target.port), "-m", "2", "--workers", "2",
+            "--dbs", "all",
+        )  # fmt: skip
+    assert ran.code == 0, ran.err
+    for db in dbs:
+        assert_equal(source, target, db=db)
+    for command in ("MGET", "MSET"):
+        used = {(seen.client, seen.db) for seen in reads.commands + writes.commands if seen.name == command}
+        assert len({client for client, _ in used}) == len(used) >= 6
+
+
+class RefusesSelect(Hooks):
+    """SELECT of a worker is refused; those of the control connection, which come first, are not."""
+
+    def __init__(self, free: int) -> None:
+        self.free = free
+
+    def on_command(self, args: Args) -> Answer:
+        if args[0].upper() != b"SELECT":
+            return args
+        self.free -= 1
+        return args if self.free >= 0 else b"-ERR DB index is out of range\r\n"
+
+
+def test_nothing_is_written_behind_a_select_that_failed(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    source.call("SET", "key", "value")
+    with Proxy(target, RefusesSelect(free=1)) as proxy:
+        ran = run_keyferry("-p", str(source.port), "replicate", "-p", str(proxy.port), "-n", "3")
+    assert ran.code == 4, ran.err
+    assert "SELECT refused" in ran.err
+    assert target.info("keyspace") == {}
+
+
+# ---- the shortcut for databases without expiries -----------------------------------------------------------
+
+
+class ExpiresMeanwhile(Hooks):
+    """Stands before the target. When a worker arrives, another client gives keys of the source an expiry.
+
+    Workers read nothing before both their connections have answered, so it happens between plan and first read, while
+    the worker's connection to the source stays a direct one.
+    """
+
+    def __init__(self, source: Server, keys: list[bytes]) -> None:
+        self.source, self.keys = source, keys
+
+    def on_command(self, args: Args) -> Answer:
+        if args[:2] == [b"CLIENT", b"SETNAME"] and b"control" not in args[2]:
+            with self.source.connect() as connection:
+                connection.pipeline([("PEXPIRE", key, 10_000_000) for key in self.keys])
+        return args
+
+
+def test_an_expiry_that_comes_after_the_plan_is_copied(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    with source.connect() as connection:
+        connection.pipeline([("SET", b"key:%d" % n, b"value") for n in range(RING_KEYS)])
+    expiring = [b"key:%d" % n for n in range(0, RING_KEYS, 500)]
+    with Proxy(target, ExpiresMeanwhile(source, expiring)) as proxy:
+        ran = run_keyferry("-p", str(source.port), "replicate", "-p", str(proxy.port))
+    assert ran.code == 0, ran.err
+    assert source.call("PTTL", expiring[0]) > 0
+    assert_equal(source, target)
+
+
+def test_a_database_without_expiries_is_not_asked_for_any(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    with source.connect() as connection:
+        connection.pipeline([("SET", b"key:%d" % n, b"value") for n in range(RING_KEYS)])
+    with Monitor(source) as monitor:
+        assert run_keyferry("-p", str(source.port), "replicate", "-p", str(target.port)).code == 0
+    # The one that is left asks for a key that nobody has, to see whether it may.
+    assert sum(seen.name == "PEXPIRETIME" for seen in monitor.commands) <= RING_KEYS // 50
+    assert_equal(source, target)
+
+
+def test_the_info_of_another_shard_is_not_believed(server: ServerFactory) -> None:
+    first, second, target = server("7.0"), server("7.0"), server("7.0")
+    with Proxy([first, second], ShardedCursors(2)) as proxy:
+        with proxy.connect() as connection:
+            connection.pipeline([("SET", b"key:%d" % n, b"value") for n in range(RING_KEYS)])
+        expiring: list[Any] = second.call("KEYS", "*")[:100]
+        with second.connect() as connection:
+            connection.pipeline([("PEXPIRE", key, 10_000_000) for key in expiring])
+        ran = run_keyferry("-p", str(proxy.port), "replicate", "-p", str(target.port))
+    assert ran.code == 0, ran.err
+    assert first.info("keyspace")["db0"].endswith("expires=0,avg_ttl=0")
+    for key in expiring:
+        assert target.call("PEXPIRETIME", key) == second.call("PEXPIRETIME", key) > 0
