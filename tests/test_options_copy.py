@@ -62,7 +62,7 @@ def test_two_databases_go_into_one_only_where_that_is_said(three: tuple[Server, 
 @pytest.mark.covers("workers")
 def test_each_worker_names_its_connections_by_job_and_number(server: ServerFactory) -> None:
     source, target = server("7.0"), server("9.1")
-    write_strings(source, 10_000)
+    write_strings(source, 20_000)
     with Monitor(source) as reads, Monitor(target) as writes:
         ran = copied(source, target, "--workers", "3", "--json")
     for monitor in (reads, writes):

@@ -1,0 +1,81 @@
+"""Writes go through one sink a target node: a window routed to two plain servers, as a cluster will need it."""
+
+from __future__ import annotations
+
+import select
+import time
+import zlib
+from collections.abc import Callable
+
+import pytest
+
+from keyferry.workers.conn import Connection
+from keyferry.workers.endpoint import Endpoint
+from keyferry.workers.expiry import Clock
+from keyferry.workers.link import Link
+from keyferry.workers.read import Method
+from keyferry.workers.task import Node
+from keyferry.workers.window import Window
+from keyferry.workers.write import Router, Sink
+from tests.conftest import ServerFactory
+from tests.support.compare import all_keys, differences
+from tests.support.dataset import fill
+from tests.support.servers import Server
+
+
+def side_of(key: bytes) -> int:
+    return zlib.crc32(key) & 1
+
+
+class Loop:
+    """As much of a worker's loop as one window needs."""
+
+    def __init__(self, source: Server, targets: list[Server]) -> None:
+        self.poll = select.epoll()
+        self.connections: list[Connection] = []
+        sinks = [Sink(n, self._connect("target", one)) for n, one in enumerate(targets)]
+        self.link = Link(self._connect("source", source), Router(sinks, side_of), Clock(absolute=True), self._wait)
+
+    def _connect(self, side: str, server: Server) -> Connection:
+        node = Node(Endpoint(port=server.port), server.run_id)
+        self.connections.append(Connection(side, node, 0, "keyferry:test", self.poll))
+        return self.connections[-1]
+
+    def _wait(self, side: str, address: str, reason: str, hint: str, again: Callable[[], None]) -> None:
+        again()
+
+    def run_until(self, done: Callable[[], bool]) -> None:
+        by_fd = {conn.fd: conn for conn in self.connections}
+        deadline = time.monotonic() + 20
+        while not done():
+            assert time.monotonic() < deadline
+            for conn in self.connections:
+                conn.flush()
+            for fd, events in self.poll.poll(0.05):
+                by_fd[fd].on_event(events)
+
+    def close(self) -> None:
+        for conn in self.connections:
+            conn.close()
+        self.poll.close()
+
+
+@pytest.mark.parametrize("method", list(Method))
+@pytest.mark.parametrize("careful", [False, True])
+def test_one_window_goes_to_two_servers_by_its_keys(method: Method, careful: bool, server: ServerFactory) -> None:
+    source, targets = server("7.0"), [server("7.0"), server("7.0")]
+    fill(source, 400)
+    loop = Loop(source, targets)
+    settled: list[Window] = []
+    try:
+        loop.run_until(lambda: loop.link.ready)
+        window = Window(loop.link, sorted(all_keys(source)), method, settled.append)
+        (window.careful if careful else window.start)()
+        loop.run_until(lambda: bool(settled))
+    finally:
+        loop.close()
+    assert settled[0].counts.copied == 400
+    for number, target in enumerate(targets):
+        here = {key for key in all_keys(source) if side_of(key) == number}
+        assert all_keys(target) == here
+        assert all("missing" in line for line in differences(source, target, limit=1000))
