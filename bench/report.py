@@ -116,4 +116,4 @@ def _own_count(figures: dict[str, Any]) -> list[str]:
         return []
     said, counted, seen = (figures[name]["median"] for name in names)
     mark = "! " if abs(said / counted - 1) > CPU_TOLERANCE else ""
-    return [f"{mark}keyferry's CPU us/key: {counted:.2f} by the kernel, {seen:.2f} seen in /proc, {said:.2f} by itself"]
+    return [f"{mark}keyferry's CPU us/key: {counted:.2f} (kernel), {seen:.2f} (/proc), {said:.2f} (own count)"]

@@ -140,7 +140,7 @@ OPTIONS = (
         default_text="cores", commands=("replicate", "generate"), mistaken=("threads", "jobs"),
     ),
     _replicate("how", "scan-count", values.whole(1, 10**6), "COUNT of one SCAN", default=500, **_HOW_MANY),
-    _replicate("how", "batch", values.whole(1, 10**6), "most keys in a window", default=500, **_HOW_MANY),
+    _replicate("how", "batch", values.whole(1, 10**6), "most keys in a window", default=1000, **_HOW_MANY),
     _replicate(
         "how", "method", values.choice("auto", "dump", "native"), "auto, dump (RESTORE) or native (MSET)",
         metavar="METHOD", default="auto",

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from keyferry import embedded
 from keyferry.commands import demo
 from keyferry.grammar import Invocation
 from keyferry.logs import Log
 from keyferry.partitioners.control import Control
-
-from tests.support.processes import Result, Run, run_keyferry, start_command, start_keyferry
+from tests.support.processes import Result, Run, start_command, start_keyferry
 
 #: The demo is to be over within so many seconds; a signal ends it within so many.
 WHOLE_S, SIGNAL_S = 30.0, 10.0

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from keyferry import help, options
 from keyferry.workers import errors
-
 from tests.conftest import ServerFactory
 from tests.support.monitor import Executed, Monitor
 from tests.support.processes import run_keyferry
@@ -114,7 +114,9 @@ def test_links_and_scripts_lead_somewhere(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_files_named_in_code_quotes_exist(page: str) -> None:
-    for name in re.findall(r"`((?:engine|partitioners|workers|tests|bench)/[\w/]*(?:\.py)?)`", (ROOT / page).read_text()):
+    for name in re.findall(
+        r"`((?:engine|partitioners|workers|tests|bench)/[\w/]*(?:\.py)?)`", (ROOT / page).read_text()
+    ):
         assert (ROOT / name).exists(), name
 
 
@@ -127,7 +129,9 @@ def test_every_script_is_executable_and_named_in_the_documentation() -> None:
 
 
 def test_links_within_the_readme_lead_to_a_heading() -> None:
-    headings = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.*)$", README, re.M)}
+    headings = {
+        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.*)$", README, re.M)
+    }
     assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= headings
 
 
@@ -200,7 +204,7 @@ def test_the_demos_output_in_the_readme_has_the_lines_of_a_real_one(tmp_path: Pa
     assert shape(fences("text")[0]) == shape(ran.err + ran.out)
 
 
-# ---- what is sent -----------------------------------------------------------------------------------------------------
+# ---- what is sent ---------------------------------------------------------------------------------------------
 
 #: Commands that are documented with their second word.
 WITH_SUBCOMMAND = ("CLIENT", "CONFIG")

@@ -1,4 +1,4 @@
-"""Imports point down: engine → partitioners → workers; each third-party library enters at one file; a start is light."""
+"""Imports point down: engine → partitioners → workers; each library enters at one place; a start is light."""
 
 from __future__ import annotations
 
@@ -154,7 +154,9 @@ def test_a_heavy_import_at_the_start_would_be_seen() -> None:
 
 def test_nobody_finds_a_top_level_package_called_engine_or_workers() -> None:
     """They are installed as parts of keyferry; at the top they would collide with other people's."""
-    code = "from importlib.util import find_spec as f; print([n for n in ('engine', 'workers', 'partitioners') if f(n)])"
+    code = (
+        "from importlib.util import find_spec as f; print([n for n in ('engine', 'workers', 'partitioners') if f(n)])"
+    )
     ran = subprocess.run(
         [sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=30, check=True, cwd="/"
     )

@@ -197,7 +197,7 @@ class Setup:
     clock: Clock = Clock(absolute=True)
     lanes: int = 8  # tasks at a time
     links: int = 4  # databases at a time: each takes a connection a side
-    batch_keys: int = 500  # at most so many keys in a window
+    batch_keys: int = 1000  # at most so many keys in a window
     scan_count: int = 500
     retry_for_s: float = 300.0
     synth: dict[str, Any] | None = None  # GENERATE: synth.Spec.pack

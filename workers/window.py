@@ -101,13 +101,12 @@ class Window:
             odd = [key for key, value, _ in items if value is None]
         if None in values:
             items = [item for item in items if item[1] is not None]
-        self._sized(items)  # type: ignore[arg-type]
         if method is Method.DUMP:
-            self._write([], items)  # type: ignore[arg-type]
+            self._write([], self._sized(items))  # type: ignore[arg-type]
         elif odd:
-            self._dump(odd, items)  # type: ignore[arg-type]
+            self._dump(odd, self._sized(items))  # type: ignore[arg-type]
         else:
-            self._write(items, [])  # type: ignore[arg-type]
+            self._write(self._sized(items), [])  # type: ignore[arg-type]
 
     def _dump(self, odd: list[bytes], strings: list[Item]) -> None:
         request, count = values_request(Method.DUMP, odd)

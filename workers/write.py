@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 
 from .conn import Connection
 from .resp import argument_value
@@ -20,6 +21,8 @@ RESTORE_UNTIL = b"*6\r\n$7\r\nRESTORE\r\n%b$%d\r\n%d\r\n$%d\r\n%b\r\n$7\r\nREPLA
 
 #: Above this, a SET a key beats an MSET: the server need not hold the whole command before it starts.
 MSET_VALUE_BYTES = 4096
+
+VALUE = itemgetter(1)
 
 Item = tuple[bytes, bytes, int]  # the key as an encoded argument, its value or DUMP payload, its instant or NEVER
 
@@ -55,7 +58,7 @@ class Router:
 
 def value_bytes(items: list[Item]) -> int:
     """How many bytes the values of the items have together."""
-    return sum([len(value) for _, value, _ in items])
+    return sum(map(len, map(VALUE, items)))
 
 
 def strings_request(items: list[Item]) -> tuple[bytes, int]:

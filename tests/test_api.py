@@ -1,0 +1,159 @@
+"""The Python API, from scripts as users write them: without a guard around the main part."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ServerFactory
+from tests.support.compare import all_keys, assert_equal
+from tests.support.dataset import fill
+from tests.support.monitor import Monitor
+from tests.support.processes import Result, Run, start_command, worker_pids
+from tests.support.respproxy import Proxy
+from tests.support.servers import Server, free_port
+from tests.test_options import Slow, keyspace, write_strings
+
+
+def start_script(folder: Path, code: str, **values: object) -> Run:
+    """A script in a file, with `values` as its variables."""
+    path = folder / "script.py"
+    path.write_text("import keyferry\n" + "".join(f"{name} = {value!r}\n" for name, value in values.items()) + code)
+    return start_command(sys.executable, str(path), cwd=str(folder))
+
+
+def run_script(folder: Path, code: str, **values: object) -> Result:
+    with start_script(folder, code, **values) as run:
+        ran = run.wait()
+    assert ran.code == 0, ran.err
+    assert not ran.left
+    return ran
+
+
+@pytest.fixture
+def pair(server: ServerFactory) -> tuple[Server, Server]:
+    source, target = server("7.0"), server("9.1")
+    fill(source, 300)
+    return source, target
+
+
+def test_a_script_without_a_guard_copies_once(pair: tuple[Server, Server], tmp_path: Path) -> None:
+    source, target = pair
+    code = 'print("begin")\nsummary = keyferry.replicate(source, target, workers=4)\nprint(summary.text())'
+    ran = run_script(tmp_path, code, source=source.uri, target=target.uri)
+    lines = ran.out.splitlines()
+    assert lines[0] == "begin" and lines.count("begin") == 1
+    assert lines[1].startswith("copy            300 keys ")
+    assert_equal(source, target)
+
+
+def test_the_summary_has_the_figures_and_the_exit_code(pair: tuple[Server, Server], tmp_path: Path) -> None:
+    source, target = pair
+    code = """
+summary = keyferry.replicate(source, target, no_verify=True)
+assert summary.exit_code == 0 and summary.exact and summary.seconds > 0
+assert (summary.counts.copied, summary.counts.read, summary.fields()["keys"]) == (300, 300, 300)
+"""
+    ran = run_script(tmp_path, code, source=source.uri, target=target.uri)
+    assert (ran.out, ran.err) == ("", "")
+
+
+def test_a_plan_touches_nothing(pair: tuple[Server, Server], tmp_path: Path) -> None:
+    source, target = pair
+    code = "plan = keyferry.plan(source, target, workers=2)\nprint(plan.keys, plan.setup.method, plan.warnings)"
+    with Monitor(target) as seen:
+        ran = run_script(tmp_path, code, source=source.uri, target=target.uri)
+    assert ran.out == "300 auto []\n"
+    assert not seen.names() & {"SET", "MSET", "RESTORE", "DEL"}
+    assert keyspace(target) == {}
+
+
+def test_endpoints_options_and_threads_serve_as_well(server: ServerFactory, tmp_path: Path) -> None:
+    source, target = server("7.0", password="secret"), server("9.1")
+    for db in (0, 3):
+        write_strings(source, 20, db=db, prefix=f"of{db}:")
+    code = """
+import threading
+from keyferry.workers.endpoint import Endpoint
+sides = Endpoint(port=source, password="secret"), Endpoint(socket=target)
+thread = threading.Thread(target=keyferry.replicate, args=sides, kwargs={"db_map": {0: 2, 3: 1}, "no_verify": True})
+thread.start()
+thread.join()
+"""
+    assert run_script(tmp_path, code, source=source.port, target=target.socket).err == ""
+    assert keyspace(target) == {2: all_keys(source, 0), 1: all_keys(source, 3)}
+
+
+ERRORS = """
+from keyferry.workers import errors
+try:
+    keyferry.replicate(source, target, **options)
+except errors.KeyferryError as error:
+    print(type(error).__name__, error.exit_code, error.side, bool(error.hint))
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"nonsense": 1}, "UsageError 2  False"),
+        ({"wait_for": "5"}, "UsageError 2  True"),
+        ({}, "AccessError 4 target True"),
+    ],
+    ids=["an unknown option", "a number without its unit", "nobody there"],
+)
+def test_errors_are_raised_with_code_side_and_hint(
+    options: dict[str, object], says: str, server: ServerFactory, tmp_path: Path
+) -> None:
+    source, target = server("7.0").uri, f"redis://127.0.0.1:{free_port()}"
+    ran = run_script(tmp_path, ERRORS, source=source, target=target, options=options)
+    assert (ran.out, ran.err) == (f"{says}\n", "")
+
+
+def test_the_same_database_is_refused(server: ServerFactory, tmp_path: Path) -> None:
+    one = server("7.0").uri
+    ran = run_script(tmp_path, ERRORS, source=one, target=one, options={})
+    assert ran.out == "RefusedError 6  True\n"
+
+
+@pytest.mark.covers("retry-for-s")
+def test_a_state_is_borne_no_longer_than_was_said(server: ServerFactory, tmp_path: Path) -> None:
+    source, target = server("7.0"), server("7.0", maxmemory="2mb")
+    write_strings(source, 4_000, 1_000)
+    options = {"retry_for_s": 1}
+    ran = run_script(tmp_path, ERRORS, source=source.uri, target=target.uri, options=options)
+    assert ran.out == "StateError 7 target True\n"
+    assert 1 < ran.seconds < 10
+
+
+@pytest.mark.covers("silence-s")
+def test_a_worker_that_stands_still_is_replaced_after_the_silence(server: ServerFactory, tmp_path: Path) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 1_000)
+    code = 'summary = keyferry.replicate(source, target, silence_s=1, batch=10, workers=1, progress="log")\n'
+    with Proxy(target, Slow(0.02)) as proxy:
+        with start_script(tmp_path, code, source=source.uri, target=f"redis://{proxy.address}") as run:
+            run.wait_for_text("copy begins")
+            while target.call("DBSIZE") < 100:
+                assert run.running
+            os.kill(worker_pids(run.pid)[0], signal.SIGSTOP)
+            ran = run.wait(30)
+    assert ran.code == 0, ran.err
+    assert "a worker has been silent for 1 s" in ran.err
+    assert_equal(source, target)
+
+
+@pytest.mark.covers("ranges")
+def test_a_database_is_cut_into_as_many_ranges_as_were_asked_for(server: ServerFactory, tmp_path: Path) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 5_000)
+    code = "summary = keyferry.replicate(source, target, ranges=64)\nassert summary.exact"
+    with Monitor(source) as seen:
+        run_script(tmp_path, code, source=source.uri, target=target.uri)
+    # 64 equal ranges of the reversed binary iteration begin at the cursors whose upper 58 bits are 0.
+    assert {int(one.args[1]) for one in seen.commands if one.name == "SCAN"} >= set(range(64))
+    assert_equal(source, target)
