@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .aside import AsideFile
@@ -23,7 +23,7 @@ from .partitioners.control import Control, ReplyError
 from .partitioners.topology import clock_shift_ms
 from .plan import Plan
 from .workers import errors
-from .workers.cursor import cursor_at, position_of
+from .workers.cursor import RING, cursor_at, position_of
 from .workers.task import COPY_KEYS, LIST_KEYS, Aside, Counts, Order, Progress, Report, Setup, Task
 
 #: The loop looks at signals, clocks and silence at least so often.
@@ -252,13 +252,11 @@ class Coordinator:
         self.say(f"db {db}: its cursors cannot be split ({why}): it is copied again by one scanner")
         self.restarted[db] = why
         self.ledger.forget(db)
-        common = {"db": db, "target_db": task.target_db, "db_keys": task.db_keys, "node": task.node}
-        self.ledger.add(Task(0, LIST_KEYS, checked=False, **common))
+        self.ledger.add(replace(task, kind=LIST_KEYS, start=0, end=RING, checked=False, no_expiries=False, keys=[]))
 
     def _add_listed(self, worker: _Worker, task: Task, keys: list[bytes]) -> None:
         self.listers[task.db] = worker
-        common = {"db": task.db, "target_db": task.target_db, "db_keys": task.db_keys, "node": task.node}
-        self.ledger.add(Task(0, COPY_KEYS, keys=keys, **common))
+        self.ledger.add(replace(task, kind=COPY_KEYS, keys=keys))
 
     def _credit(self, db: int) -> None:
         """A batch of a scanner's keys is copied: it may hand up another one."""

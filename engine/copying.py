@@ -53,7 +53,8 @@ class Copy:
         try:
             for line in first_line(found, pairs).splitlines():
                 self.log.notice(line)
-            plan = make(found, pairs, self.options, min(self.call.source.pool, self.call.target.pool))
+            pools = [side.pool for side in (self.call.source, self.call.target) if side.pool is not None]
+            plan = make(found, pairs, self.options, min(pools))
             check_rights(controls, found, self.options["method"], may_write)
         except BaseException:
             controls.close()

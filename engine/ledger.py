@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from .workers.cursor import RING, expected_keys
 from .workers.task import COPY_KEYS, COPY_RANGE, GENERATE, Aside, Counts, Progress, Task
@@ -32,7 +33,7 @@ class Entry:
     @property
     def restarts(self) -> bool:
         """Whether another worker would have to begin from the task's start."""
-        return not (self.task.kind == GENERATE or self.task.kind == COPY_RANGE and self.task.checked)
+        return not (self.task.kind == GENERATE or (self.task.kind == COPY_RANGE and self.task.checked))
 
 
 class Ledger:
@@ -113,7 +114,8 @@ class Ledger:
         task = entry.task
         if keys is not None:
             middle = len(keys) // 2
-            parts = [{"kind": COPY_KEYS, "keys": half} for half in (keys[:middle], keys[middle:]) if half]
+            halves = [half for half in (keys[:middle], keys[middle:]) if half]
+            parts: list[dict[str, Any]] = [{"kind": COPY_KEYS, "keys": half} for half in halves]
         else:
             middle = (task.start + task.end) // 2
             parts = [{"end": middle}, {"start": middle}]

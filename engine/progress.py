@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from .coordinator import State
@@ -33,7 +34,8 @@ def display(how: str, phase: str, log: Log) -> Display:
         return Nothing()
     if how == "auto":
         how = "bar" if sys.stderr.isatty() and log.form == "text" else "log"
-    return {"bar": Bar, "log": Lines, "json": Json}[how](phase, log)
+    kinds: dict[str, Callable[[str, Log], Display]] = {"bar": Bar, "log": Lines, "json": Json}
+    return kinds[how](phase, log)
 
 
 class Nothing:

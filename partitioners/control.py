@@ -39,10 +39,13 @@ class Control:
             **_QUIET,
         }
         if endpoint.socket:
-            self._conn: Any = redis.UnixDomainSocketConnection(path=endpoint.socket, **settings)
+            kind: Any = redis.UnixDomainSocketConnection
+            settings |= {"path": endpoint.socket}
         else:
-            settings["socket_connect_timeout"] = endpoint.connect_timeout_s
-            self._conn = redis.Connection(host=endpoint.host, port=endpoint.port, **settings)
+            kind = redis.Connection
+            settings |= {"host": endpoint.host, "port": endpoint.port}
+            settings |= {"socket_connect_timeout": endpoint.connect_timeout_s}
+        self._conn: Any = kind(**settings)
 
     def open(self) -> None:
         """Connect and log in; raises AccessError."""

@@ -32,7 +32,7 @@ ALL = tuple(product(PAIRS, METHODS, WORKERS))
 
 
 def pairwise(cases: tuple[Case, ...]) -> list[Case]:
-    """Cases in which any two values that occur together in `cases` do so at least once; greedy, so nearly the fewest."""
+    """Cases in which any two values that occur together in `cases` do so at least once; greedy: nearly the fewest."""
 
     def meetings(case: Case) -> set[tuple[object, object]]:
         pair, method, workers = case

@@ -103,7 +103,7 @@ def written(commands: list[list[bytes]]) -> list[tuple[bytes, bytes, int]]:
     return found
 
 
-STATES = "LOADING OOM READONLY MISCONF NOREPLICAS MASTERDOWN CLUSTERDOWN TRYAGAIN".split()
+STATES = ["LOADING", "OOM", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"]
 
 
 @pytest.mark.parametrize("state", [*STATES, "BUSY Redis is busy running a script."])

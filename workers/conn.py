@@ -128,7 +128,7 @@ class Connection:
                 raise self._lost("closed by the server")
             self._alive_at = time.monotonic()
             try:
-                self._reader.feed(_recv_buffer, 0, size)
+                self._reader.feed(_recv_buffer, 0, size)  # type: ignore[arg-type]
                 self._deliver()
             except hiredis.ProtocolError as error:
                 raise self._lost(f"not the Redis protocol: {error}") from None

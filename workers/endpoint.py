@@ -152,7 +152,7 @@ def _login(login: str) -> dict[str, Any]:
 
 def _host_and_port(place: str) -> dict[str, Any]:
     found = _PLACE.fullmatch(place)
-    if "[" in place and not found or "[" not in place and place.count(":") > 1:
+    if ("[" in place and not found) or ("[" not in place and place.count(":") > 1):
         raise ValueError("an IPv6 host needs [ ] around it")
     if not found:
         raise ValueError("it names no host")

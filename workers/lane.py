@@ -68,9 +68,9 @@ class Lane:
         while self.open < DEPTH and not self.stopping and (segment := self._unopened()):
             self._open_window(segment)
         scan = self.scan
-        if scan and not scan.asking and not scan.done and not self.stopping and self.open < DEPTH:
-            if not self._unopened():
-                scan.ask()
+        may_ask = self.open < DEPTH and not self.stopping and not self._unopened()
+        if scan and may_ask and not scan.asking and not scan.done:
+            scan.ask()
         if self.ended:
             self.changed(self)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .conn import Lost
 from .cursor import RING
 from .errors import RunError
-from .conn import Lost
 from .link import Link
 from .policy import Action, first_error, rule_for
 from .scan import Found, RangeScan

@@ -40,8 +40,7 @@ class Task:
 
     def pack(self) -> dict[str, Any]:
         """A map for msgpack; RING does not fit its 64 bits, so `end` travels less one."""
-        packed = self.__dict__ | {"end": self.end - 1}
-        return packed
+        return self.__dict__ | {"end": self.end - 1}
 
     @classmethod
     def unpack(cls, packed: dict[str, Any]) -> Task:

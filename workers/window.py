@@ -102,11 +102,11 @@ class Window:
         if None in values:
             items = [item for item in items if item[1] is not None]
         if method is Method.DUMP:
-            self._write([], self._sized(items))  # type: ignore[arg-type]
+            self._write([], self._sized(items))
         elif odd:
-            self._dump(odd, self._sized(items))  # type: ignore[arg-type]
+            self._dump(odd, self._sized(items))
         else:
-            self._write(self._sized(items), [])  # type: ignore[arg-type]
+            self._write(self._sized(items), [])
 
     def _dump(self, odd: list[bytes], strings: list[Item]) -> None:
         request, count = values_request(Method.DUMP, odd)
@@ -123,7 +123,7 @@ class Window:
         def take(replies: list, instants: list[int | None]) -> None:
             triples = zip(odd, replies, instants)
             items = [item for item in triples if item[1] is not None and item[2] is not None]
-            self._write(strings, self._sized(items))  # type: ignore[arg-type]
+            self._write(strings, self._sized(items))
 
         self.link.reader.ask(request + more, count + more_count, dumped)
 
