@@ -24,7 +24,7 @@ from .partitioners.topology import clock_shift_ms
 from .plan import Plan
 from .workers import errors
 from .workers.cursor import RING, cursor_at, position_of
-from .workers.task import COPY_KEYS, LIST_KEYS, Aside, Counts, Order, Progress, Report, Setup, Task
+from .workers.task import COPY_KEYS, COPY_RANGE, LIST_KEYS, Aside, Counts, Order, Progress, Report, Setup, Task
 
 #: The loop looks at signals, clocks and silence at least so often.
 TICK_S = 0.2
@@ -191,32 +191,44 @@ class Coordinator:
 
     def _take_apart(self, entry: Entry) -> None:
         """Split a task that has killed three workers, or put its only key aside."""
-        keys = None
-        if small_enough_to_list(entry.task):
-            keys = entry.task.keys if entry.task.kind == COPY_KEYS else self._keys_between(entry.task)
-        if keys is not None and len(keys) == 1:
-            self.say("a key kills the workers that copy it: it is put aside")
-            self.ledger.totals.setdefault(entry.task.db, Counts()).add(Counts(aside=1))
-            self.ledger.ranges_done += 1
-            self.aside.add(Aside(keys[0], entry.task.db, "unknown", 0, f"killed {DEATHS_TO_SPLIT} workers"))
+        task = entry.task
+        if task.kind == COPY_RANGE and small_enough_to_list(task):
+            own, twice = self._keys_of(task)
+            self.ledger.split(entry, own)
+            if twice:
+                self.ledger.suspect(replace(task, kind=COPY_KEYS, keys=twice, counted=False))
+        elif len(task.keys) != 1:
+            self.ledger.split(entry, task.keys or None)
         else:
-            self.ledger.split(entry, keys)
+            self.ledger.ranges_done += 1
+            if task.counted:
+                self.say("a key kills the workers that copy it: it is put aside")
+                self.ledger.totals.setdefault(task.db, Counts()).add(Counts(aside=1))
+                self.aside.add(Aside(task.keys[0], task.db, "unknown", 0, f"killed {DEATHS_TO_SPLIT} workers"))
 
-    def _keys_between(self, task: Task) -> list[bytes]:
-        """The keys of a range, by name, read over the control connection."""
+    def _keys_of(self, task: Task) -> tuple[list[bytes], list[bytes]]:
+        """The keys of a range by name, and those among its last ones that the next range counts (`workers.scan`)."""
         assert self.controls is not None
-        control = self.controls[0]
-        control.select(task.db)
+        self.controls[0].select(task.db)
+        keys, reached = self._scan(task.start, task.end if task.checked else RING)
+        if not task.checked or reached <= task.end:
+            return keys, []
+        beyond = set(self._scan(task.end, reached)[0])
+        return [key for key in keys if key not in beyond], [key for key in keys if key in beyond]
+
+    def _scan(self, start: int, end: int) -> tuple[list[bytes], int]:
+        """The keys from one position to another over the control connection, and the position reached."""
+        assert self.controls is not None
         keys: dict[bytes, None] = {}
-        cursor = cursor_at(task.start)
+        cursor = cursor_at(start)
         while True:
-            reply = control.call("SCAN", cursor, "COUNT", KEYS_A_TASK)
+            reply = self.controls[0].call("SCAN", cursor, "COUNT", KEYS_A_TASK)
             if isinstance(reply, ReplyError):
-                raise control.refused("SCAN", reply)
+                raise self.controls[0].refused("SCAN", reply)
             cursor = int(reply[0])
             keys.update(dict.fromkeys(reply[1]))
-            if cursor == 0 or (task.checked and position_of(cursor) >= task.end):
-                return list(keys)
+            if cursor == 0 or (end < RING and position_of(cursor) >= end):
+                return list(keys), position_of(cursor)
 
     # ---- reports --------------------------------------------------------------------------------------------
 

@@ -80,7 +80,8 @@ class LocalProcesses:
         with _no_main_module():
             process.start()
         theirs.close()
-        ours.send_bytes(setup.pack())
+        with contextlib.suppress(OSError):  # it may be dead already; the first wait for its report will tell
+            ours.send_bytes(setup.pack())
         return Seat(ours, process, epoch)
 
 

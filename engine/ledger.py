@@ -112,6 +112,7 @@ class Ledger:
         `keys` are those of its range, where it is small enough to be named key by key.
         """
         task = entry.task
+        self.ranges -= 1
         if keys is not None:
             middle = len(keys) // 2
             halves = [half for half in (keys[:middle], keys[middle:]) if half]
@@ -119,11 +120,18 @@ class Ledger:
         else:
             middle = (task.start + task.end) // 2
             parts = [{"end": middle}, {"start": middle}]
-        self.ranges += len(parts) - 1
         for part in parts:
-            made = Task(**task.__dict__ | {"id": self.next_id, **part})
-            self.next_id += 1
-            self.suspects.append(Entry(made, made.start, deaths=DEATHS_TO_SPLIT - 1))
+            self.suspect(Task(**task.__dict__ | part))
+
+    def suspect(self, task: Task) -> None:
+        """Put a task among the suspects, under a new number.
+
+        A part that kills is split again at once. A single key has to kill three times, as that condemns it.
+        """
+        task.id = self.next_id
+        self.next_id += 1
+        self.ranges += 1
+        self.suspects.append(Entry(task, task.start, deaths=0 if len(task.keys) == 1 else DEATHS_TO_SPLIT - 1))
 
     def forget(self, db: int) -> None:
         """Drop everything about a database whose pass begins again."""
@@ -134,5 +142,5 @@ class Ledger:
 
 
 def small_enough_to_list(task: Task) -> bool:
-    """Whether a task's keys can be named one by one."""
-    return task.kind == COPY_KEYS or expected_keys(task.start, min(task.end, RING), task.db_keys) <= KEYS_TO_LIST
+    """Whether a range's keys can be named one by one."""
+    return expected_keys(task.start, min(task.end, RING), task.db_keys) <= KEYS_TO_LIST

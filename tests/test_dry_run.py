@@ -69,14 +69,15 @@ def test_the_plan_shows_what_would_be_done(server: ServerFactory) -> None:
     write_strings(source, 40, db=3)
     with source.connect(3) as connection:
         connection.must("EXPIRE", "key:1", 1_000)
-    ran = copied(source, target, "--dry-run", "--db-map", "0:0,3:5", "--workers", "2", "--scan-count", "100")
+    words = ("--db-map", "0:0,3:5", "--workers", "2", "--scan-count", "100", "--batch", "200")
+    ran = copied(source, target, "--dry-run", *words)
     shown = {line.split("  ")[0]: line for line in ran.out.splitlines()}
     assert shown["source"].endswith(f"{source.address}  Redis 7.0.15  standalone master")
     assert f"{target.address}  Valkey 9.1" in shown["target"] and shown["target"].endswith("standalone master")
     assert "25,000 keys, 0 with an expiry, " in shown["db 0 → 0"] and " ranges" in shown["db 0 → 0"]
     assert shown["db 3 → 5"].endswith(" 40 keys, 1 with an expiry, 1 range")
     assert "2 workers" in shown["workers"] and "5 connections a side" in shown["workers"]
-    assert shown["method"].endswith("auto; at most 500 keys a window; SCAN COUNT 100")
+    assert shown["method"].endswith("auto; at most 200 keys a window; SCAN COUNT 100")
     assert "kB, " in shown["estimate"] or "MB, " in shown["estimate"]
     assert " s " in shown["estimate"]
     assert ran.out.splitlines()[-1] == "nothing was written: this was a dry run"

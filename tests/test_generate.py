@@ -78,7 +78,18 @@ def test_the_same_seed_gives_equal_servers_whatever_the_workers(server: ServerFa
     digests = []
     for seed, workers in (("7", "1"), ("7", "3"), ("8", "1")):
         target = server("7.0")
-        words = ("--keys", "35000", "--elements", "1-2", "--ttl-share", "10%", "--epoch", str(EPOCH))
+        words = (
+            "--keys",
+            "35000",
+            "--types",
+            "string=8,hash=1,stream=1",
+            "--elements",
+            "1-3",
+            "--ttl-share",
+            "10%",
+            "--epoch",
+            str(EPOCH),
+        )
         generated(target, *words, "--seed", seed, "--workers", workers)
         digests.append(target.call("DEBUG", "DIGEST"))
     assert digests[0] == digests[1] != digests[2]

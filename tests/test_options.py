@@ -28,15 +28,15 @@ WRITES = (b"MSET", b"SET", b"RESTORE")
 
 
 def test_every_row_of_the_table_has_a_test_of_its_effect() -> None:
-    covered = tests_by_row()
+    covered = covering_tests()
     assert sorted(row.name for row in OPTIONS if row.name not in covered) == []
 
 
 def test_tests_cover_only_rows_that_exist() -> None:
-    assert sorted(tests_by_row().keys() - {row.name for row in OPTIONS}) == []
+    assert sorted(covering_tests().keys() - {row.name for row in OPTIONS}) == []
 
 
-def tests_by_row() -> dict[str, list[str]]:
+def covering_tests() -> dict[str, list[str]]:
     """The names of the tests that cover each row, by the row's name."""
     found: dict[str, list[str]] = defaultdict(list)
     for path in sorted(Path(__file__).parent.glob("test_*.py")):

@@ -161,7 +161,7 @@ def test_a_key_that_kills_its_workers_is_found_and_put_aside(
             poisoned.kill = lambda: [os.kill(pid, signal.SIGKILL) for pid in worker_pids(run.pid)] and None
             ran = run.wait(90)
     assert ran.code == 1, ran.err
-    assert result_of(ran)["put_aside"] == 1
+    assert result_of(ran)["put_aside"] == 1, listed.read_text() + ran.err
     assert json.loads(listed.read_text())["key"] == "poison"
     source.call("DEL", "poison")
     assert_equal(source, target)

@@ -59,7 +59,7 @@ class Lane:
         if task.kind == COPY_RANGE:
             self.scan = RangeScan(link, task, scan_count, self._found, self._opaque)
         else:
-            self.segments.append(_Segment(Found(task.keys, RING)))
+            self.segments.append(_Segment(Found(task.keys, RING, elsewhere=not task.counted)))
 
     # ---- driving --------------------------------------------------------------------------------------------
 

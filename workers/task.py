@@ -36,6 +36,7 @@ class Task:
     keys: list[bytes] = field(default_factory=list)
     db_keys: int = 0  # DBSIZE when planned: how dense the ring is
     checked: bool = True  # verify on each reply that cursors are ring positions
+    counted: bool = True  # COPY_KEYS: False where another task counts these keys
     no_expiries: bool = False  # no key of the database had an expiry when planned
 
     def pack(self) -> dict[str, Any]:
