@@ -57,7 +57,8 @@ class Seat:
     def kill(self) -> None:
         """End a worker process at once and wait until it is gone: nothing that it holds can be sent afterwards."""
         if hasattr(self.process, "pid") and self.process.is_alive():
-            os.kill(self.process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGKILL)
         self.process.join(SEND_TIMEOUT_S)
 
     def close(self) -> None:

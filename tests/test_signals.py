@@ -141,7 +141,8 @@ class Poisoned(Hooks):
         self.kill: Callable[[], None] = lambda: None
 
     def on_command(self, args: Args) -> Answer:
-        if b"poison" in args[1:]:
+        # Only the first command about it: by the next one, its worker is gone, and another one's turn has come.
+        if args[0] in (b"MGET", b"GET", b"DUMP") and b"poison" in args[1:]:
             self.kill()
         return args
 
