@@ -19,8 +19,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import multiprocess
+from multiprocess import forkserver, resource_tracker
 from multiprocess.connection import wait as wait_for_pipes
 
+from .signals import ENDING
 from .workers.loop import serve
 from .workers.task import Order, Report, Setup
 
@@ -75,6 +77,7 @@ class LocalProcesses:
 
     def launch(self, setup: Setup, epoch: int) -> Seat:
         """Start a worker and give it its setup."""
+        _start_fork_server()
         ours, theirs = self._context.Pipe()
         _bound_sends(ours)
         process = self._context.Process(target=serve, args=(theirs,), name=f"keyferry-{epoch}", daemon=True)
@@ -108,6 +111,20 @@ def _bound_sends(pipe: Any) -> None:
     """Let no send to a stopped worker block for ever."""
     with socket.socket(fileno=os.dup(pipe.fileno())) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_TIMEOUT_S, 0))
+
+
+def _start_fork_server() -> None:
+    """Start the fork server, if it is not there, so that signals to the whole group end neither it nor new workers.
+
+    A terminal's Ctrl-C reaches every process. What is blocked here is inherited; what comes meanwhile is delivered to
+    us afterwards. The resource tracker comes first, as starting it unblocks signals.
+    """
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -75,7 +75,6 @@ def case_id(case: Case) -> str:
     "case",
     [pytest.param(case, id=case_id(case), marks=() if case in CHOSEN else pytest.mark.soak) for case in ALL],
 )
-@pytest.mark.xdist_group("matrix")
 @pytest.mark.timeout(300)
 def test_all_types_and_encodings_arrive_equal(case: Case, sources: dict[str, Server], server: ServerFactory) -> None:
     (source_kind, target_kind), method, workers = case
