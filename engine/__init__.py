@@ -1,9 +1,9 @@
 """keyferry copies Redis and Valkey databases, and says only what it has proved.
 
-    import keyferry
+import keyferry
 
-    summary = keyferry.replicate("redis://source:6379", "redis://target:6379", workers=4)
-    print(summary.text())
+summary = keyferry.replicate("redis://source:6379", "redis://target:6379", workers=4)
+print(summary.text())
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ def _copy(source: str | Endpoint, target: str | Endpoint, options: dict[str, obj
     from .copying import Copy
     from .grammar import from_python
     from .logs import NOTICE, WARNING, Log
+    from .signals import Signals
 
     call = from_python("replicate", [source, target], **{"progress": "none"} | options)
-    return Copy(call, Log(WARNING if call.options["progress"] == "none" else NOTICE))
+    log = Log(WARNING if call.options["progress"] == "none" else NOTICE)
+    return Copy(call, log, Signals())

@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return dispatch(call, log)
     finally:
+        # Nothing is left that a signal could end in order; Python's own end is not to be interrupted.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         log.close()
 
 

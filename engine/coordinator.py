@@ -328,5 +328,3 @@ class Coordinator:
         deadline = time.monotonic() + QUIT_S
         for worker in self.workers:
             worker.seat.join(max(0.0, deadline - time.monotonic()))
-
-

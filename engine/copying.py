@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from .aside import AsideFile
-from .coordinator import Coordinator, State
-from .executors import LocalProcesses
+from .coordinator import Coordinator
+from .executors import LocalProcesses, helpers_cpu_s
 from .grammar import Invocation
 from .logs import Log
 from .plan import Plan, make
-from .progress import display
+from .progress import display, status_line
+from .signals import Signals
 from .summary import Summary
 from .survey import Controls, check_rights, first_line, survey
 from .text import plural
@@ -22,13 +22,13 @@ UNVERIFIED = "nothing was verified: this version copies only (--no-verify says t
 
 
 class Copy:
-    """One copy. `state` may be looked at while it runs; `summary` is there afterwards, also after an error."""
+    """One copy; `summary` is there afterwards, also after an error."""
 
-    def __init__(self, call: Invocation, log: Log, signal_seen: Callable[[], int] = lambda: 0) -> None:
-        self.call, self.log, self.signal_seen = call, log, signal_seen
+    def __init__(self, call: Invocation, log: Log, signals: Signals) -> None:
+        self.call, self.log, self.signals = call, log, signals
         self.options: dict[str, Any] = call.options
-        self.state = State(0)
         self.summary: Summary | None = None
+        self.began_cpu_s = time.process_time()  # 0 where the process is ours from its start
 
     def plan(self) -> Plan:
         """Find out everything, touch nothing."""
@@ -62,7 +62,7 @@ class Copy:
         return controls, plan
 
     def _run(self, plan: Plan, controls: Controls) -> Summary:
-        began_at, began_cpu_s = time.monotonic(), time.process_time()
+        began_at = time.monotonic()
         aside = AsideFile(plan.put_aside)
         shown = display(self.options["progress"], "copy", self.log)
         coordinator = Coordinator.of_plan(
@@ -71,10 +71,10 @@ class Copy:
             aside=aside,
             say=self.log.notice,
             tick=shown.tick,
-            signal_seen=self.signal_seen,
+            signal_seen=self.signals.seen,
             controls=(controls.source, controls.target),
         )
-        self.state = coordinator.state
+        self.signals.status = lambda: self.log.notice(status_line("copy", coordinator.state))
         failure: KeyferryError | None = None
         try:
             coordinator.run()
@@ -87,7 +87,7 @@ class Copy:
             counts=coordinator.state.counts,
             seconds=time.monotonic() - began_at,
             workers=plan.workers,
-            cpu_s=coordinator.cpu_s + time.process_time() - began_cpu_s,
+            cpu_s=coordinator.cpu_s + helpers_cpu_s() + time.process_time() - self.began_cpu_s,
             exact=not (failure or coordinator.signal) and _is_exact(plan, controls, coordinator, self.log),
             put_aside_file=aside.path if aside.used else "",
             reasons=aside.reasons,

@@ -1,8 +1,9 @@
-"""Where workers run: processes of this machine, or a thread of this process.
+"""Where workers run: processes of this machine.
 
-Both give seats, and a seat is all that the coordinator knows of a worker: send, receive, alive, kill. The only file
-that knows multiprocess. The start method is forkserver: workers are forked from a small process that has nothing
-but the worker's modules loaded, so they start in milliseconds, and never beside the coordinator's threads.
+It gives seats, and a seat is all that the coordinator knows of a worker: send, receive, join, kill; other executors
+may give other seats. The only file that knows multiprocess. The start method is forkserver: workers are forked from a
+small process that has nothing but the worker's modules loaded, so they start in milliseconds, and never beside the
+coordinator's threads.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import signal
 import socket
 import struct
 import sys
-import threading
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import multiprocess
@@ -57,8 +58,8 @@ class Seat:
         return not self.process.is_alive()
 
     def kill(self) -> None:
-        """End a worker process at once and wait until it is gone: nothing that it holds can be sent afterwards."""
-        if hasattr(self.process, "pid") and self.process.is_alive():
+        """End a worker at once and wait until it is gone: nothing that it holds can be sent afterwards."""
+        if self.process.exitcode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGKILL)
         self.process.join(SEND_TIMEOUT_S)
@@ -89,18 +90,6 @@ class LocalProcesses:
         return Seat(ours, process, epoch)
 
 
-class InlineThreads:
-    """Workers as threads of this process: for tests that want to look inside."""
-
-    def launch(self, setup: Setup, epoch: int) -> Seat:
-        """Start a worker and give it its setup."""
-        ours, theirs = multiprocess.Pipe()
-        thread = threading.Thread(target=serve, args=(theirs,), name=f"keyferry-{epoch}", daemon=True)
-        thread.start()
-        ours.send_bytes(setup.pack())
-        return Seat(ours, thread, epoch)
-
-
 def wait_for_reports(seats: list[Seat], timeout_s: float) -> list[Seat]:
     """The seats that have a report, or have died; waits no longer than the time-out."""
     ready = wait_for_pipes([seat.pipe for seat in seats], timeout_s)
@@ -111,6 +100,16 @@ def _bound_sends(pipe: Any) -> None:
     """Let no send to a stopped worker block for ever."""
     with socket.socket(fileno=os.dup(pipe.fileno())) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_TIMEOUT_S, 0))
+
+
+def helpers_cpu_s() -> float:
+    """Processor time of the processes that start our workers; their own reports tell that of the workers."""
+    ticks = 0
+    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])  # utime and stime, proc(5)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _start_fork_server() -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
 from typing import Any
 
 from .aside import AsideFile
 from .coordinator import Coordinator
-from .executors import LocalProcesses
+from .executors import LocalProcesses, helpers_cpu_s
 from .logs import Log
 from .partitioners.control import Control, ReplyError
 from .partitioners.topology import database_size, refuse_what_we_cannot_copy
-from .progress import display
+from .progress import display, status_line
+from .signals import Signals
 from .summary import Summary
 from .survey import reach
 from .text import plural
@@ -32,7 +32,7 @@ RETRY_FOR_S = 300.0
 WAIT_FOR_S = 60.0
 
 
-def generate(target: Endpoint, options: dict[str, Any], log: Log, signal_seen: Callable[[], int]) -> Summary:
+def generate(target: Endpoint, options: dict[str, Any], log: Log, signals: Signals) -> Summary:
     """Write the data set that the options describe. Raises KeyferryError."""
     control, server = reach(target, "target", WAIT_FOR_S, False, log)
     try:
@@ -50,12 +50,10 @@ def generate(target: Endpoint, options: dict[str, Any], log: Log, signal_seen: C
     setup = Setup(
         sources=[], targets=[node], job=secrets.token_hex(4), lanes=LANES, retry_for_s=RETRY_FOR_S, synth=spec.pack()
     )
-    return _run(setup, tasks_of(spec, db), spec, options, log, signal_seen)
+    return _run(setup, tasks_of(spec, db), spec, options, log, signals)
 
 
-def _run(
-    setup: Setup, tasks: list[Task], spec: Spec, options: dict[str, Any], log: Log, signal_seen: Callable[[], int]
-) -> Summary:
+def _run(setup: Setup, tasks: list[Task], spec: Spec, options: dict[str, Any], log: Log, signals: Signals) -> Summary:
     began_at, began_cpu_s = time.monotonic(), time.process_time()
     workers = max(1, min(options["workers"], len(tasks)))
     shown = display(options["progress"], "generate", log)
@@ -67,9 +65,10 @@ def _run(
         aside=AsideFile(""),
         say=log.notice,
         tick=shown.tick,
-        signal_seen=signal_seen,
+        signal_seen=signals.seen,
         keys_total=spec.keys,
     )
+    signals.status = lambda: log.notice(status_line("generate", coordinator.state))
     try:
         coordinator.run()
     finally:
@@ -78,7 +77,7 @@ def _run(
         counts=coordinator.state.counts,
         seconds=time.monotonic() - began_at,
         workers=workers,
-        cpu_s=coordinator.cpu_s + time.process_time() - began_cpu_s,
+        cpu_s=coordinator.cpu_s + helpers_cpu_s() + time.process_time() - began_cpu_s,
         phase="generate",
     )
     if coordinator.signal:

@@ -146,7 +146,9 @@ def _check_places(command: Command, before: Part, after: Part) -> None:
                 raise UsageError(f"{one.label} is no option of {command.name}: it starts its own servers")
     most = {NONE: 0, ONE: 1, TWO: 2}.get(command.servers, len(after.positionals))
     if len(after.positionals) > most:
-        raise UsageError(f"{command.name} takes {most or 'no'} address{'es' * (most > 1)}, not {len(after.positionals)}")
+        raise UsageError(
+            f"{command.name} takes {most or 'no'} address{'es' * (most > 1)}, not {len(after.positionals)}"
+        )
 
 
 def _options(command: Command, before: Part, after: Part, environ: Mapping[str, str]) -> Layer:

@@ -91,7 +91,9 @@ def _side(name: str, letter: str, kind: Kind | None, metavar: str, help: str, **
 
 def _global(name: str, letter: str, kind: Kind | None, metavar: str, help: str, **more: Any) -> Option:
     default = False if kind is None else None
-    return Option(name, GLOBAL, kind, help, letter=letter, metavar=metavar, group="global", **{"default": default} | more)
+    return Option(
+        name, GLOBAL, kind, help, letter=letter, metavar=metavar, group="global", **{"default": default} | more
+    )
 
 
 _HOW_MANY = {"unit": "keys", "metavar": "N"}
@@ -205,8 +207,10 @@ def filled(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a command by key, all with a value: the one given, else the default."""
     rows = options_of(command, GLOBAL, COMMAND, KEYWORD)
     defaults = {row.key: row.default for row in rows if row.name not in ANSWERS}
-    return {key: given[key] if key in given else default() if callable(default) else default
-            for key, default in defaults.items()}
+    return {
+        key: given[key] if key in given else default() if callable(default) else default
+        for key, default in defaults.items()
+    }
 
 
 def from_keywords(command: str, **keywords: object) -> dict[str, Any]:

@@ -32,7 +32,9 @@ def from_terminal(side: str, address: str) -> str:
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:
-        raise UsageError("there is no terminal to ask for the password", side=side, address=address, hint=hint) from None
+        raise UsageError(
+            "there is no terminal to ask for the password", side=side, address=address, hint=hint
+        ) from None
     from getpass import getpass  # only here: most runs never ask
 
     where = " ".join(part for part in (side, address) if part)

@@ -19,11 +19,14 @@ class Ended(BaseException):
 
 
 class Signals:
-    """Within `with`, the first ending signal is noted (`seen`), the second raises Ended. SIGUSR1 calls `status`."""
+    """Within `with`, the first ending signal is noted (`seen`), the second raises Ended, and SIGUSR1 calls `status`.
 
-    def __init__(self, status: Callable[[], None] | None = None) -> None:
+    Outside of it signals do what they do anyway, and none is ever seen: so it is for callers of the Python API.
+    """
+
+    def __init__(self) -> None:
+        self.status: Callable[[], None] = lambda: None
         self._first = 0
-        self._status = status
         self._before: dict[int, object] = {}
 
     def seen(self) -> int:
@@ -35,8 +38,7 @@ class Signals:
             # nohup sets SIGHUP to be ignored: the job is meant to outlive its terminal.
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._end)
-        if self._status:
-            self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda *_: self._status and self._status())
+        self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda *_: self.status())
         return self
 
     def _end(self, number: int, frame: FrameType | None) -> None:
@@ -47,10 +49,3 @@ class Signals:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
-
-
-def in_main_thread() -> bool:
-    """Whether handlers may be set here: a library call in a thread must do without."""
-    import threading
-
-    return threading.current_thread() is threading.main_thread()

@@ -46,8 +46,8 @@ class Summary:
         about = "" if self.exact else "~"
         processes = f"{self.workers} worker{'' if self.workers == 1 else 's'}"
         lines = [
-            f"{self.phase:<8}{about + format(counts.copied, ','):>11} keys  {size_text(counts.bytes):>7}"
-            f"  {seconds:>6,.1f} s  {self.keys_a_second:>8,.0f} keys/s  {size_text(counts.bytes / seconds) + '/s':>8}"
+            f"{self.phase:<8}{about + format(counts.copied, ','):>11} keys  {size_text(counts.bytes):>6}"
+            f"  {seconds:>5,.1f} s  {self.keys_a_second:>8,.0f} keys/s  {size_text(counts.bytes / seconds) + '/s':>8}"
             f"  {processes}"
         ]
         if self.phase == "copy":

@@ -161,7 +161,9 @@ def _no_value(option: Option, label: str) -> UsageError:
     if label == "-h":
         return UsageError("-h is the host, as in redis-cli, and needs a value", hint="help is --help")
     long = f"--{option.name}={option.metavar}"
-    return UsageError(f"{label} needs a value", hint=f"write {label} {option.metavar}; if it begins with a dash, {long}")
+    return UsageError(
+        f"{label} needs a value", hint=f"write {label} {option.metavar}; if it begins with a dash, {long}"
+    )
 
 
 def _bundled(option: Option) -> UsageError:

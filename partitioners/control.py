@@ -111,8 +111,6 @@ class Control:
         return AccessError(f"not reached: {reason}", side=self.side, address=self.endpoint.address, hint=hint)
 
 
-
-
 def _with_first_word(error: Exception) -> ReplyError:
     code = getattr(error, "status_code", None)
     return ReplyError(f"{code} {error}" if code else str(error))

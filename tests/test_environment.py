@@ -86,7 +86,8 @@ def test_a_list_has_commas() -> None:
 )
 def test_an_error_names_the_variable(around: dict[str, str], name: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse(["-p", "1", "replicate", "b"] if "KEYFERRY_SOURCE_USER" not in around else ["replicate", "-p", "1"], around)
+        words = ["replicate", "-p", "1"] if "KEYFERRY_SOURCE_USER" in around else ["-p", "1", "replicate", "b"]
+        parse(words, around)
     assert name in str(caught.value)
 
 

@@ -32,7 +32,9 @@ def test_a_sides_options_leave_the_other_sides_defaults_alone() -> None:
     assert (found.target.port, found.target.timeout_s, found.target.pool) == (6379, 60.0, 8)
 
 
-@pytest.mark.parametrize("line", ["-h replicate replicate", "-h ping -p 1 replicate", "-qh gen sync", "-h x -- replicate"])
+@pytest.mark.parametrize(
+    "line", ["-h replicate replicate", "-h ping -p 1 replicate", "-qh gen sync", "-h x -- replicate"]
+)
 def test_the_command_is_the_first_word_that_is_neither_an_option_nor_its_value(line: str) -> None:
     found = read(line)
     assert found.command == "replicate"
@@ -257,7 +259,9 @@ def test_the_pool_holds_all_workers() -> None:
 # Rule 15: units
 
 
-@pytest.mark.parametrize(("line", "readings"), [("--wait-for 60", ("60s", "60ms")), ("--ttl-share 1 --ttl 5-9", ("1%",))])
+@pytest.mark.parametrize(
+    ("line", "readings"), [("--wait-for 60", ("60s", "60ms")), ("--ttl-share 1 --ttl 5-9", ("1%",))]
+)
 def test_a_bare_number_is_refused_with_both_readings_where_a_unit_is_needed(line: str, readings: list[str]) -> None:
     shown = refusal(f"replicate a b {line}" if "wait" in line else f"generate {line}")
     assert "the unit is missing" in shown
@@ -339,7 +343,9 @@ WORDS = st.lists(
 )
 
 
-@given(WORDS, st.dictionaries(st.sampled_from(["KEYFERRY_URI", "KEYFERRY_SOURCE_PORT", "KEYFERRY_X"]), st.text(max_size=5)))
+@given(
+    WORDS, st.dictionaries(st.sampled_from(["KEYFERRY_URI", "KEYFERRY_SOURCE_PORT", "KEYFERRY_X"]), st.text(max_size=5))
+)
 def test_no_words_bring_anything_but_an_invocation_or_a_usage_error(words: list[str], environ: dict[str, str]) -> None:
     words = [word for word in words if word not in ("-a", "--pass", "--askpass")]  # a terminal would be asked
     try:

@@ -75,7 +75,9 @@ def test_two_positionals_are_source_and_target() -> None:
     assert (found.source.address, found.target.address) == ("s:6379", "t:1")
 
 
-@pytest.mark.parametrize("line", ["-h x replicate s t", "replicate s t -p 1", "-s /x replicate s t", "replicate s t -u x"])
+@pytest.mark.parametrize(
+    "line", ["-h x replicate s t", "replicate s t -p 1", "-s /x replicate s t", "replicate s t -u x"]
+)
 def test_beside_two_positionals_no_option_names_an_address(line: str) -> None:
     assert "both name an address" in refusal(line)
 

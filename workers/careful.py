@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from .policy import Action, Rule, rule_for
 from .read import Method, expiries_request, instants_of, values_request
-from .resp import ARG
+from .resp import argument
 from .task import Aside, Counts
 from .write import payloads_request, strings_request
 
@@ -75,7 +75,7 @@ class Careful:
     # ---- reading --------------------------------------------------------------------------------------------
 
     def _read(self, method: Method, keys: list[bytes], found: list[_Read]) -> None:
-        encoded = [ARG % (len(key), key) for key in keys]
+        encoded = [argument(key) for key in keys]
         request, count = values_request(method, encoded)
         more, more_count = expiries_request(self.link.clock, encoded)
 

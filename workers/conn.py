@@ -34,6 +34,9 @@ RECVS_A_TURN = 16
 #: Asked of the kernel for each direction; it gives what it allows.
 SOCKET_BUFFER_BYTES = 4 << 20
 
+#: What hiredis gives when it has no whole reply; no reply equals it.
+_NO_MORE = object()
+
 _recv_buffer = bytearray(RECV_BYTES)  # one for all connections of the process: it is emptied at once
 
 
@@ -64,7 +67,7 @@ class Connection:
         self.client_id = 0  # 0 = the server does not tell
         self.direct = False  # proved: the server sees our own address, so nobody is in between
         self.when_ready: Callable[[], None] = lambda: None
-        self._reader = hiredis.Reader()
+        self._reader = hiredis.Reader(notEnoughData=_NO_MORE)
         self._waiting: deque[tuple[int, Then]] = deque()
         self._got: list = []
         self._out: list[bytes] = []
@@ -136,22 +139,15 @@ class Connection:
                 return
 
     def _deliver(self) -> None:
-        next_reply = self._reader.gets
-        waiting = self._waiting
-        while waiting:
-            need, then = waiting[0]
-            got = self._got
-            add = got.append
-            missing = need - len(got)
-            while missing:
-                reply = next_reply()
-                if reply is False:
-                    return
-                add(reply)
-                missing -= 1
-            waiting.popleft()
-            self._got = []
-            then(got)
+        got, waiting = self._got, self._waiting
+        got.extend(iter(self._reader.gets, _NO_MORE))
+        taken = 0
+        while waiting and len(got) - taken >= waiting[0][0]:
+            need, then = waiting.popleft()
+            replies = got[taken : taken + need]
+            taken += need
+            then(replies)
+        del got[:taken]
 
     # ---- time -----------------------------------------------------------------------------------------------
 
@@ -240,9 +236,7 @@ class Connection:
         return Lost(AccessError(text, side=self.side, address=self.endpoint.address, hint=rule.hint))
 
     def _lost(self, reason: str, hint: str = "") -> Lost:
-        return Lost(
-            RunError(f"connection lost: {reason}", side=self.side, address=self.endpoint.address, hint=hint)
-        )
+        return Lost(RunError(f"connection lost: {reason}", side=self.side, address=self.endpoint.address, hint=hint))
 
     def _watch_write(self, on: bool) -> None:
         if on != self._watches_write:

@@ -16,10 +16,13 @@ import re
 from enum import Enum
 
 from .expiry import Clock, instants, time_ms
-from .resp import command
+from .resp import CRLF, command
 
-PEXPIRETIME = b"*2\r\n$11\r\nPEXPIRETIME\r\n"
-PTTL = b"*2\r\n$4\r\nPTTL\r\n"
+#: Commands of one key, up to the key; each also ends the command before it, so that they can join a list of keys.
+PEXPIRETIME = b"\r\n*2\r\n$11\r\nPEXPIRETIME"
+PTTL = b"\r\n*2\r\n$4\r\nPTTL"
+GET = b"\r\n*2\r\n$3\r\nGET"
+DUMP = b"\r\n*2\r\n$4\r\nDUMP"
 TIME = command(b"TIME")
 INFO_KEYSPACE = command(b"INFO", b"keyspace")
 
@@ -40,22 +43,23 @@ class Method(Enum):
     DUMP = "dump"
 
 
-_PREFIX = {Method.GET: b"*2\r\n$3\r\nGET\r\n", Method.DUMP: b"*2\r\n$4\r\nDUMP\r\n"}
-
-
 def values_request(method: Method, encoded: list[bytes]) -> tuple[bytes, int]:
     """The request for the values of keys (as encoded arguments), and how many replies it brings."""
     if method is Method.MGET:
-        return b"*%d\r\n$4\r\nMGET\r\n" % (len(encoded) + 1) + b"".join(encoded), 1
-    prefix = _PREFIX[method]
-    return prefix + prefix.join(encoded), len(encoded)
+        return b"*%d\r\n$4\r\nMGET" % (len(encoded) + 1) + b"".join(encoded) + CRLF, 1
+    return _each(GET if method is Method.GET else DUMP, encoded), len(encoded)
+
+
+def _each(name: bytes, encoded: list[bytes]) -> bytes:
+    """One command for each key."""
+    return name[len(CRLF) :] + name.join(encoded) + CRLF
 
 
 def expiries_request(clock: Clock, encoded: list[bytes]) -> tuple[bytes, int]:
     """TIME and the expiry of each key; how many replies it brings. PTTLs stand between two TIMEs: see `instants_of`."""
     if clock.absolute:
-        return TIME + PEXPIRETIME + PEXPIRETIME.join(encoded), len(encoded) + 1
-    return TIME + PTTL + PTTL.join(encoded) + TIME, len(encoded) + 2
+        return TIME + _each(PEXPIRETIME, encoded), len(encoded) + 1
+    return TIME + _each(PTTL, encoded) + TIME, len(encoded) + 2
 
 
 def values_of(method: Method, replies: list) -> list:

@@ -28,7 +28,7 @@ from .read import (
     values_of,
     values_request,
 )
-from .resp import ARG
+from .resp import HEADS
 from .task import Aside, Counts
 from .write import Item, payloads_request, strings_request, value_bytes
 
@@ -48,7 +48,7 @@ class Window:
 
     def __init__(self, link: Link, keys: list[bytes], method: Method, settled: Callable[[Window], None]) -> None:
         self.link, self.keys, self.method, self.settled = link, keys, method, settled
-        self.encoded = [ARG % (len(key), key) for key in keys]
+        self.encoded = [HEADS[len(key)] + key for key in keys]
         self.counts = Counts()
         self.asides: list[Aside] = []
         self.strings = 0  # keys of this window that turned out to be strings

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain
 from operator import itemgetter
 
 from .conn import Connection
-from .resp import argument_value
+from .resp import CRLF, HEADS, argument_value
 
-SET = b"*3\r\n$3\r\nSET\r\n%b$%d\r\n%b\r\n"
-SET_UNTIL = b"*5\r\n$3\r\nSET\r\n%b$%d\r\n%b\r\n$4\r\nPXAT\r\n$%d\r\n%d\r\n"
-PAIR = b"%b$%d\r\n%b\r\n"
-RESTORE = b"*5\r\n$7\r\nRESTORE\r\n%b$1\r\n0\r\n$%d\r\n%b\r\n$7\r\nREPLACE\r\n"
-RESTORE_UNTIL = b"*6\r\n$7\r\nRESTORE\r\n%b$%d\r\n%d\r\n$%d\r\n%b\r\n$7\r\nREPLACE\r\n$6\r\nABSTTL\r\n"
+#: Templates take arguments as `resp.argument` encodes them, values as their head and their bytes.
+SET = b"*3\r\n$3\r\nSET%b%b%b\r\n"
+SET_UNTIL = b"*5\r\n$3\r\nSET%b%b%b\r\n$4\r\nPXAT\r\n$%d\r\n%d\r\n"
+RESTORE = b"*5\r\n$7\r\nRESTORE%b\r\n$1\r\n0%b%b\r\n$7\r\nREPLACE\r\n"
+RESTORE_UNTIL = b"*6\r\n$7\r\nRESTORE%b\r\n$%d\r\n%d%b%b\r\n$7\r\nREPLACE\r\n$6\r\nABSTTL\r\n"
 
 #: Above this, a SET a key beats an MSET: the server need not hold the whole command before it starts.
 MSET_VALUE_BYTES = 4096
@@ -63,25 +64,31 @@ def value_bytes(items: list[Item]) -> int:
 
 def strings_request(items: list[Item]) -> tuple[bytes, int]:
     """Writes strings: those without expiry by one MSET where they are small; the number of replies."""
+    head = HEADS.__getitem__
     out = [
-        SET_UNTIL % (key, len(value), value, len(b"%d" % instant), instant) for key, value, instant in items if instant
+        SET_UNTIL % (key, head(len(value)), value, len(b"%d" % instant), instant)
+        for key, value, instant in items
+        if instant
     ]
-    if len(out) == len(items):
+    lasting = [item for item in items if not item[2]] if out else items
+    if not lasting:
         return b"".join(out), len(out)
-    if value_bytes(items) > MSET_VALUE_BYTES * len(items):
-        out += [SET % (key, len(value), value) for key, value, instant in items if not instant]
+    if value_bytes(lasting) > MSET_VALUE_BYTES * len(lasting):
+        out += [SET % (key, head(len(value)), value) for key, value, _ in lasting]
         return b"".join(out), len(out)
-    pairs = [PAIR % (key, len(value), value) for key, value, instant in items if not instant]
-    out.append(b"*%d\r\n$4\r\nMSET\r\n" % (2 * len(pairs) + 1))
-    return b"".join(out + pairs), len(out)
+    out.append(b"*%d\r\n$4\r\nMSET" % (2 * len(lasting) + 1))
+    keys, values, _ = zip(*lasting)
+    pairs = chain.from_iterable(zip(keys, map(head, map(len, values)), values))
+    return b"".join(chain(out, pairs, (CRLF,))), len(out)
 
 
 def payloads_request(items: list[Item]) -> tuple[bytes, int]:
     """Writes DUMP payloads; the number of replies."""
-    out = []
-    for key, payload, instant in items:
-        if instant:
-            out.append(RESTORE_UNTIL % (key, len(b"%d" % instant), instant, len(payload), payload))
-        else:
-            out.append(RESTORE % (key, len(payload), payload))
+    head = HEADS.__getitem__
+    out = [
+        RESTORE_UNTIL % (key, len(b"%d" % instant), instant, head(len(payload)), payload)
+        if instant
+        else RESTORE % (key, head(len(payload)), payload)
+        for key, payload, instant in items
+    ]
     return b"".join(out), len(out)

@@ -77,12 +77,12 @@ class _Demo:
 
     def _generate(self, source: Embedded) -> None:
         call = from_python("generate", [source.endpoint], keys=self.keys, ttl_share=TTL_SHARE, ttl=TTL)
-        self.table += generate(call.servers[0], call.options, self.log, self.signals.seen).text().splitlines()
+        self.table += generate(call.servers[0], call.options, self.log, self.signals).text().splitlines()
 
     def _copy(self, source: Embedded, target: Embedded) -> int:
         options: dict[str, Any] = {"no_verify": True, "put_aside": str(target.folder / "put-aside.jsonl")}
         call = from_python("replicate", [source.endpoint, target.endpoint], **options)
-        copy = Copy(call, self.log, self.signals.seen)
+        copy = Copy(call, self.log, self.signals)
         try:
             return copy.run().exit_code
         finally:

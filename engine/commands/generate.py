@@ -13,6 +13,6 @@ from .replicate import result
 def run(call: Invocation, log: Log) -> int:
     """Write, and print what was written; the exit code."""
     with Signals() as signals:
-        summary = generate(call.servers[0], call.options, log, signals.seen)
+        summary = generate(call.servers[0], call.options, log, signals)
     say_result(result(summary, call.options["json"]))
     return summary.exit_code

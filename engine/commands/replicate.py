@@ -9,7 +9,6 @@ from ..grammar import Invocation
 from ..logs import Log
 from ..output import say_result
 from ..plan import Plan
-from ..progress import status_line
 from ..signals import Signals
 from ..summary import Summary
 from ..text import plural, seconds_text, size_text
@@ -17,8 +16,9 @@ from ..text import plural, seconds_text, size_text
 
 def run(call: Invocation, log: Log) -> int:
     """Copy, or show the plan; the exit code. Raises KeyferryError after the closing table of what was done."""
-    signals = Signals(status=lambda: log.notice(status_line("copy", copy.state)))
-    copy = Copy(call, log, signals.seen)
+    signals = Signals()
+    copy = Copy(call, log, signals)
+    copy.began_cpu_s = 0.0
     if call.options["dry_run"]:
         plan = copy.plan()
         say_result(json.dumps(plan_fields(plan)) if call.options["json"] else "\n".join(plan_lines(plan)))
