@@ -72,7 +72,7 @@ def make_log(call: Invocation) -> Log:
     """The log that the global options ask for."""
     chosen = call.options
     level = ERROR if chosen["quiet"] else DEBUG if chosen["debug"] else INFO if chosen["info"] else NOTICE
-    return Log(level, chosen["log_format"] or "text", chosen["log_file"] or "")
+    return Log(level, chosen["log_format"] or "text", chosen["log_file"] or "", color=not chosen["no_color"])
 
 
 def _debug(log: Log) -> None:

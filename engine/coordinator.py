@@ -32,6 +32,8 @@ TICK_S = 0.2
 CLOCK_S = 60.0
 #: A worker that was told to quit has so long.
 QUIT_S = 5.0
+#: When one worker cannot go on, the others have so long to finish what is on its way.
+FAILURE_S = 3.0
 #: More deaths than this are no accident, and no single key either.
 DEATHS_MAX = 64
 #: Tasks of one worker name at most so many keys, so that an order never fills a pipe.
@@ -101,6 +103,8 @@ class Coordinator:
         self.epoch = 0
         self.cpu_gone_s = 0.0
         self.signal = 0
+        self.failure: errors.KeyferryError | None = None
+        self.failed_at = 0.0
         self._clock_at = time.monotonic()
 
     @classmethod
@@ -123,6 +127,10 @@ class Coordinator:
                 self._launch()
             while not self._over():
                 self._turn()
+            for aside in self.ledger.left_aside():
+                self.aside.add(aside)
+            if self.failure:
+                raise self.failure
             self._quit()
         finally:
             for worker in self.workers:
@@ -131,7 +139,9 @@ class Coordinator:
             self._update_state()
 
     def _over(self) -> bool:
-        if self.signal:
+        if self.failure and time.monotonic() > self.failed_at + FAILURE_S:
+            return True
+        if self.signal or self.failure:
             return all(worker.drained for worker in self.workers)
         return self.ledger.finished
 
@@ -169,7 +179,7 @@ class Coordinator:
         self.workers.remove(worker)
         self.cpu_gone_s += worker.cpu_s
         self.deaths += 1
-        if self.signal:
+        if self.signal or self.failure:
             return
         if self.deaths > DEATHS_MAX:
             raise errors.RunError("workers keep dying", hint="is there memory enough for them?")
@@ -241,8 +251,10 @@ class Coordinator:
             self._take_in_news(worker, news)
         if not worker.tasks:
             worker.alone = False
-        if report.failure:
-            raise errors.unpack(report.failure)
+        if report.failure and not self.failure:
+            # The others tell what they have written before the run ends.
+            self.failure, self.failed_at = errors.unpack(report.failure), time.monotonic()
+            self._drain()
 
     def _take_in_news(self, worker: _Worker, news: Progress) -> None:
         entry = self.ledger.given.get(news.task)
@@ -279,7 +291,7 @@ class Coordinator:
     # ---- orders ---------------------------------------------------------------------------------------------
 
     def _hand_out(self) -> None:
-        if self.signal:
+        if self.signal or self.failure:
             return
         for worker in self.workers:
             entries = []
@@ -311,8 +323,11 @@ class Coordinator:
         if seen and not self.signal:
             self.signal = seen
             self.say("stopping: what is on its way is finished; the same again stops at once")
-            for worker in self.workers:
-                worker.seat.send(Order(drain=True))
+            self._drain()
+
+    def _drain(self) -> None:
+        for worker in self.workers:
+            worker.seat.send(Order(drain=True))
 
     def _look_at_clocks(self) -> None:
         now = time.monotonic()

@@ -18,7 +18,7 @@ from .survey import Controls, check_rights, first_line, survey
 from .text import plural
 from .workers.errors import EXIT_SIGNAL, AccessError, KeyferryError, RunError
 
-UNVERIFIED = "nothing was verified: this version copies only (--no-verify says that this is meant)"
+UNVERIFIED = "nothing was verified; --no-verify says that this is meant"
 
 
 class Copy:
@@ -55,6 +55,9 @@ class Copy:
                 self.log.notice(line)
             pools = [side.pool for side in (self.call.source, self.call.target) if side.pool is not None]
             plan = make(found, pairs, self.options, min(pools))
+            for part in plan.databases:
+                self.log.info(f"db {part.db} → {part.target_db}: {plural(part.keys, 'key')}, {part.how}")
+            self.log.info(f"{plural(plan.workers, 'worker')} of {plan.lanes} lanes, method {plan.setup.method}")
             check_rights(controls, found, self.options["method"], may_write)
         except BaseException:
             controls.close()

@@ -133,6 +133,13 @@ class Ledger:
         self.ranges += 1
         self.suspects.append(Entry(task, task.start, deaths=0 if len(task.keys) == 1 else DEATHS_TO_SPLIT - 1))
 
+    def left_aside(self) -> list[Aside]:
+        """Keys put aside by tasks that nobody will go on with; each once."""
+        asides = [aside for entry in self.given.values() for aside in entry.asides]
+        for entry in self.given.values():
+            entry.asides = []
+        return asides
+
     def forget(self, db: int) -> None:
         """Drop everything about a database whose pass begins again."""
         self.waiting = deque(entry for entry in self.waiting if entry.task.db != db)

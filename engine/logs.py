@@ -14,22 +14,30 @@ from .text import printable
 from .workers.errors import KeyferryError, UsageError
 
 ERROR, WARNING, NOTICE, INFO, DEBUG = range(5)
+#: On a terminal: red and yellow.
+COLORS = {ERROR: "\x1b[31m", WARNING: "\x1b[33m"}
 NAMES = ("error", "warning", "notice", "info", "debug")
+
+
+def on_terminal() -> bool:
+    """Whether stderr is there, and is a terminal."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 class Log:
     """Messages up to `level`. `above` prints a line without disturbing a progress bar below it."""
 
-    def __init__(self, level: int = NOTICE, form: str = "text", path: str = "", stream: IO[str] | None = None) -> None:
+    def __init__(self, level: int = NOTICE, form: str = "text", path: str = "", color: bool = True) -> None:
         self.level, self.form = level, form
-        self.stream = stream if stream is not None else sys.stderr
+        self.color = color and form == "text" and on_terminal() and not os.environ.get("NO_COLOR")
         self.above: Callable[[str], None] = self._print
         self._file: IO[str] | None = None
         if path:
             try:
                 handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             except OSError as error:
-                raise UsageError(f"--log-file {path}: {error.strerror}") from None
+                hint = "name a file in a folder that you may write to"
+                raise UsageError(f"--log-file {path}: {error.strerror}", hint=hint) from None
             self._file = os.fdopen(handle, "a", encoding="utf-8")
 
     def error(self, error: KeyferryError) -> None:
@@ -60,7 +68,7 @@ class Log:
             return
         text = printable(text)
         line = text if self.form == "text" else _as_json(level, text, more)
-        self.above(line)
+        self.above(f"{COLORS[level]}{line}\x1b[0m" if self.color and level in COLORS else line)
         if self._file is not None:
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z ") if self.form == "text" else ""
             with contextlib.suppress(OSError):
@@ -69,8 +77,9 @@ class Log:
 
     def _print(self, line: str) -> None:
         # A lost terminal does not end the job.
-        with contextlib.suppress(OSError, ValueError):
-            print(line, file=self.stream, flush=True)
+        if sys.stderr is not None:
+            with contextlib.suppress(OSError, ValueError):
+                print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Close the file, if there is one."""

@@ -244,7 +244,7 @@ def _accepted(row: Option, value: object) -> Any:
 def refused(what: str, error: ValueError) -> UsageError:
     """The error for a value that its kind refused with ValueError(message[, hint])."""
     message, *hint = error.args
-    return UsageError(f"{what}: {message}", hint=" ".join(hint))
+    return UsageError(f"{what}: {message}", hint=" ".join(hint) or "keyferry COMMAND --help lists the options")
 
 
 def check_together(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:

@@ -10,6 +10,8 @@ from .text import printable
 
 def say_result(text: str) -> None:
     """Print a result of one or more lines on stdout."""
+    if sys.stdout is None:
+        return
     try:
         print("\n".join(printable(line) for line in text.split("\n")), flush=True)
     except OSError:

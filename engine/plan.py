@@ -203,9 +203,7 @@ def warnings_of(survey: Survey, databases: list[DatabasePlan]) -> list[str]:
         if server.maxmemory and server.policy.startswith(EVICTING):
             found.append(f"{server.side} may evict keys: maxmemory-policy {server.policy}")
     if target.maxmemory and target.maxmemory < source.used_memory:
-        found.append(
-            f"target's maxmemory {target.maxmemory:,} bytes is below the source's used memory {source.used_memory:,}"
-        )
+        found.append(f"target's maxmemory {target.maxmemory:,} bytes is below the source's used memory")
     if abs(survey.shift_ms) >= SKEW_WARNING_MS:
         ahead = "ahead of" if survey.shift_ms > 0 else "behind"
         found.append(f"target's clock is {abs(survey.shift_ms) / 1000:.1f} s {ahead} the source's: expiries follow it")

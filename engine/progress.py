@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from .coordinator import State
-from .logs import NOTICE, Log
+from .logs import NOTICE, Log, on_terminal
 from .text import printable, rounded, seconds_text, size_text
 
 #: A plain line so often; a bar and JSON more often.
@@ -33,7 +33,7 @@ def display(how: str, phase: str, log: Log) -> Display:
     if log.level < NOTICE or how == "none":
         return Nothing()
     if how == "auto":
-        how = "bar" if sys.stderr.isatty() and log.form == "text" else "log"
+        how = "bar" if on_terminal() and log.form == "text" else "log"
     kinds: dict[str, Callable[[str, Log], Display]] = {"bar": Bar, "log": Lines, "json": Json}
     return kinds[how](phase, log)
 

@@ -10,6 +10,8 @@ from .workers.errors import UsageError
 _LINE_MAX = 1 << 16  # bytes: no password is longer, and /dev/zero must end
 
 
+_FILE_HINT = "a file whose first line is the password"
+
 def from_file(path: str, side: str) -> tuple[str, str]:
     """The first line of a file, and a warning ("" for none). Raises UsageError."""
     try:
@@ -19,9 +21,9 @@ def from_file(path: str, side: str) -> tuple[str, str]:
         password = line.rstrip(b"\r\n").decode()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise UsageError(f"--pass-file {path!r}: {reason}", side=side) from None
+        raise UsageError(f"--pass-file {path!r}: {reason}", side=side, hint=_FILE_HINT) from None
     if not password:
-        raise UsageError(f"--pass-file {path!r}: the first line is empty", side=side)
+        raise UsageError(f"--pass-file {path!r}: the first line is empty", side=side, hint=_FILE_HINT)
     readable = stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH)
     return password, f"--pass-file {path!r} can be read by others: chmod 600 would mend that" if readable else ""
 

@@ -63,7 +63,8 @@ class Summary:
         if not self.reasons:
             return []
         top = sorted(self.reasons.items(), key=lambda item: -item[1])
-        lines = [f"put aside, listed in {self.put_aside_file}:"]
+        listed = f"listed in {self.put_aside_file}" if self.put_aside_file else "not listed"
+        lines = [f"put aside, {listed}:"]
         lines += [f"{count:>11,}  {reason}" for reason, count in top[:TOP_REASONS]]
         if len(top) > TOP_REASONS:
             lines.append(f"{sum(count for _, count in top[TOP_REASONS:]):>11,}  other reasons")

@@ -314,7 +314,6 @@ ROWS: dict[str, Row] = {
     ),
     "no list of what is put aside": Row(no_folder_for_the_list, 5, "cannot write ", "--put-aside", lambda *_: None),
     "gone after few writes": Row(silent_from(3), 5, "no answer within 1 s", "-o", lambda *_: None),
-    "gone after many writes": Row(silent_from(90), 5, "no answer within 1 s", "-o", lambda *_: None),
 }
 
 

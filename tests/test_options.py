@@ -87,9 +87,7 @@ runpy.run_module("keyferry", run_name="__main__", alter_sys=True)
 """
 
 
-def at_a_terminal(
-    *words: str, typed: Iterable[str] = (), meanwhile: Callable[[Run], None] = lambda run: None
-) -> tuple[Result, str]:
+def at_a_terminal(*words: str, typed: Iterable[str] = ()) -> tuple[Result, str]:
     """Run a command line whose stderr is a terminal; the result, and all that the terminal was sent.
 
     Each text of `typed` is typed when a password is asked for.
@@ -99,22 +97,23 @@ def at_a_terminal(
     screen: list[str] = []
     reader = threading.Thread(target=_read, args=(master, screen))
     reader.start()
-    with start_command(sys.executable, "-c", TERMINAL, os.ttyname(slave), *words) as run:
-        for number, text in enumerate(typed, 1):
-            _wait_for_prompts(screen, number)
-            os.write(master, text.encode() + b"\n")
-        meanwhile(run)
-        ran = run.wait()
-    os.close(slave)  # with its last writer gone, the reader comes to the end
-    reader.join()
-    os.close(master)
+    try:
+        with start_command(sys.executable, "-c", TERMINAL, os.ttyname(slave), *words) as run:
+            for number, text in enumerate(typed, 1):
+                _wait_for_prompts(run, screen, number)
+                os.write(master, text.encode() + b"\n")
+            ran = run.wait()
+    finally:
+        os.close(slave)  # with its last writer gone, the reader comes to the end
+        reader.join()
+        os.close(master)
     return ran, "".join(screen)
 
 
-def _wait_for_prompts(screen: list[str], count: int) -> None:
+def _wait_for_prompts(run: Run, screen: list[str], count: int) -> None:
     deadline = time.monotonic() + 20
     while "".join(screen).count("Password of") < count:
-        assert time.monotonic() < deadline, f"no prompt: {screen}"
+        assert run.running and time.monotonic() < deadline, f"no prompt: {screen}"
         time.sleep(0.01)
 
 

@@ -128,20 +128,30 @@ class Lane:
 
     # ---- news -----------------------------------------------------------------------------------------------
 
-    def news(self) -> list[Progress]:
-        """What was acknowledged since the last call: nothing or one."""
+    def news(self, last: bool = False) -> list[Progress]:
+        """What was acknowledged since the last call: nothing or one.
+
+        The `last` news of a lane that stops half-way, and that nobody will go on with, tell of single windows too.
+        """
         before = self._news.position
         while self._first_is_done():
             segment = self.segments.popleft()
             self._news.position = segment.found.position
-            self._news.counts.add(segment.counts)
-            self._news.asides += segment.asides
+            self._add(segment)
+        if last or (self.ended and self.stopping):
+            for segment in self.segments:
+                self._add(segment)
+            self.segments.clear()
         if self._news.position == before and not self._news.counts.read and not self.ended:
             return []
         news, self._news = self._news, Progress(self.task.id, self._news.position, Counts())
         news.finished = self.ended and self.finished
         news.opaque = self.opaque
         return [news]
+
+    def _add(self, segment: _Segment) -> None:
+        self._news.counts.add(segment.counts)
+        self._news.asides += segment.asides
 
     def _first_is_done(self) -> bool:
         """Whether the oldest segment can be acknowledged; the parts of one reply are acknowledged together."""

@@ -95,7 +95,7 @@ class Worker:
 
     def _fail(self, error: KeyferryError) -> None:
         """Tell why the run cannot go on, and what was acknowledged until then."""
-        self._collect()
+        self._collect(last=True)
         self.report.failure = self.report.failure or error.pack()
         self._send_report()
         self.quit = True
@@ -225,10 +225,10 @@ class Worker:
             for conn in self.connections.values():
                 conn.check_deadline(now)
 
-    def _collect(self) -> None:
+    def _collect(self, last: bool = False) -> None:
         for task_id, lane in list(self.lanes.items()):
             ended = lane.ended
-            for news in lane.news():
+            for news in lane.news(last):
                 self.report.progress.append(news)
                 if news.counts.copied:
                     self._waits.clear()

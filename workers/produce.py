@@ -64,7 +64,7 @@ class ListLane:
         self.changed(self)
         self.go()
 
-    def news(self) -> list[Progress]:
+    def news(self, last: bool = False) -> list[Progress]:
         """The batches since the last call, and the end."""
         news = [Progress(self.task.id, 0, Counts(), listed=batch) for batch in self._batches]
         self._batches = []
@@ -122,7 +122,7 @@ class GenerateLane:
 
         sink.write(made.requests, made.replies, written)
 
-    def news(self) -> list[Progress]:
+    def news(self, last: bool = False) -> list[Progress]:
         """What was acknowledged since the last call: nothing or one."""
         if not self._counts.copied and not self.ended:
             return []
