@@ -101,6 +101,8 @@ class Copy:
         if failure:
             self.summary.exit_code = failure.exit_code
             raise failure
+        if self.summary.counts.aside:
+            self.log.warning(f"{plural(self.summary.counts.aside, 'key')} could not be copied: see {aside.path}")
         if not self.options["no_verify"]:
             self.log.warning(UNVERIFIED)
         return self.summary

@@ -81,7 +81,7 @@ def test_every_item_is_written_once_with_its_expiry(items: list[Item]) -> None:
     for build in (strings_request, payloads_request):
         request, replies = build(items)
         reader = hiredis.Reader()
-        reader.feed(request)
+        reader.feed(request if isinstance(request, bytes) else b"".join(request))
         commands = [reader.gets() for _ in range(replies)]
         assert reader.gets() is False
         assert sorted(written(commands)) == sorted((argument_value(key), v, t) for key, v, t in items)

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
 
-from .conn import Connection
+from .conn import Connection, Request
 from .resp import CRLF, HEADS, argument_value
 
 #: Templates take arguments as `resp.argument` encodes them, values as their head and their bytes.
-SET = b"*3\r\n$3\r\nSET%b%b%b\r\n"
 SET_UNTIL = b"*5\r\n$3\r\nSET%b%b%b\r\n$4\r\nPXAT\r\n$%d\r\n%d\r\n"
+SET_LARGE = b"*%d\r\n$3\r\nSET%b\r\n$%d\r\n"
+UNTIL = b"\r\n$4\r\nPXAT\r\n$%d\r\n%d\r\n"
 RESTORE = b"*5\r\n$7\r\nRESTORE%b\r\n$1\r\n0%b%b\r\n$7\r\nREPLACE\r\n"
 RESTORE_UNTIL = b"*6\r\n$7\r\nRESTORE%b\r\n$%d\r\n%d%b%b\r\n$7\r\nREPLACE\r\n$6\r\nABSTTL\r\n"
 
-#: Above this, a SET a key beats an MSET: the server need not hold the whole command before it starts.
-MSET_VALUE_BYTES = 4096
+#: Above this mean size, a SET a key beats an MSET, and a value is better sent from where it is than copied once more.
+LARGE_VALUE_BYTES = 4096
 
 VALUE = itemgetter(1)
 
@@ -35,7 +36,7 @@ class Sink:
     node: int
     conn: Connection
 
-    def write(self, request: bytes, replies: int, then: Callable[[list], None]) -> None:
+    def write(self, request: Request, replies: int, then: Callable[[list], None]) -> None:
         """Queue a request of `replies` commands."""
         self.conn.ask(request, replies, then)
 
@@ -62,8 +63,10 @@ def value_bytes(items: list[Item]) -> int:
     return sum(map(len, map(VALUE, items)))
 
 
-def strings_request(items: list[Item]) -> tuple[bytes, int]:
+def strings_request(items: list[Item]) -> tuple[Request, int]:
     """Writes strings: those without expiry by one MSET where they are small; the number of replies."""
+    if value_bytes(items) > LARGE_VALUE_BYTES * len(items):
+        return _large_strings(items), len(items)
     head = HEADS.__getitem__
     out = [
         SET_UNTIL % (key, head(len(value)), value, len(b"%d" % instant), instant)
@@ -73,16 +76,22 @@ def strings_request(items: list[Item]) -> tuple[bytes, int]:
     lasting = [item for item in items if not item[2]] if out else items
     if not lasting:
         return b"".join(out), len(out)
-    if value_bytes(lasting) > MSET_VALUE_BYTES * len(lasting):
-        out += [SET % (key, head(len(value)), value) for key, value, _ in lasting]
-        return b"".join(out), len(out)
     out.append(b"*%d\r\n$4\r\nMSET" % (2 * len(lasting) + 1))
     keys, values, _ = zip(*lasting)
     pairs = chain.from_iterable(zip(keys, map(head, map(len, values)), values))
     return b"".join(chain(out, pairs, (CRLF,))), len(out)
 
 
-def payloads_request(items: list[Item]) -> tuple[bytes, int]:
+def _large_strings(items: list[Item]) -> list[bytes]:
+    """A SET for each, in pieces: the values themselves are not copied again."""
+    pieces: list[bytes] = []
+    for key, value, instant in items:
+        pieces += (SET_LARGE % (5 if instant else 3, key, len(value)), value)
+        pieces.append(UNTIL % (len(b"%d" % instant), instant) if instant else CRLF)
+    return pieces
+
+
+def payloads_request(items: list[Item]) -> tuple[Request, int]:
     """Writes DUMP payloads; the number of replies."""
     head = HEADS.__getitem__
     out = [
