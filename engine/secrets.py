@@ -12,6 +12,7 @@ _LINE_MAX = 1 << 16  # bytes: no password is longer, and /dev/zero must end
 
 _FILE_HINT = "a file whose first line is the password"
 
+
 def from_file(path: str, side: str) -> tuple[str, str]:
     """The first line of a file, and a warning ("" for none). Raises UsageError."""
     try:

@@ -58,9 +58,7 @@ def test_a_key_that_expires_while_it_is_copied_never_becomes_immortal(
         connection.pipeline(
             [("SET", b"key:%d" % n, b"value", "PX", b"%d" % (150 + n % 1200)) for n in range(RING_KEYS)]
         )
-    ran = run_keyferry(
-        "-p", str(source.port), "replicate", "-p", str(target.port), "--method", method, "--batch", "50"
-    )
+    ran = run_keyferry("-p", str(source.port), "replicate", "-p", str(target.port), "--method", method, "--batch", "50")
     assert ran.code == 0, ran.err
     assert immortal(target) == []
 

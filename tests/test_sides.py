@@ -141,7 +141,9 @@ def test_a_database_is_per_side() -> None:
 
 
 @pytest.mark.parametrize("databases", ["--dbs all", "--dbs 0,3", "--db-map 0:2"])
-@pytest.mark.parametrize("one", ["-n 0 replicate s t", "replicate s/1 t", "replicate s t -n 2", "replicate s redis://t/0"])
+@pytest.mark.parametrize(
+    "one", ["-n 0 replicate s t", "replicate s/1 t", "replicate s t -n 2", "replicate s redis://t/0"]
+)
 def test_several_databases_exclude_one_database_of_a_side(databases: str, one: str) -> None:
     assert databases.split()[0] in refusal(f"{one} {databases}")
 

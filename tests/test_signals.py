@@ -148,9 +148,7 @@ class Poisoned(Hooks):
 
 
 @pytest.mark.parametrize("keys", [2_000, 25_000])
-def test_a_key_that_kills_its_workers_is_found_and_put_aside(
-    keys: int, server: ServerFactory, tmp_path: Path
-) -> None:
+def test_a_key_that_kills_its_workers_is_found_and_put_aside(keys: int, server: ServerFactory, tmp_path: Path) -> None:
     source, target = server("7.0"), server("7.0")
     fill(source, keys)
     source.call("SET", "poison", "x")
