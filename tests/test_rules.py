@@ -145,11 +145,13 @@ class ExpiresMeanwhile(Hooks):
 
     def __init__(self, source: Server, keys: list[bytes]) -> None:
         self.source, self.keys = source, keys
+        # Absolute: each worker that arrives sets the same expiries, also after the first has begun to copy.
+        self.instant = b"%d" % (time.time() * 1000 + 10_000_000)
 
     def on_command(self, args: Args) -> Answer:
         if args[:2] == [b"CLIENT", b"SETNAME"] and b"control" not in args[2]:
             with self.source.connect() as connection:
-                connection.pipeline([("PEXPIRE", key, 10_000_000) for key in self.keys])
+                connection.pipeline([("PEXPIREAT", key, self.instant) for key in self.keys])
         return args
 
 

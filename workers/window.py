@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 #: Expiries that are asked for once more come so many at a time: the request stays far below 16 KB.
 MOMENT_KEYS = 50
 #: A source that is never quick enough to tell them in one moment is believed after so many tries.
-MOMENT_TRIES = 8
+MOMENT_TRIES = 40
 #: The first byte of a DUMP payload of a string.
 STRING_PAYLOAD = 0
 
