@@ -7,7 +7,7 @@ expiries are told, whether keys of this database expire at all, and what is done
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .conn import Connection, Lost
 from .errors import InternalError, RunError
@@ -30,7 +30,7 @@ class Link:
     db: int = 0
     max_value_bytes: int = 512 << 20
     no_expiries: bool = False
-    lanes: int = field(default=0)  # how many lanes use the link now
+    lanes: int = 0  # how many lanes use the link now
 
     @property
     def connections(self) -> list[Connection]:

@@ -98,7 +98,7 @@ class RangeScan:
     # ---- is it a ring? --------------------------------------------------------------------------------------
 
     def _is_jump(self, reached: int, returned: int, count: int) -> bool:
-        """A reply that covers an arc which should hold far more keys than it brought (redis-facts A6)."""
+        """A reply that covers an arc which should hold far more keys than it brought: no ring does that."""
         return expected_keys(self.position, reached, self.db_keys) > 4 * returned + 8 * count
 
     def _look_again(self, cursor: int, keys: list[bytes], count: int) -> None:
