@@ -7,7 +7,8 @@ from typing import Any
 
 from .aside import AsideFile
 from .coordinator import Coordinator
-from .executors import LocalProcesses, helpers_cpu_s
+from .executors import LocalProcesses
+from .forkserver import helpers_cpu_s
 from .grammar import Invocation
 from .logs import Log
 from .plan import Plan, make

@@ -1,9 +1,7 @@
 """Where workers run: processes of this machine.
 
 It gives seats, and a seat is all that the coordinator knows of a worker: send, receive, join, kill; other executors
-may give other seats. The only file that knows multiprocess. The start method is forkserver: workers are forked from a
-small process that has nothing but the worker's modules loaded, so they start in milliseconds, and never beside the
-coordinator's threads.
+may give other seats. Workers are forked from the fork server (`forkserver.py`).
 """
 
 from __future__ import annotations
@@ -16,14 +14,11 @@ import struct
 import sys
 import types
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import multiprocess
-from multiprocess import forkserver, resource_tracker
 from multiprocess.connection import wait as wait_for_pipes
 
-from .signals import ENDING
+from . import forkserver
 from .workers.loop import serve
 from .workers.task import Order, Report, Setup
 
@@ -72,16 +67,12 @@ class Seat:
 class LocalProcesses:
     """Workers as processes of this machine."""
 
-    def __init__(self) -> None:
-        self._context = multiprocess.get_context("forkserver")
-        self._context.set_forkserver_preload(["keyferry.workers.loop"])
-
     def launch(self, setup: Setup, epoch: int) -> Seat:
         """Start a worker and give it its setup."""
-        _start_fork_server()
-        ours, theirs = self._context.Pipe()
+        context = forkserver.begin()
+        ours, theirs = context.Pipe()
         _bound_sends(ours)
-        process = self._context.Process(target=serve, args=(theirs,), name=f"keyferry-{epoch}", daemon=True)
+        process = context.Process(target=serve, args=(theirs,), name=f"keyferry-{epoch}", daemon=True)
         with _no_main_module():
             process.start()
         theirs.close()
@@ -100,30 +91,6 @@ def _bound_sends(pipe: Any) -> None:
     """Let no send to a stopped worker block for ever."""
     with socket.socket(fileno=os.dup(pipe.fileno())) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_TIMEOUT_S, 0))
-
-
-def helpers_cpu_s() -> float:
-    """Processor time of the processes that start our workers; their own reports tell that of the workers."""
-    ticks = 0
-    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
-        with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])  # utime and stime, proc(5)
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _start_fork_server() -> None:
-    """Start the fork server, if it is not there, so that signals to the whole group end neither it nor new workers.
-
-    A terminal's Ctrl-C reaches every process. What is blocked here is inherited; what comes meanwhile is delivered to
-    us afterwards. The resource tracker comes first, as starting it unblocks signals.
-    """
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

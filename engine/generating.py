@@ -8,7 +8,8 @@ from typing import Any
 
 from .aside import AsideFile
 from .coordinator import Coordinator
-from .executors import LocalProcesses, helpers_cpu_s
+from .executors import LocalProcesses
+from .forkserver import helpers_cpu_s
 from .logs import Log
 from .partitioners.control import Control, ReplyError
 from .partitioners.topology import database_size, refuse_what_we_cannot_copy

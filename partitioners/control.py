@@ -1,27 +1,16 @@
-"""The control connection: one command at a time, blocking, for the few things that are asked outside the copy.
-
-The only file that knows redis-py. Error replies are returned as values, with the server's own words.
-"""
+"""The control connection: for the few things that are asked outside the copy, with errors that name side and server."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
+from ..workers.dialog import Dialog, NotRedis, ReplyError
 from ..workers.endpoint import Endpoint
 from ..workers.errors import AccessError
 from ..workers.policy import Action, rule_for
 
-#: redis-py's way to say that no library name is sent.
-_QUIET: dict[str, Any] = {"driver_info": None}
-
-
-class ReplyError(Exception):
-    """An error reply, with its first word."""
+__all__ = ["Control", "ReplyError"]
 
 
 class Control:
@@ -30,28 +19,13 @@ class Control:
     def __init__(self, endpoint: Endpoint, side: str) -> None:
         self.endpoint, self.side = endpoint, side
         self._db = 0
-        settings: dict[str, Any] = {
-            "protocol": 2,
-            "socket_timeout": endpoint.timeout_s,
-            "retry": Retry(NoBackoff(), 0),
-            "health_check_interval": 0,
-            "decode_responses": False,
-            **_QUIET,
-        }
-        if endpoint.socket:
-            kind: Any = redis.UnixDomainSocketConnection
-            settings |= {"path": endpoint.socket}
-        else:
-            kind = redis.Connection
-            settings |= {"host": endpoint.host, "port": endpoint.port}
-            settings |= {"socket_connect_timeout": endpoint.connect_timeout_s}
-        self._conn: Any = kind(**settings)
+        self._dialog: Dialog | None = None
 
     def open(self) -> None:
         """Connect and log in; raises AccessError."""
         try:
-            self._conn.connect()
-        except (redis.RedisError, OSError) as error:
+            self._dialog = Dialog(self.endpoint)
+        except OSError as error:
             raise self._unreachable(error) from None
         self._log_in()
         self.call("CLIENT", "SETNAME", self.endpoint.client_name or "keyferry:control")
@@ -60,13 +34,11 @@ class Control:
     def call(self, *words: str | bytes | int) -> Any:
         """Send one command and wait for its reply; raises AccessError when the connection fails."""
         try:
-            self._conn.send_command(*words, check_health=False)
-            return self._conn.read_response(disconnect_on_error=True)
-        except redis.ResponseError as error:
-            return _with_first_word(error)
-        except (redis.RedisError, OSError) as error:
-            if getattr(error, "status_code", None):
-                return _with_first_word(error)
+            if self._dialog is None:
+                raise ConnectionError("the connection is closed")
+            return self._dialog.call(*words)
+        except (OSError, NotRedis) as error:
+            self.close()
             raise self._unreachable(error) from None
 
     def select(self, db: int) -> Any:
@@ -84,7 +56,9 @@ class Control:
 
     def close(self) -> None:
         """Give the connection back."""
-        self._conn.disconnect()
+        if self._dialog:
+            self._dialog.close()
+            self._dialog = None
 
     def refused(self, what: str, reply: object) -> AccessError:
         """The error for a reply that ends everything before it began."""
@@ -104,21 +78,13 @@ class Control:
             raise self.refused("not logged in", reply)
 
     def _unreachable(self, error: Exception) -> AccessError:
-        reason = _plain_reason(error)
-        hint = "is a server listening there? (see -h, -p, -s, -u)"
-        if "timed out" in reason.lower() or "timeout" in reason.lower():
+        reason, hint = _plain_reason(error), "is a server listening there? (see -h, -p, -s, -u)"
+        if isinstance(error, TimeoutError):
             reason, hint = "no answer in time", "is the address right, and not behind a firewall? (see -o)"
         return AccessError(f"not reached: {reason}", side=self.side, address=self.endpoint.address, hint=hint)
 
 
-def _with_first_word(error: Exception) -> ReplyError:
-    code = getattr(error, "status_code", None)
-    return ReplyError(f"{code} {error}" if code else str(error))
-
-
 def _plain_reason(error: Exception) -> str:
-    cause = error.__cause__ or error.__context__
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
-    text = str(error)
-    return text[text.index("connecting to") :].rstrip(".") if "connecting to" in text else text.rstrip(".")
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).rstrip(".")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyferry.workers.expiry import NEVER, Clock, instants
+from keyferry.workers.expiry import NEVER, Clock, Expiries
 from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal
 from tests.support.disguises import ClockSkew, ShardedCursors
@@ -39,7 +39,7 @@ def immortal(server: Server) -> list[bytes]:
     absolute=st.booleans(),
 )
 def test_only_minus_one_means_never(reply: int, now_ms: int, shift_ms: int, absolute: bool) -> None:
-    (instant,) = instants([reply], now_ms, Clock(absolute, shift_ms))
+    (instant,) = Expiries.told([reply], now_ms, Clock(absolute, shift_ms)).instants()
     if reply == -1:
         assert instant == NEVER
     elif reply <= (now_ms if absolute else 0):

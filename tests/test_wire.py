@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyferry.workers import endpoint
+from keyferry.workers.batch import Batch, Row, batch_of, single
 from keyferry.workers.choose import FIRST_WINDOW_KEYS, WINDOW_BYTES, Chooser
 from keyferry.workers.cursor import RING, cursor_at, expected_keys, position_of, rev64, tile
+from keyferry.workers.expiry import NEVER, Clock, Expiries
 from keyferry.workers.policy import Action, rule_for
 from keyferry.workers.read import Method, database_has_expiries
 from keyferry.workers.resp import argument, argument_value, command, info_fields
@@ -25,7 +27,8 @@ from keyferry.workers.task import (
     Setup,
     Task,
 )
-from keyferry.workers.write import Item, payloads_request, strings_request
+from keyferry.workers.window import Build
+from keyferry.workers.write import payloads_request, strings_request
 
 positions = st.integers(0, RING - 1)
 
@@ -71,20 +74,46 @@ def test_a_request_is_read_back_as_its_words(words: list[bytes]) -> None:
     assert [argument_value(argument(word)) for word in words] == words
 
 
-items = st.lists(
-    st.tuples(st.binary(max_size=20).map(argument), st.binary(max_size=9000), st.integers(0, 10**13)), min_size=1
+NOW_MS = 10**12
+rows = st.lists(
+    st.tuples(
+        st.binary(max_size=20).map(argument), st.binary(max_size=9000), st.just(NEVER) | st.integers(NOW_MS + 1, 10**13)
+    )
 )
 
 
-@given(items)
-def test_every_item_is_written_once_with_its_expiry(items: list[Item]) -> None:
+@given(rows, st.booleans())
+def test_every_key_is_written_once_with_its_expiry(rows: list[Row], large: bool) -> None:
+    expiries = Expiries.told([instant or -1 for _, _, instant in rows], NOW_MS, Clock(absolute=True))
+    batch = batch_of([key for key, _, _ in rows], [value for _, value, _ in rows], expiries)
+    assert len(batch) == len(rows)
+    parts = [batch, *batch.by_node(lambda key: len(key) % 3).values(), *map(single, rows)]
+    wanted = sorted((argument_value(key), value, instant) for key, value, instant in rows)
     for build in (strings_request, payloads_request):
-        request, replies = build(items)
-        reader = hiredis.Reader()
-        reader.feed(request if isinstance(request, bytes) else b"".join(request))
-        commands = [reader.gets() for _ in range(replies)]
-        assert reader.gets() is False
-        assert sorted(written(commands)) == sorted((argument_value(key), v, t) for key, v, t in items)
+        assert sorted(sent(build, batch, large)) == wanted
+        assert sorted(row for part in parts[1:] for row in sent(build, part, large)) == sorted(wanted * 2)
+
+
+def sent(build: Build, batch: Batch, large: bool) -> list[tuple[bytes, bytes, int]]:
+    """What a server would hold after a request that `build` makes of the batch."""
+    request, replies = build(batch, large)
+    reader = hiredis.Reader()
+    reader.feed(request if isinstance(request, bytes) else b"".join(request))
+    commands = [reader.gets() for _ in range(replies)]
+    assert reader.gets() is False
+    return written(commands)
+
+
+@given(st.lists(st.sampled_from([-2, -1, 0]) | st.integers(1, 2 * NOW_MS)), st.booleans(), st.integers(-(10**6), 10**6))
+def test_a_batch_holds_the_keys_that_are_there(replies: list[int], absolute: bool, shift_ms: int) -> None:
+    expiries = Expiries.told(replies, NOW_MS, Clock(absolute, shift_ms))
+    keys = [argument(b"%d" % number) for number in range(len(replies))]
+    batch = batch_of(keys, keys, expiries)
+    rows = [(key, value, NEVER) for key, value in zip(batch.keys, batch.values, strict=True)] + batch.expiring
+    told = zip(keys, expiries.instants(), strict=True)
+    assert sorted(rows) == sorted((key, key, instant) for key, instant in told if instant is not None)
+    again = Expiries(expiries.settled(), 0, 0)
+    assert again.instants() == expiries.instants()
 
 
 def written(commands: list[list[bytes]]) -> list[tuple[bytes, bytes, int]]:

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .batch import single
 from .policy import Action, Rule, rule_for
-from .read import Method, expiries_request, instants_of, values_request
+from .read import Method, expiries_of, expiries_request, values_request
 from .resp import argument
 from .task import Aside, Counts
-from .write import payloads_request, strings_request
+from .write import are_large, payloads_request, strings_request
 
 if TYPE_CHECKING:
     from .link import Link
@@ -102,7 +103,7 @@ class Careful:
             else:
                 self._failed("source", 0, key, error, "unknown", 0)
             return
-        (instant,) = instants_of(when, self.link.clock, strict=False)
+        (instant,) = expiries_of(when, self.link.clock, strict=False).instants()
         if value is None or instant is None:
             self._count("expired")
         elif len(value) > self.link.max_value_bytes:  # type: ignore[arg-type]
@@ -114,16 +115,16 @@ class Careful:
     # ---- writing --------------------------------------------------------------------------------------------
 
     def _write(self, found: list[_Read]) -> None:
-        by_key = {read.encoded: read for read in found}
-        parts = self.link.router.split([(read.encoded, read.value, read.instant) for read in found])
-        self._pending = sum(len(items) for _, items in parts)
-        if not self._pending:
+        writes = []
+        for read in found:
+            build = payloads_request if read.is_payload else strings_request
+            for sink, batch in self.link.router.split(single((read.encoded, read.value, read.instant))):
+                writes.append((read, sink, *build(batch, are_large(len(read.value), 1))))
+        self._pending = len(writes)
+        if not writes:
             return self._done()
-        for sink, items in parts:
-            for item in items:
-                read = by_key[item[0]]
-                request, count = payloads_request([item]) if read.is_payload else strings_request([item])
-                sink.write(request, count, lambda got, r=read, n=sink.node: self._written(r, n, got))  # type: ignore[misc]
+        for read, sink, request, count in writes:
+            sink.write(request, count, lambda got, r=read, n=sink.node: self._written(r, n, got))  # type: ignore[misc]
 
     def _written(self, read: _Read, node: int, replies: list) -> None:
         if replies == [b"OK"]:

@@ -7,11 +7,14 @@ target's clock: the source's instant plus how far the target's clock is ahead. T
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 #: The instant of a key that never expires; RESTORE takes it as such.
 NEVER = 0
+#: How PTTL and PEXPIRETIME say so.
+FOREVER = -1
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,39 @@ def time_ms(reply: list[bytes]) -> int:
     return int(reply[0]) * 1000 + int(reply[1]) // 1000
 
 
-def instants(replies: Iterable[int], now_ms: int, clock: Clock) -> list[int | None]:
-    """For each PEXPIRETIME or PTTL reply: the target's instant in ms, NEVER, or None for a key that is gone.
+@dataclass(frozen=True)
+class Expiries:
+    """The PEXPIRETIME or PTTL replies for keys, in their order, and what makes instants of them.
 
-    `now_ms` is the source's TIME, read in the same batch. Raises TypeError when a reply is an error.
+    FOREVER is NEVER; a reply above `floor` is the instant reply + add; the key of any other is gone.
     """
-    floor, add = (now_ms, clock.shift_ms) if clock.absolute else (0, now_ms + clock.shift_ms)
-    return [NEVER if reply == -1 else reply + add if reply > floor else None for reply in replies]
+
+    replies: Sequence[int]
+    floor: int
+    add: int
+
+    @classmethod
+    def told(cls, replies: Sequence[int], now_ms: int, clock: Clock) -> Expiries:
+        """What the source said; `now_ms` is its TIME, read in the same request."""
+        if clock.absolute:
+            return cls(replies, now_ms, clock.shift_ms)
+        return cls(replies, 0, now_ms + clock.shift_ms)
+
+    def only(self, wanted: Sequence[bool]) -> Expiries:
+        """Those of some of the keys."""
+        return Expiries(list(compress(self.replies, wanted)), self.floor, self.add)
+
+    def settled(self) -> list[int]:
+        """The replies as they would be with nothing to add and a floor of 0: FOREVER, an instant, or 0 for gone."""
+        floor, add = self.floor, self.add
+        return [FOREVER if reply == FOREVER else reply + add if reply > floor else 0 for reply in self.replies]
+
+    def instants(self) -> list[int | None]:
+        """For each key the target's instant in ms, NEVER, or None where it is gone. Raises TypeError for an error."""
+        floor, add = self.floor, self.add
+        return [NEVER if reply == FOREVER else reply + add if reply > floor else None for reply in self.replies]
+
+
+def none_of(count: int) -> Expiries:
+    """The expiries of so many keys that never expire."""
+    return Expiries([FOREVER] * count, 0, 0)

@@ -13,9 +13,10 @@ kept short, and that is all that can be done without MULTI.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import Enum
 
-from .expiry import Clock, instants, time_ms
+from .expiry import Clock, Expiries, time_ms
 from .resp import CRLF, command
 
 #: Commands of one key, up to the key; each also ends the command before it, so that they can join a list of keys.
@@ -43,47 +44,47 @@ class Method(Enum):
     DUMP = "dump"
 
 
-def values_request(method: Method, encoded: list[bytes]) -> tuple[bytes, int]:
+def values_request(method: Method, encoded: Sequence[bytes]) -> tuple[bytes, int]:
     """The request for the values of keys (as encoded arguments), and how many replies it brings."""
     if method is Method.MGET:
         return b"*%d\r\n$4\r\nMGET" % (len(encoded) + 1) + b"".join(encoded) + CRLF, 1
     return _each(GET if method is Method.GET else DUMP, encoded), len(encoded)
 
 
-def _each(name: bytes, encoded: list[bytes]) -> bytes:
+def _each(name: bytes, encoded: Sequence[bytes]) -> bytes:
     """One command for each key."""
     return name[len(CRLF) :] + name.join(encoded) + CRLF
 
 
-def expiries_request(clock: Clock, encoded: list[bytes]) -> tuple[bytes, int]:
-    """TIME and the expiry of each key; how many replies it brings. PTTLs stand between two TIMEs: see `instants_of`."""
+def expiries_request(clock: Clock, encoded: Sequence[bytes]) -> tuple[bytes, int]:
+    """TIME and the expiry of each key; how many replies it brings. PTTLs stand between two TIMEs: see `expiries_of`."""
     if clock.absolute:
         return TIME + _each(PEXPIRETIME, encoded), len(encoded) + 1
     return TIME + _each(PTTL, encoded) + TIME, len(encoded) + 2
 
 
-def values_of(method: Method, replies: list) -> list:
-    """The values among the replies to `values_request` + whatever followed; raises TypeError on an error reply."""
-    values = replies[0] if method is Method.MGET else replies
-    if isinstance(values, Exception):
-        raise TypeError(values)
-    return values
+def values_of(method: Method, replies: list, count: int) -> list:
+    """The values among the replies to `values_request` for `count` keys, and to what followed it. Raises TypeError."""
+    if method is not Method.MGET:
+        return replies[:count]
+    if isinstance(replies[0], Exception):
+        raise TypeError(replies[0])
+    return replies[0]
 
 
-def instants_of(replies: list, clock: Clock, strict: bool = True) -> list[int | None]:
-    """What `expiries_request` brought, as target instants; raises TypeError on an error reply.
+def expiries_of(replies: list, clock: Clock, strict: bool = True) -> Expiries:
+    """What `expiries_request` brought; raises TypeError where TIME was refused.
 
     A server may do other clients' work in the middle of a long request. A PTTL counts from the moment when it was
     executed, somewhere between the two TIMEs around it; half-way is the best guess. With `strict`, Apart is raised
     where they are too far apart for a guess.
     """
     if clock.absolute:
-        now_ms = _now_ms(replies[0])
-        return instants(replies[1:], now_ms, clock)
+        return Expiries.told(replies[1:], _now_ms(replies[0]), clock)
     before_ms, after_ms = _now_ms(replies[0]), _now_ms(replies[-1])
     if strict and after_ms - before_ms > MOMENT_MS:
         raise Apart
-    return instants(replies[1:-1], (before_ms + after_ms) // 2, clock)
+    return Expiries.told(replies[1:-1], (before_ms + after_ms) // 2, clock)
 
 
 def _now_ms(reply: object) -> int:

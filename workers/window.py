@@ -12,27 +12,32 @@ one careful window find out about each key, and what lets another worker repeat 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from operator import add
 from typing import TYPE_CHECKING
 
+from .batch import Batch, batch_of
 from .careful import Careful
-from .expiry import NEVER
+from .expiry import Expiries, none_of
 from .policy import Action, first_error, rule_for
 from .read import (
     INFO_KEYSPACE,
     Apart,
     Method,
     database_has_expiries,
+    expiries_of,
     expiries_request,
-    instants_of,
     values_of,
     values_request,
 )
 from .resp import HEADS
 from .task import Aside, Counts
-from .write import Item, payloads_request, strings_request, value_bytes
+from .write import are_large, payloads_request, strings_request
 
 if TYPE_CHECKING:
+    from .conn import Request
     from .link import Link
 
 #: Expiries that are asked for once more come so many at a time: the request stays far below 16 KB.
@@ -43,12 +48,27 @@ MOMENT_TRIES = 40
 STRING_PAYLOAD = 0
 
 
+Take = Callable[[list, Expiries], None]
+Build = Callable[[Batch, bool], "tuple[Request, int]"]
+
+_NOTHING: Sequence[bytes] = ()
+
+
+@dataclass
+class _Part:
+    """A batch of a window, how it is written, and the bytes of its values."""
+
+    build: Build
+    batch: Batch
+    size: int
+
+
 class Window:
     """Copies `keys` over `link`, then calls settled(window): see `counts`, `asides`, `strings`."""
 
     def __init__(self, link: Link, keys: list[bytes], method: Method, settled: Callable[[Window], None]) -> None:
         self.link, self.keys, self.method, self.settled = link, keys, method, settled
-        self.encoded = [HEADS[len(key)] + key for key in keys]
+        self.encoded = list(map(add, map(HEADS.__getitem__, map(len, keys)), keys))
         self.counts = Counts()
         self.asides: list[Aside] = []
         self.strings = 0  # keys of this window that turned out to be strings
@@ -70,78 +90,91 @@ class Window:
     # ---- reading --------------------------------------------------------------------------------------------
 
     def _read(self, replies: list) -> None:
-        count = len(self.encoded) + (1 if self.link.clock.absolute else 2)
-        try:
-            self._take(self.method, self.encoded, replies, instants_of(replies[-count:], self.link.clock))
-        except Apart:
-            self._ask_instants(self.encoded, lambda instants: self._take(self.method, self.encoded, replies, instants))
-        except TypeError:
-            self._read_failed(replies)
+        self._told(self.method, self.encoded, replies, self._take)
 
     def _read_without_expiries(self, replies: list) -> None:
         if database_has_expiries(replies[-1], self.link.db):
             self.link.no_expiries = False
             return self.start()
         try:
-            self._take(self.method, self.encoded, replies, [NEVER] * len(self.encoded))
+            count = len(self.encoded)
+            self._take(values_of(self.method, replies, count), none_of(count))
         except TypeError:
             self._read_failed(replies)
 
-    def _take(self, method: Method, encoded: list[bytes], replies: list, instants: list[int | None]) -> None:
-        """Sort what was read into strings, payloads, keys still to be dumped and keys that are gone."""
-        values = values_of(method, replies)
-        items = list(zip(encoded, values, instants))
-        if None in instants:
-            items = [item for item in items if item[2] is not None]
-        odd: list[bytes] = []
-        if method is Method.GET:
-            odd = [key for key, value, _ in items if _is_other_type(value)]
-            items = [item for item in items if not isinstance(item[1], Exception)]
-        elif method is Method.MGET and None in values:
-            odd = [key for key, value, _ in items if value is None]
-        if None in values:
-            items = [item for item in items if item[1] is not None]
-        if method is Method.DUMP:
-            self._write([], self._sized(items))
-        elif odd:
-            self._dump(odd, self._sized(items))
-        else:
-            self._write(self._sized(items), [])
+    def _told(
+        self, method: Method, keys: Sequence[bytes], replies: list, take: Callable[[list, Expiries], None]
+    ) -> None:
+        """Give the values and expiries among the replies to `take`; a TypeError means that an error is among them."""
+        count = len(keys)
+        try:
+            values = values_of(method, replies, count)
+            expiries = expiries_of(replies[1 if method is Method.MGET else count :], self.link.clock)
+            take(values, expiries)
+        except Apart:
+            self._ask_expiries(keys, lambda expiries: take(values, expiries))
+        except TypeError:
+            self._read_failed(replies)
 
-    def _dump(self, odd: list[bytes], strings: list[Item]) -> None:
+    def _take(self, values: list, expiries: Expiries) -> None:
+        """Make a batch of what came for the window's keys; write it, or first dump what is no string."""
+        keys, odd = self.encoded, _NOTHING
+        try:
+            size = sum(map(len, values))
+        except TypeError:  # some are gone, or no strings
+            odd = _odd_keys(self.method, keys, values)
+            there = [isinstance(value, bytes) for value in values]
+            keys, values, expiries = list(compress(keys, there)), list(compress(values, there)), expiries.only(there)
+            size = sum(map(len, values))
+        build = payloads_request if self.method is Method.DUMP else strings_request
+        part = self._part(build, batch_of(keys, values, expiries), size, len(keys))
+        self.strings = len(part.batch)
+        if self.method is Method.DUMP:
+            self.strings = sum([payload[0] == STRING_PAYLOAD for payload in part.batch.all_values()])
+        if odd:
+            self._dump(odd, part)
+        else:
+            self._write([part])
+
+    def _dump(self, odd: Sequence[bytes], strings: _Part) -> None:
         request, count = values_request(Method.DUMP, odd)
         more, more_count = expiries_request(self.link.clock, odd)
 
-        def dumped(replies: list) -> None:
-            try:
-                take(replies, instants_of(replies[-more_count:], self.link.clock))
-            except Apart:
-                self._ask_instants(odd, lambda instants: take(replies, instants))
-            except TypeError:
-                self._read_failed(replies)
+        def take(payloads: list, expiries: Expiries) -> None:
+            there = [payload is not None for payload in payloads]
+            keys, payloads = list(compress(odd, there)), list(compress(payloads, there))
+            batch = batch_of(keys, payloads, expiries.only(there))
+            self._write([strings, self._part(payloads_request, batch, sum(map(len, payloads)), len(keys))])
 
-        def take(replies: list, instants: list[int | None]) -> None:
-            triples = zip(odd, replies, instants)
-            items = [item for item in triples if item[1] is not None and item[2] is not None]
-            self._write(strings, self._sized(items))
+        self.link.reader.ask(
+            request + more, count + more_count, lambda replies: self._told(Method.DUMP, odd, replies, take)
+        )
 
-        self.link.reader.ask(request + more, count + more_count, dumped)
+    def _part(self, build: Build, batch: Batch, size: int, count: int) -> _Part:
+        """What is written of `count` keys whose values had `size` bytes. TypeError: the target would hang up on one."""
+        if len(batch) < count:
+            size = sum(map(len, batch.all_values()))
+        if size > self.link.max_value_bytes and max(map(len, batch.all_values())) > self.link.max_value_bytes:
+            raise TypeError("a value over the target's limit")
+        return _Part(build, batch, size)
 
-    def _ask_instants(self, encoded: list[bytes], then: Callable[[list[int | None]], None]) -> None:
+    def _ask_expiries(self, keys: Sequence[bytes], then: Callable[[Expiries], None]) -> None:
         """Ask for the expiries again, alone, by requests short enough to be executed in one go."""
-        found: list[int | None] = []
+        found: list[int] = []
         tries = 0
 
         def ask() -> None:
-            chunk = encoded[len(found) : len(found) + MOMENT_KEYS]
+            chunk = keys[len(found) : len(found) + MOMENT_KEYS]
             self.link.reader.ask(*expiries_request(self.link.clock, chunk), answered)
 
         def answered(replies: list) -> None:
             nonlocal tries
             try:
-                found.extend(instants_of(replies, self.link.clock, strict=tries < MOMENT_TRIES))
+                found.extend(expiries_of(replies, self.link.clock, strict=tries < MOMENT_TRIES).settled())
                 tries = 0
-                return then(found) if len(found) == len(encoded) else ask()
+                if len(found) < len(keys):
+                    return ask()
+                then(Expiries(found, 0, 0))
             except Apart:
                 tries += 1
                 ask()
@@ -149,14 +182,6 @@ class Window:
                 self._read_failed(replies)
 
         ask()
-
-    def _sized(self, items: list) -> list[Item]:
-        """Count the bytes of items; one that the target would refuse by hanging up makes the window careful."""
-        size = value_bytes(items)
-        self.counts.bytes += size
-        if size > self.link.max_value_bytes and any(len(item[1]) > self.link.max_value_bytes for item in items):
-            raise TypeError("a value over the target's limit")
-        return items
 
     def _read_failed(self, replies: list) -> None:
         error = first_error(replies)
@@ -167,15 +192,14 @@ class Window:
 
     # ---- writing --------------------------------------------------------------------------------------------
 
-    def _write(self, strings: list[Item], payloads: list[Item]) -> None:
-        self.counts.copied = len(strings) + len(payloads)
+    def _write(self, parts: list[_Part]) -> None:
+        self.counts.copied = sum([len(part.batch) for part in parts])
+        self.counts.bytes = sum([part.size for part in parts])
         self.counts.expired = len(self.keys) - self.counts.copied
-        self.strings = len(strings)
-        if self.method is Method.DUMP:
-            self.strings = sum([item[1][0] == STRING_PAYLOAD for item in payloads])
         requests = []
-        for items, build in ((strings, strings_request), (payloads, payloads_request)):
-            requests += [(sink, *build(part)) for sink, part in self.link.router.split(items)]
+        for part in parts:
+            large = are_large(part.size, len(part.batch))
+            requests += [(sink, *part.build(batch, large)) for sink, batch in self.link.router.split(part.batch)]
         self._pending = len(requests)
         if not requests:
             return self.settled(self)
@@ -216,10 +240,13 @@ class Window:
         self.settled(self)
 
 
-def _is_other_type(value: object) -> bool:
-    """Whether GET says that the key is no string; any other error is not ours to judge here."""
-    if not isinstance(value, Exception):
-        return False
-    if rule_for(value).action is not Action.OTHER_METHOD:
-        raise TypeError(value)
-    return True
+def _odd_keys(method: Method, keys: Sequence[bytes], values: list) -> Sequence[bytes]:
+    """The keys that are no strings, or gone, as the read for strings tells them; TypeError for any other error."""
+    errors = [value for value in values if isinstance(value, Exception)]
+    if any(method is not Method.GET or rule_for(error).action is not Action.OTHER_METHOD for error in errors):
+        raise TypeError("an error that is not ours to judge here")
+    if method is Method.DUMP:
+        return ()
+    # MGET says nil for both, GET says nil only for a key that is gone.
+    sign = type(None) if method is Method.MGET else Exception
+    return [key for key, value in zip(keys, values) if isinstance(value, sign)]

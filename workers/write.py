@@ -8,25 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import chain
-from operator import itemgetter
+from itertools import chain, repeat
 
+from .batch import Batch
 from .conn import Connection, Request
-from .resp import CRLF, HEADS, argument_value
+from .resp import CRLF, HEADS
 
-#: Templates take arguments as `resp.argument` encodes them, values as their head and their bytes.
-SET_UNTIL = b"*5\r\n$3\r\nSET%b%b%b\r\n$4\r\nPXAT\r\n$%d\r\n%d\r\n"
-SET_LARGE = b"*%d\r\n$3\r\nSET%b\r\n$%d\r\n"
-UNTIL = b"\r\n$4\r\nPXAT\r\n$%d\r\n%d\r\n"
-RESTORE = b"*5\r\n$7\r\nRESTORE%b\r\n$1\r\n0%b%b\r\n$7\r\nREPLACE\r\n"
-RESTORE_UNTIL = b"*6\r\n$7\r\nRESTORE%b\r\n$%d\r\n%d%b%b\r\n$7\r\nREPLACE\r\n$6\r\nABSTTL\r\n"
+#: Commands up to the key. Arguments follow as `resp.argument` encodes them, values as their head and their bytes.
+SET = b"*3\r\n$3\r\nSET"
+SET_UNTIL = b"*5\r\n$3\r\nSET"
+RESTORE = b"*5\r\n$7\r\nRESTORE"
+RESTORE_UNTIL = b"*6\r\n$7\r\nRESTORE"
+#: What follows the key, or the value.
+NO_TTL = b"\r\n$1\r\n0"
+PXAT = b"\r\n$4\r\nPXAT"
+REPLACE = b"\r\n$7\r\nREPLACE\r\n"
+REPLACE_ABSTTL = b"\r\n$7\r\nREPLACE\r\n$6\r\nABSTTL\r\n"
 
 #: Above this mean size, a SET a key beats an MSET, and a value is better sent from where it is than copied once more.
 LARGE_VALUE_BYTES = 4096
 
-VALUE = itemgetter(1)
-
-Item = tuple[bytes, bytes, int]  # the key as an encoded argument, its value or DUMP payload, its instant or NEVER
+_head = HEADS.__getitem__
 
 
 @dataclass
@@ -48,56 +50,57 @@ class Router:
     sinks: list[Sink]
     node_of: Callable[[bytes], int] | None = None  # None: there is one node
 
-    def split(self, items: list[Item]) -> Iterable[tuple[Sink, list[Item]]]:
-        """The items, by the sink that takes them, in their order."""
+    def split(self, batch: Batch) -> Iterable[tuple[Sink, Batch]]:
+        """The batch in parts, with the sink that takes each."""
         if self.node_of is None:
-            return [(self.sinks[0], items)] if items else []
-        parts: dict[int, list[Item]] = {}
-        for item in items:
-            parts.setdefault(self.node_of(argument_value(item[0])), []).append(item)
-        return [(self.sinks[node], part) for node, part in parts.items()]
+            return [(self.sinks[0], batch)] if batch else []
+        return [(self.sinks[node], part) for node, part in batch.by_node(self.node_of).items()]
 
 
-def value_bytes(items: list[Item]) -> int:
-    """How many bytes the values of the items have together."""
-    return sum(map(len, map(VALUE, items)))
-
-
-def strings_request(items: list[Item]) -> tuple[Request, int]:
-    """Writes strings: those without expiry by one MSET where they are small; the number of replies."""
-    if value_bytes(items) > LARGE_VALUE_BYTES * len(items):
-        return _large_strings(items), len(items)
-    head = HEADS.__getitem__
-    out = [
-        SET_UNTIL % (key, head(len(value)), value, len(b"%d" % instant), instant)
-        for key, value, instant in items
-        if instant
-    ]
-    lasting = [item for item in items if not item[2]] if out else items
-    if not lasting:
-        return b"".join(out), len(out)
-    out.append(b"*%d\r\n$4\r\nMSET" % (2 * len(lasting) + 1))
-    keys, values, _ = zip(*lasting)
-    pairs = chain.from_iterable(zip(keys, map(head, map(len, values)), values))
-    return b"".join(chain(out, pairs, (CRLF,))), len(out)
-
-
-def _large_strings(items: list[Item]) -> list[bytes]:
-    """A SET for each, in pieces: the values themselves are not copied again."""
+def strings_request(batch: Batch, large: bool) -> tuple[Request, int]:
+    """Writes strings, unless they are large those without expiry by one MSET; the number of replies."""
     pieces: list[bytes] = []
-    for key, value, instant in items:
-        pieces += (SET_LARGE % (5 if instant else 3, key, len(value)), value)
-        pieces.append(UNTIL % (len(b"%d" % instant), instant) if instant else CRLF)
-    return pieces
+    for key, value, instant in batch.expiring:
+        digits = b"%d" % instant
+        pieces += (SET_UNTIL, key, _head(len(value)), value, PXAT, _head(len(digits)), digits, CRLF)
+    keys, values = batch.keys, batch.values
+    if large:
+        pieces += chain.from_iterable(zip(repeat(SET), keys, map(_head, map(len, values)), values, repeat(CRLF)))
+        return _joined_between_large(pieces), len(batch)
+    if not keys:
+        return b"".join(pieces), len(batch.expiring)
+    pieces.append(b"*%d\r\n$4\r\nMSET" % (2 * len(keys) + 1))
+    pairs = chain.from_iterable(zip(keys, map(_head, map(len, values)), values))
+    return b"".join(chain(pieces, pairs, (CRLF,))), len(batch.expiring) + 1
 
 
-def payloads_request(items: list[Item]) -> tuple[Request, int]:
+def payloads_request(batch: Batch, large: bool) -> tuple[Request, int]:
     """Writes DUMP payloads; the number of replies."""
-    head = HEADS.__getitem__
-    out = [
-        RESTORE_UNTIL % (key, len(b"%d" % instant), instant, head(len(payload)), payload)
-        if instant
-        else RESTORE % (key, head(len(payload)), payload)
-        for key, payload, instant in items
-    ]
-    return b"".join(out), len(out)
+    pieces: list[bytes] = []
+    for key, payload, instant in batch.expiring:
+        digits = b"%d" % instant
+        pieces += (RESTORE_UNTIL, key, _head(len(digits)), digits, _head(len(payload)), payload, REPLACE_ABSTTL)
+    keys, payloads = batch.keys, batch.values
+    heads = map(_head, map(len, payloads))
+    pieces += chain.from_iterable(zip(repeat(RESTORE), keys, repeat(NO_TTL), heads, payloads, repeat(REPLACE)))
+    if large:
+        return _joined_between_large(pieces), len(batch)
+    return b"".join(pieces), len(batch)
+
+
+def are_large(size: int, count: int) -> bool:
+    """Whether `count` values of `size` bytes together are better sent from where they are."""
+    return size > LARGE_VALUE_BYTES * count
+
+
+def _joined_between_large(pieces: list[bytes]) -> list[bytes]:
+    """The same bytes in fewer pieces: what is small is joined, large values are not copied once more."""
+    found: list[bytes] = []
+    small: list[bytes] = []
+    for piece in pieces:
+        if len(piece) <= LARGE_VALUE_BYTES:
+            small.append(piece)
+            continue
+        found += (b"".join(small), piece)
+        small.clear()
+    return [*found, b"".join(small)]

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
-from ..copying import Copy
+from .. import forkserver
 from ..grammar import Invocation
 from ..logs import Log
 from ..output import say_result
-from ..plan import Plan
 from ..signals import Signals
-from ..summary import Summary
 from ..text import plural, seconds_text, size_text
+
+if TYPE_CHECKING:
+    from ..plan import Plan
+    from ..summary import Summary
 
 
 def run(call: Invocation, log: Log) -> int:
     """Copy, or show the plan; the exit code. Raises KeyferryError after the closing table of what was done."""
+    if not call.options["dry_run"]:
+        forkserver.begin()
+    from ..copying import Copy  # a good part of what there is: it is loaded while the fork server gets ready
+
     signals = Signals()
     copy = Copy(call, log, signals)
     copy.began_cpu_s = 0.0

@@ -1,0 +1,46 @@
+"""The fork server: a small process that has nothing but the worker's modules loaded, and forks the workers.
+
+They start in milliseconds, and never beside the coordinator's threads. This module imports little, so that the fork
+server can be started first and load what it needs while the command finds out about the servers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import multiprocess
+from multiprocess import forkserver, resource_tracker
+
+from .signals import ENDING
+
+
+def begin() -> Any:
+    """Start the fork server, if it is not there; gives the multiprocess context whose processes it forks.
+
+    A terminal's Ctrl-C reaches every process; what is blocked here is inherited, so that signals to the whole group
+    end neither the fork server nor new workers. What comes meanwhile is delivered to us afterwards. The resource
+    tracker comes first, as starting it unblocks signals.
+    """
+    context = multiprocess.get_context("forkserver")
+    context.set_forkserver_preload(["keyferry.workers.loop"])
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return context
+
+
+def helpers_cpu_s() -> float:
+    """Processor time of the fork server and its like; the workers' own reports tell that of the workers."""
+    ticks = 0
+    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])  # utime and stime, proc(5)
+    return ticks / os.sysconf("SC_CLK_TCK")

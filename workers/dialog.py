@@ -1,0 +1,77 @@
+"""One blocking connection: ask, wait, take the answer. For the few things that are asked outside the copy."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import hiredis
+
+from .endpoint import Endpoint
+from .resp import command
+
+RECV_BYTES = 1 << 16
+
+_NO_MORE = object()
+
+
+class ReplyError(Exception):
+    """An error reply, in the server's own words; it is returned, not raised."""
+
+
+class NotRedis(Exception):
+    """What came is not the Redis protocol."""
+
+
+class Dialog:
+    """Connected from the start. OSError (TimeoutError where no answer comes) and NotRedis mean: it is of no use now."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.timeout_s = endpoint.timeout_s
+        self._reader = hiredis.Reader(notEnoughData=_NO_MORE, replyError=ReplyError)
+        self._sock = connected(endpoint)
+
+    def call(self, *words: str | bytes | int) -> object:
+        """The reply to one command: bytes, int, list, None or ReplyError."""
+        deadline = time.monotonic() + self.timeout_s
+        self._sock.settimeout(self.timeout_s)
+        self._sock.sendall(command(*map(_encoded, words)))
+        while (reply := self._next()) is _NO_MORE:
+            self._sock.settimeout(max(0.001, deadline - time.monotonic()))
+            data = self._sock.recv(RECV_BYTES)
+            if not data:
+                raise ConnectionError("Connection closed by server")
+            self._reader.feed(data)
+        return reply
+
+    def _next(self) -> object:
+        try:
+            return self._reader.gets()
+        except hiredis.ProtocolError as error:
+            raise NotRedis(str(error)) from None
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._sock.close()
+
+
+def connected(endpoint: Endpoint) -> socket.socket:
+    """A blocking socket that has reached the server, by the first of its addresses that answers. Raises OSError."""
+    if not endpoint.socket:
+        sock = socket.create_connection((endpoint.host, endpoint.port), endpoint.connect_timeout_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(endpoint.connect_timeout_s)
+        sock.connect(endpoint.socket)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _encoded(word: str | bytes | int) -> bytes:
+    if isinstance(word, str):
+        return word.encode()
+    return b"%d" % word if isinstance(word, int) else word
