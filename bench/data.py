@@ -48,7 +48,7 @@ DATASETS = (
     Dataset(
         "10KB",
         "strings of 10,000 B, a quarter with a TTL",
-        1 / 20,
+        1 / 10,
         (Part(1, ("--types", "string=1", "--size", "10000-10000", *TTL)),),
     ),
     Dataset(

@@ -28,8 +28,8 @@ from .task import Node
 Then = Callable[[list], None]
 Request = bytes | list[bytes]
 
-#: One recv call takes at most this much; a system call for every 256 KiB is lost in the noise.
-RECV_BYTES = 1 << 18
+#: One recv call takes at most this much: hiredis moves what it has not parsed yet, so that more would cost more.
+RECV_BYTES = 1 << 17
 #: A connection that always has more to read must not keep the loop from the others.
 RECVS_A_TURN = 16
 #: Pieces of a request that are shorter than this on average are joined before they are sent.
