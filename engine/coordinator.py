@@ -1,9 +1,9 @@
 """The coordinator: gives tasks to workers, takes in their reports, and outlives them.
 
 WHAT HAPPENS IF a worker dies, or is silent for too long: it is killed and waited for, its connections are killed at
-the target (bytes that it had sent must not be executed after what replaces them), and its tasks go back to their
-acknowledged positions. One of them may be the cause: each is then tried alone, and one that kills three workers is
-taken apart until the key is found and put aside.
+the target (bytes that it had sent must not be executed after what replaces them: `fence.py`), and only then its tasks
+go back to their acknowledged positions. One of them may be the cause: each is then tried alone, and one that kills
+three workers is taken apart until the key is found and put aside.
 
 WHAT HAPPENS IF a signal comes: the first one stops reading, lets open windows finish and ends the run in order; the
 second one ends it at once.
@@ -18,6 +18,7 @@ from typing import Any
 
 from .aside import AsideFile
 from .executors import Seat, wait_for_reports
+from .fence import kill_clients
 from .ledger import DEATHS_TO_SPLIT, Entry, Ledger, small_enough_to_list
 from .partitioners.control import Control, ReplyError
 from .partitioners.topology import clock_shift_ms
@@ -34,6 +35,10 @@ CLOCK_S = 60.0
 QUIT_S = 5.0
 #: When one worker cannot go on, the others have so long to finish what is on its way.
 FAILURE_S = 3.0
+#: After the first signal, windows have so long to be acknowledged.
+DRAIN_S = 15.0
+#: A dead worker's connections that could not be killed at the target are tried again after so long.
+FENCE_S = 0.5
 #: More deaths than this are no accident, and no single key either.
 DEATHS_MAX = 64
 #: Tasks of one worker name at most so many keys, so that an order never fills a pipe.
@@ -69,12 +74,23 @@ class _Worker:
     cpu_s: float = 0.0
     clients: list[int] = field(default_factory=list)
     heard_at: float = field(default_factory=time.monotonic)
+    down: list[list[str]] = field(default_factory=list)
     drained: bool = False
     alone: bool = False  # it has a suspect, and nothing else until that is settled
 
 
+@dataclass
+class _Grave:
+    """A dead worker's connections at the target, and the tasks that wait until those are killed."""
+
+    clients: list[int]
+    entries: list[Entry]
+    since: float = field(default_factory=time.monotonic)
+    next_try: float = 0.0
+
+
 class Coordinator:
-    """Runs the tasks of a plan. `say(text)` is for the log, `tick(state)` for the progress display."""
+    """Runs the tasks of a plan. `say` and `warn` are for the log, `tick(state)` for the progress display."""
 
     def __init__(
         self,
@@ -85,13 +101,15 @@ class Coordinator:
         *,
         aside: AsideFile,
         say: Callable[[str], None],
+        warn: Callable[[str], None],
         tick: Callable[[State], None],
         signal_seen: Callable[[], int] = lambda: 0,
         controls: tuple[Control, Control] | None = None,
         silence_s: float = 30.0,
         keys_total: int = 0,
     ) -> None:
-        self.setup, self.executor, self.aside, self.say, self.tick = setup, executor, aside, say, tick
+        self.setup, self.executor, self.aside = setup, executor, aside
+        self.say, self.warn, self.tick = say, warn, tick
         self.signal_seen, self.controls, self.silence_s = signal_seen, controls, silence_s
         self.wanted = workers
         self.ledger = Ledger(tasks)
@@ -99,10 +117,14 @@ class Coordinator:
         self.workers: list[_Worker] = []
         self.listers: dict[int, _Worker] = {}  # by LIST_KEYS task
         self.restarted: dict[int, str] = {}  # databases whose cursors turned out not to be a ring, and why
+        self.graves: list[_Grave] = []
+        self.down: dict[tuple[str, str], float] = {}  # (side, address) of lost connections: since when
         self.deaths = 0
         self.epoch = 0
         self.cpu_gone_s = 0.0
         self.signal = 0
+        self.signal_at = 0.0
+        self.unfenced = ""
         self.failure: errors.KeyferryError | None = None
         self.failed_at = 0.0
         self._clock_at = time.monotonic()
@@ -136,14 +158,19 @@ class Coordinator:
             for worker in self.workers:
                 worker.seat.kill()
                 worker.seat.close()
+            if isinstance(self.failure, errors.ChangedError):
+                self._fence_all()
             self._update_state()
 
     def _over(self) -> bool:
         if self.failure and time.monotonic() > self.failed_at + FAILURE_S:
             return True
+        if self.signal and time.monotonic() > self.signal_at + DRAIN_S:
+            self.warn(f"not everything on its way was acknowledged within {DRAIN_S:g} s")
+            return True
         if self.signal or self.failure:
             return all(worker.drained for worker in self.workers)
-        return self.ledger.finished
+        return self.ledger.finished and not self.graves
 
     def _turn(self) -> None:
         for seat in wait_for_reports([worker.seat for worker in self.workers], TICK_S):
@@ -153,8 +180,10 @@ class Coordinator:
                 self._worker_died(worker, "died")
             else:
                 self._take_in(worker, report)
+        self._bury()
         self._hand_out()
         self._look_at_silence()
+        self._look_at_connections()
         self._look_at_signals()
         self._look_at_clocks()
         self._update_state()
@@ -164,6 +193,8 @@ class Coordinator:
         self.state.counts = self.ledger.total
         self.state.ranges, self.state.ranges_done = self.ledger.ranges, self.ledger.ranges_done
         self.state.waiting = next((worker.waiting for worker in self.workers if worker.waiting), "")
+        if self.down:
+            self.state.waiting = "connecting again: " + ", ".join(" ".join(where) for where in self.down)
         self.state.workers = len(self.workers)
 
     # ---- workers --------------------------------------------------------------------------------------------
@@ -183,21 +214,48 @@ class Coordinator:
             return
         if self.deaths > DEATHS_MAX:
             raise errors.RunError("workers keep dying", hint="is there memory enough for them?")
-        self._kill_clients(worker)
         self.say(f"a worker {how}: its {len(worker.tasks)} tasks are given to others")
-        for entry in self.ledger.take_back(worker.tasks, killed=True):
+        self.graves.append(_Grave(worker.clients, self.ledger.take_back(worker.tasks, killed=True)))
+        self._bury()
+        self._launch()
+
+    def _bury(self) -> None:
+        """Kill what dead workers have left at the target, and give their tasks away."""
+        now = time.monotonic()
+        for grave in [grave for grave in self.graves if grave.next_try <= now]:
+            try:
+                self._fence(grave.clients)
+            except errors.AccessError as error:
+                if now - grave.since > self.setup.retry_for_s:
+                    raise errors.RunError(error.message, side=error.side, address=error.address) from None
+                grave.next_try = now + FENCE_S
+                continue
+            self.graves.remove(grave)
+            self._give_back(grave.entries)
+
+    def _fence(self, clients: list[int]) -> None:
+        if self.controls and (refused := kill_clients(self.controls[1], self.setup.targets[0], clients)):
+            self._warn_of_unfenced(refused)
+
+    def _fence_all(self) -> None:
+        try:
+            self._fence([client for worker in self.workers for client in worker.clients])
+        except errors.AccessError as error:
+            self._warn_of_unfenced(str(error))
+
+    def _warn_of_unfenced(self, words: str) -> None:
+        if not self.unfenced:
+            self.unfenced = words
+            self.warn(f"a connection that was given up could not be killed ({words}): it may still write old values")
+
+    def _give_back(self, entries: list[Entry]) -> None:
+        for entry in entries:
             if entry.task.kind == LIST_KEYS:
                 self._begin_again(entry.task.db, entry.task, self.restarted.get(entry.task.db, ""))
             elif entry.deaths < DEATHS_TO_SPLIT:
                 self.ledger.suspects.append(entry)
             else:
                 self._take_apart(entry)
-        self._launch()
-
-    def _kill_clients(self, worker: _Worker) -> None:
-        if self.controls:
-            for client_id in worker.clients:
-                self.controls[1].call("CLIENT", "KILL", "ID", client_id)
 
     def _take_apart(self, entry: Entry) -> None:
         """Split a task that has killed three workers, or put its only key aside."""
@@ -246,7 +304,9 @@ class Coordinator:
         worker.heard_at = time.monotonic()
         worker.free, worker.waiting, worker.cpu_s = report.free, report.waiting, report.cpu_s
         worker.clients += [client for side, _, client in report.clients if side == "target" and client]
-        worker.drained = report.drained
+        worker.drained, worker.down = report.drained, report.down
+        if report.unfenced:
+            self._warn_of_unfenced(report.unfenced)
         for news in report.progress:
             self._take_in_news(worker, news)
         if not worker.tasks:
@@ -318,10 +378,21 @@ class Coordinator:
             if now - worker.heard_at > self.silence_s:
                 self._worker_died(worker, f"has been silent for {self.silence_s:g} s")
 
+    def _look_at_connections(self) -> None:
+        """Say once that connections are lost, whichever workers had them, and once that they are back."""
+        reasons = {(side, address): why for worker in self.workers for side, address, why in worker.down}
+        for where, why in reasons.items():
+            if where not in self.down:
+                self.down[where] = time.monotonic()
+                self.warn(f"{' '.join(where)}: {why}; trying again for up to {self.setup.retry_for_s:g} s")
+        for where in self.down.keys() - reasons.keys():
+            lasted_s = time.monotonic() - self.down.pop(where)
+            self.say(f"{' '.join(where)}: connected again after {lasted_s:.1f} s")
+
     def _look_at_signals(self) -> None:
         seen = self.signal_seen()
         if seen and not self.signal:
-            self.signal = seen
+            self.signal, self.signal_at = seen, time.monotonic()
             self.say("stopping: what is on its way is finished; the same again stops at once")
             self._drain()
 
@@ -333,7 +404,10 @@ class Coordinator:
         now = time.monotonic()
         if self.controls and now - self._clock_at > CLOCK_S:
             self._clock_at = now
-            shift = clock_shift_ms(*self.controls)
+            try:
+                shift = clock_shift_ms(*self.controls)
+            except errors.AccessError:
+                return  # next time; the workers have connections of their own, and will tell
             for worker in self.workers:
                 worker.seat.send(Order(shift_ms=shift))
 

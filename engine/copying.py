@@ -15,9 +15,12 @@ from .plan import Plan, make
 from .progress import display, status_line
 from .signals import Signals
 from .summary import Summary
-from .survey import Controls, check_rights, first_line, survey
+from .survey import Controls, check_identities, check_rights, first_line, survey
 from .text import plural
-from .workers.errors import EXIT_SIGNAL, AccessError, KeyferryError, RunError
+from .workers.errors import EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
+
+#: A server that is another one at every look is not worth more passes than this.
+PASSES_MAX = 10
 
 UNVERIFIED = "nothing was verified; --no-verify says that this is meant"
 
@@ -29,6 +32,7 @@ class Copy:
         self.call, self.log, self.signals = call, log, signals
         self.options: dict[str, Any] = call.options
         self.summary: Summary | None = None
+        self.began_at = time.monotonic()
         self.began_cpu_s = time.process_time()  # 0 where the process is ours from its start
 
     def plan(self) -> Plan:
@@ -38,19 +42,31 @@ class Copy:
         return plan
 
     def run(self) -> Summary:
-        """Copy; raises KeyferryError for what ends a run early."""
-        controls, plan = self._prepare(may_write=True)
-        try:
-            for warning in plan.warnings:
-                self.log.warning(warning)
-            return self._run(plan, controls)
-        finally:
-            controls.close()
+        """Copy; raises KeyferryError for what ends a run early.
 
-    def _prepare(self, may_write: bool) -> tuple[Controls, Plan]:
+        A server that was restarted, failed over or replaced on the way has other data, or another hash seed, which
+        makes positions of SCAN meaningless: everything is found out and copied again.
+        """
+        self.began_at = time.monotonic()
+        for passes in range(PASSES_MAX):
+            controls, plan = self._prepare(may_write=True, again=passes > 0)
+            try:
+                for warning in plan.warnings if not passes else ():
+                    self.log.warning(warning)
+                return self._run(plan, controls)
+            except ChangedError as changed:
+                self.log.warning(f"{changed}: the copy begins again")
+                last = changed
+            finally:
+                controls.close()
+        raise RunError(f"{last.message}, {PASSES_MAX} times", side=last.side, address=last.address)
+
+    def _prepare(self, may_write: bool, again: bool = False) -> tuple[Controls, Plan]:
+        """Find out about both servers; those that have served before are waited for like any lost connection."""
         assert self.call.source is not None and self.call.target is not None
-        patient = "wait_for" in self.call.explicit
-        controls, found, pairs = survey(self.call.source, self.call.target, self.options, patient, self.log)
+        patient = again or "wait_for" in self.call.explicit
+        options = self.options | ({"wait_for": self.options["retry_for"]} if again else {})
+        controls, found, pairs = survey(self.call.source, self.call.target, options, patient, self.log)
         try:
             for line in first_line(found, pairs).splitlines():
                 self.log.notice(line)
@@ -66,7 +82,6 @@ class Copy:
         return controls, plan
 
     def _run(self, plan: Plan, controls: Controls) -> Summary:
-        began_at = time.monotonic()
         aside = AsideFile(plan.put_aside)
         shown = display(self.options["progress"], "copy", self.log)
         coordinator = Coordinator.of_plan(
@@ -74,6 +89,7 @@ class Copy:
             LocalProcesses(),
             aside=aside,
             say=self.log.notice,
+            warn=self.log.warning,
             tick=shown.tick,
             signal_seen=self.signals.seen,
             controls=(controls.source, controls.target),
@@ -82,6 +98,10 @@ class Copy:
         failure: KeyferryError | None = None
         try:
             coordinator.run()
+            if not coordinator.signal:
+                check_identities(plan, controls)
+        except ChangedError:
+            raise
         except KeyferryError as error:
             failure = _before_the_first_key(error, coordinator)
         finally:
@@ -89,7 +109,7 @@ class Copy:
             aside.close()
         self.summary = Summary(
             counts=coordinator.state.counts,
-            seconds=time.monotonic() - began_at,
+            seconds=time.monotonic() - self.began_at,
             workers=plan.workers,
             cpu_s=coordinator.cpu_s + helpers_cpu_s() + time.process_time() - self.began_cpu_s,
             exact=not (failure or coordinator.signal) and _is_exact(plan, controls, coordinator, self.log),

@@ -28,8 +28,6 @@ from .workers.task import GENERATE, Node, Setup, Task
 BLOCKS_A_TASK = 16
 #: Tasks at a time: the target answers in order, so more would only wait.
 LANES = 2
-#: A state of the target may last so long.
-RETRY_FOR_S = 300.0
 WAIT_FOR_S = 60.0
 
 
@@ -47,9 +45,14 @@ def generate(target: Endpoint, options: dict[str, Any], log: Log, signals: Signa
             log.notice(f"db {db} was emptied of {plural(held, 'key')}")
     finally:
         control.close()
-    node = Node(target, server.run_id, server.knows((7, 2)), server.max_value_bytes)
+    node = Node(target, server.run_id, server.replid, server.knows((7, 2)), server.max_value_bytes)
     setup = Setup(
-        sources=[], targets=[node], job=secrets.token_hex(4), lanes=LANES, retry_for_s=RETRY_FOR_S, synth=spec.pack()
+        sources=[],
+        targets=[node],
+        job=secrets.token_hex(4),
+        lanes=LANES,
+        retry_for_s=options["retry_for"],
+        synth=spec.pack(),
     )
     return _run(setup, tasks_of(spec, db), spec, options, log, signals)
 
@@ -65,6 +68,7 @@ def _run(setup: Setup, tasks: list[Task], spec: Spec, options: dict[str, Any], l
         LocalProcesses(),
         aside=AsideFile(""),
         say=log.notice,
+        warn=log.warning,
         tick=shown.tick,
         signal_seen=signals.seen,
         keys_total=spec.keys,

@@ -154,6 +154,10 @@ OPTIONS = (
         default=60.0, default_text="60s",
     ),
     _replicate(
+        "job", "retry-for", values.DURATION, "how long a lost connection or a state may last", metavar="TIME",
+        unit="seconds", default=300.0, default_text="5m", commands=("replicate", "generate"), issue="speed",
+    ),
+    _replicate(
         "job", "put-aside", values.TEXT, "lists the keys that could not be copied", metavar="FILE",
         default_text="here",
     ),
@@ -186,7 +190,6 @@ OPTIONS = (
         default_text="20", group="how", commands=("ping",),
     ),
     _keyword("ranges", values.whole(1, 1 << 16), "partitions of a database; None: as many as fit"),
-    _keyword("retry-for-s", values.DURATION, "how long a state may last", unit="seconds", default=300.0),
     _keyword("silence-s", values.DURATION, "a silent worker counts as dead", unit="seconds", default=60.0),
 )  # fmt: skip
 

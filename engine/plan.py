@@ -127,7 +127,7 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         links=max(1, pool // options["workers"]),
         batch_keys=options["batch"],
         scan_count=options["scan_count"],
-        retry_for_s=options["retry_for_s"],
+        retry_for_s=options["retry_for"],
     )
     return Plan(
         survey=survey,
@@ -157,7 +157,7 @@ def _plan_database(survey: Survey, db: int, target_db: int, lanes: int, wanted: 
 
 
 def _node(server: Server) -> Node:
-    return Node(server.endpoint, server.run_id, server.knows((7, 2)), server.max_value_bytes)
+    return Node(server.endpoint, server.run_id, server.replid, server.knows((7, 2)), server.max_value_bytes)
 
 
 def refuse_same_database(survey: Survey, pairs: list[tuple[int, int]]) -> None:

@@ -12,10 +12,10 @@ from .partitioners import topology
 from .partitioners.control import Control
 from .partitioners.probe import MIN_KEYS, why_not_a_ring
 from .partitioners.topology import Server
-from .plan import Survey, choose_databases
+from .plan import Plan, Survey, choose_databases
 from .text import plural
 from .workers.endpoint import Endpoint
-from .workers.errors import AccessError
+from .workers.errors import AccessError, ChangedError
 
 #: A server that does not answer is tried again after so long.
 CONNECT_PAUSE_S = 0.5
@@ -85,6 +85,16 @@ def survey(
     shift_ms = topology.clock_shift_ms(source_control, target_control)
     found = Survey(source, target, sizes, target_sizes, opaque, shift_ms, job=secrets.token_hex(4))
     return Controls(source_control, target_control), found, pairs
+
+
+def check_identities(plan: Plan, controls: Controls) -> None:
+    """Raise ChangedError where a server is not the one any more that the plan was made for."""
+    for control, node in ((controls.source, plan.setup.sources[0]), (controls.target, plan.setup.targets[0])):
+        now = topology.identity(control)
+        for name, then, found in zip(("run_id", "master_replid"), (node.run_id, node.replid), now):
+            if then and found and then != found:
+                text = f"its {name} is another than when the copy began: it was restarted, failed over or replaced"
+                raise ChangedError(text, side=control.side, address=control.endpoint.address)
 
 
 def first_line(found: Survey, pairs: list[tuple[int, int]]) -> str:

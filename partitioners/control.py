@@ -28,14 +28,28 @@ class Control:
         except OSError as error:
             raise self._unreachable(error) from None
         self._log_in()
-        self.call("CLIENT", "SETNAME", self.endpoint.client_name or "keyferry:control")
-        self.call("CLIENT", "NO-EVICT", "ON")
+        self._ask("CLIENT", "SETNAME", self.endpoint.client_name or "keyferry:control")
+        self._ask("CLIENT", "NO-EVICT", "ON")
 
     def call(self, *words: str | bytes | int) -> Any:
-        """Send one command and wait for its reply; raises AccessError when the connection fails."""
+        """Send one command and wait for its reply; raises AccessError when the server is not reached.
+
+        Where the connection was lost it is opened again, once: it is idle for most of a copy. So what is sent here
+        must do no harm when it is executed twice.
+        """
+        try:
+            return self._ask(*words)
+        except AccessError:
+            self.open()
+            db, self._db = self._db, 0
+            if isinstance(reply := self.select(db), ReplyError):
+                raise self.refused(f"database {db}", reply) from None
+            return self._ask(*words)
+
+    def _ask(self, *words: str | bytes | int) -> Any:
         try:
             if self._dialog is None:
-                raise ConnectionError("the connection is closed")
+                raise ConnectionError("the connection was lost")
             return self._dialog.call(*words)
         except (OSError, NotRedis) as error:
             self.close()
@@ -70,10 +84,10 @@ class Control:
         where = self.endpoint
         if where.password:
             words = (where.user, where.password) if where.user else (where.password,)
-            reply = self.call("AUTH", *words)
+            reply = self._ask("AUTH", *words)
             if isinstance(reply, ReplyError):
                 raise self.refused("login refused", reply)
-        reply = self.call("PING")
+        reply = self._ask("PING")
         if isinstance(reply, ReplyError) and rule_for(reply).action is Action.STOP:
             raise self.refused("not logged in", reply)
 

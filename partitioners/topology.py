@@ -38,6 +38,7 @@ class Server:
     product: str = "Redis"
     version: str = ""
     run_id: str = ""
+    replid: str = ""  # master_replid
     mode: str = "standalone"
     role: str = "master"
     foreign: str = ""  # the name of a server that only speaks the protocol
@@ -87,6 +88,7 @@ def describe(control: Control) -> Server:
         product="Valkey" if "valkey_version" in info else "Redis",
         version=info.get("valkey_version") or info.get("redis_version", ""),
         run_id=info.get("run_id", ""),
+        replid=info.get("master_replid", ""),
         mode="cluster" if info.get("cluster_enabled") == "1" else info.get("redis_mode", "standalone"),
         role=info.get("role", "master"),
         foreign=next((name.removesuffix("_version") for name in FOREIGN_FIELDS if name in info), ""),
@@ -101,6 +103,15 @@ def describe(control: Control) -> Server:
         max_value_bytes=int(_setting(control, "proto-max-bulk-len") or DEFAULT_MAX_VALUE_BYTES),
         cpu_s=float(info.get("used_cpu_user", 0)) + float(info.get("used_cpu_sys", 0)),
     )
+
+
+def identity(control: Control) -> tuple[str, str]:
+    """run_id and master_replid of the process that answers now; "" where it does not tell."""
+    found: dict[str, str] = {}
+    for section in ("server", "replication"):
+        reply = control.call("INFO", section)
+        found |= info_fields(reply) if isinstance(reply, bytes) else {}
+    return found.get("run_id", ""), found.get("master_replid", "")
 
 
 def _databases(info: dict[str, str]) -> dict[int, Database]:

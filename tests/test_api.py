@@ -124,7 +124,7 @@ def test_the_same_database_is_refused(server: ServerFactory, tmp_path: Path) -> 
 def test_a_state_is_borne_no_longer_than_was_said(server: ServerFactory, tmp_path: Path) -> None:
     source, target = server("7.0"), server("7.0", maxmemory="2mb")
     write_strings(source, 4_000, 1_000)
-    options = {"retry_for_s": 1}
+    options = {"retry_for": 1}
     ran = run_script(tmp_path, ERRORS, source=source.uri, target=target.uri, options=options)
     assert ran.out == "StateError 7 target True\n"
     assert 1 < ran.seconds < 10

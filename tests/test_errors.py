@@ -34,7 +34,7 @@ import os, sys
 from keyferry.cli import dispatch, make_log
 from keyferry.grammar import parse
 call = parse(sys.argv[1:], os.environ)
-call.options["retry_for_s"] = 1.0
+call.options["retry_for"] = 1.0
 sys.exit(dispatch(call, make_log(call)))
 """
 

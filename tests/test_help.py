@@ -80,7 +80,7 @@ def test_keywords_of_python_may_be_values_or_texts() -> None:
     found = options.from_keywords("replicate", wait_for="2m", dbs=[0, 3], workers=3, no_verify=True, ranges=64)
     assert (found["wait_for"], found["dbs"], found["workers"], found["no_verify"]) == (120.0, [0, 3], 3, True)
     assert options.from_keywords("replicate", wait_for=5, dbs="0,3")["dbs"] == [0, 3]
-    assert options.from_keywords("replicate", silence_s=1.5, retry_for_s=2)["silence_s"] == 1.5
+    assert options.from_keywords("replicate", silence_s=1.5, retry_for=2)["silence_s"] == 1.5
 
 
 @pytest.mark.parametrize(

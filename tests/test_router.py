@@ -38,7 +38,7 @@ class Loop:
 
     def _connect(self, side: str, server: Server) -> Connection:
         node = Node(Endpoint(port=server.port), server.run_id)
-        self.connections.append(Connection(side, node, 0, "keyferry:test", self.poll))
+        self.connections.append(Connection(side, 0, node, 0, "keyferry:test", self.poll))
         return self.connections[-1]
 
     def _wait(self, side: str, address: str, reason: str, hint: str, again: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import keyferry
 from keyferry.workers.expiry import NEVER, Clock, Expiries
 from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal
@@ -85,6 +87,39 @@ def test_expiries_on_equal_clocks_are_equal_to_the_millisecond(server: ServerFac
         connection.pipeline([("SET", b"key:%d" % n, b"v", "PX", b"%d" % (10**6 + n)) for n in range(5_000)])
     assert run_keyferry("-p", str(source.port), "replicate", "-p", str(target.port)).code == 0
     assert_equal(source, target)
+
+
+def test_expiries_of_a_busy_old_source_are_right_at_the_borders_of_ranges_too(server: ServerFactory) -> None:
+    """6.2 tells only what is left of an expiry, and other clients' work falls between the question and the clock."""
+    source, target = server("6.2"), server("7.0")
+    began_ms = time_ms_of(source)
+    with source.connect() as connection:
+        connection.pipeline([("SET", b"key:%d" % n, b"v", "PXAT", began_ms + 10**6 + n) for n in range(RING_KEYS)])
+    busy = threading.Event()
+    others = [threading.Thread(target=keep_busy, args=(source, busy)) for _ in range(2)]
+    for other in others:
+        other.start()
+    try:
+        keyferry.replicate(f"redis://127.0.0.1:{source.port}", f"redis://127.0.0.1:{target.port}", ranges=512)
+    finally:
+        busy.set()
+        for other in others:
+            other.join()
+    with target.connect() as connection:
+        found = connection.pipeline([("PEXPIRETIME", b"key:%d" % n) for n in range(RING_KEYS)])
+    wrong = [(n, at - began_ms - 10**6 - n) for n, at in enumerate(found) if abs(at - began_ms - 10**6 - n) > 5]
+    assert wrong == []
+
+
+def time_ms_of(server: Server) -> int:
+    seconds, micros = map(int, server.call("TIME"))
+    return seconds * 1000 + micros // 1000
+
+
+def keep_busy(server: Server, until: threading.Event) -> None:
+    """Steps of 8 ms, with the others' turns in between."""
+    while not until.is_set():
+        server.call("DEBUG", "SLEEP", "0.008")
 
 
 # ---- connections -------------------------------------------------------------------------------------------

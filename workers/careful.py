@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from .batch import single
 from .policy import Action, Rule, rule_for
-from .read import Method, expiries_of, expiries_request, values_request
+from .read import MOMENT_TRIES, Apart, Method, expiries_of, expiries_request, values_request
 from .resp import argument
 from .task import Aside, Counts
 from .write import are_large, payloads_request, strings_request
@@ -68,30 +68,45 @@ class Careful:
         self._again: list[bytes] = []  # keys that meet a state that passes
         self._trouble: tuple[str, int, Exception] | None = None
         self._pending = 0
+        self._todo: list[tuple[Method, list[bytes]]] = []
+        self._tries = 0
 
     def start(self) -> None:
         """Read every key that has no outcome yet."""
-        self._read(Method.GET if self.strings_first else Method.DUMP, self.keys, [])
+        self._todo = [(Method.GET if self.strings_first else Method.DUMP, self.keys)]
+        self._read_on([])
 
     # ---- reading --------------------------------------------------------------------------------------------
+
+    def _read_on(self, found: list[_Read]) -> None:
+        """Read what is still to be read, then write."""
+        if self._todo:
+            self._read(*self._todo.pop(), found)
+        else:
+            self._write(found)
 
     def _read(self, method: Method, keys: list[bytes], found: list[_Read]) -> None:
         encoded = [argument(key) for key in keys]
         request, count = values_request(method, encoded)
-        more, more_count = expiries_request(self.link.clock, encoded)
+        # Each key has a TIME of its own beside its expiry: a long request is not executed in one moment.
+        asked = [expiries_request(self.link.clock, [arg]) for arg in encoded]
+        width = asked[0][1]
 
         def answered(replies: list) -> None:
             odd: list[bytes] = []
+            apart: list[bytes] = []
             for j, (key, arg, value) in enumerate(zip(keys, encoded, replies)):
-                # TIME was read for the batch, before (and after) the expiries of the keys.
-                when = [replies[count], replies[count + 1 + j], *replies[count + 1 + len(keys) :]]
-                self._one(method, key, arg, value, when, found, odd)
-            if odd:
-                self._read(Method.DUMP, odd, found)
-            else:
-                self._write(found)
+                when = replies[count + j * width : count + (j + 1) * width]
+                try:
+                    self._one(method, key, arg, value, when, found, odd)
+                except Apart:
+                    apart.append(key)
+            self._tries += bool(apart)
+            self._todo += [(how, some) for how, some in ((Method.DUMP, odd), (method, apart)) if some]
+            self._read_on(found)
 
-        self.link.reader.ask(request + more, count + more_count, answered)
+        more = b"".join([request for request, _ in asked])
+        self.link.reader.ask(request + more, count + width * len(keys), answered)
 
     def _one(
         self, method: Method, key: bytes, arg: bytes, value: object, when: list, found: list[_Read], odd: list[bytes]
@@ -103,7 +118,7 @@ class Careful:
             else:
                 self._failed("source", 0, key, error, "unknown", 0)
             return
-        (instant,) = expiries_of(when, self.link.clock, strict=False).instants()
+        (instant,) = expiries_of(when, self.link.clock, strict=self._tries < MOMENT_TRIES).instants()
         if value is None or instant is None:
             self._count("expired")
         elif len(value) > self.link.max_value_bytes:  # type: ignore[arg-type]

@@ -5,7 +5,12 @@ reached the process that the plan was made for; only when every reply of that ha
 good does it take requests (`ready`). Requests are answered in the order in which they were asked.
 
 WHAT HAPPENS IF something goes wrong: `Lost` is raised to the event loop, with the reason in plain words. A
-connection that was lost is never used again.
+connection that was lost is never used again: whatever was asked on it, and whatever is asked of it afterwards, is
+answered by `GONE` in the place of each reply. Another connection takes its place (`link.py`).
+
+WHAT WAS SENT on a connection that we gave up may still be executed by the server, after what is sent on the next
+one. So the next one first kills those before it by their CLIENT ID (`fence`); until the server has answered that,
+it is not ready, and nothing is sent again.
 """
 
 from __future__ import annotations
@@ -20,8 +25,8 @@ from dataclasses import dataclass
 import hiredis
 
 from .endpoint import Endpoint
-from .errors import AccessError, KeyferryError, RunError
-from .policy import rule_for
+from .errors import AccessError, ChangedError, KeyferryError, RunError
+from .policy import Action, Gone, rule_for
 from .resp import command, info_fields
 from .task import Node
 
@@ -45,12 +50,16 @@ _NO_MORE = object()
 _recv_buffer = bytearray(RECV_BYTES)  # one for all connections of the process: it is emptied at once
 
 
-class Lost(Exception):
-    """The connection cannot be used any more; `error` says why to the user."""
+#: What stands in the place of a reply that will never come.
+GONE = Gone()
 
-    def __init__(self, error: KeyferryError) -> None:
+
+class Lost(Exception):
+    """`error` says why it cannot go on. With `conn`: this connection is of no use any more, but another may be."""
+
+    def __init__(self, error: KeyferryError, conn: Connection | None = None) -> None:
         super().__init__(str(error))
-        self.error = error
+        self.error, self.conn = error, conn
 
 
 @dataclass
@@ -65,8 +74,21 @@ class _Step:
 class Connection:
     """`ask(request, n, then)` sends bytes and calls then([n replies]) when they are there."""
 
-    def __init__(self, side: str, node: Node, db: int, name: str, poll: select.epoll) -> None:
-        self.side, self.node, self.db, self.name, self.poll = side, node, db, name, poll
+    def __init__(
+        self,
+        side: str,
+        number: int,
+        node: Node,
+        db: int,
+        name: str,
+        poll: select.epoll,
+        fence: tuple[int, ...] = (),
+        turn: int = 0,
+    ) -> None:
+        """Begin to connect, by another of the host's addresses at each `turn`. Raises Lost. `number` is the node's."""
+        self.side, self.number, self.node, self.db, self.name, self.poll = side, number, node, db, name, poll
+        self.fence = fence  # CLIENT IDs of connections given up, whose last bytes must not be executed any more
+        self.fence_refused = ""  # the server's words, where it does not let us
         self.endpoint: Endpoint = node.endpoint
         self.ready = False
         self.client_id = 0  # 0 = the server does not tell
@@ -79,7 +101,8 @@ class Connection:
         self._watches_write = True
         self._alive_at = time.monotonic()
         self._deadline_s = self.endpoint.connect_timeout_s
-        self.sock = self._open()
+        self.fd = -1
+        self.sock = self._open(turn)
         self.fd = self.sock.fileno()
         poll.register(self.fd, select.EPOLLIN | select.EPOLLOUT)
         self._handshake()
@@ -88,6 +111,11 @@ class Connection:
 
     def ask(self, request: Request, replies: int, then: Then) -> None:
         """Queue a request of `replies` commands, in one piece or in several; it leaves with the loop's next `flush`."""
+        if not self.ready:
+            return then([GONE] * replies)
+        self._ask(request, replies, then)
+
+    def _ask(self, request: Request, replies: int, then: Then) -> None:
         if not self._waiting:
             self._alive_at = time.monotonic()
         if isinstance(request, bytes):
@@ -181,14 +209,15 @@ class Connection:
 
     # ---- opening and closing --------------------------------------------------------------------------------
 
-    def _open(self) -> socket.socket:
+    def _open(self, turn: int) -> socket.socket:
         where = self.endpoint
         try:
             if where.socket:
                 sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
                 address: object = where.socket
             else:
-                family, kind, proto, _, address = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)[0]
+                found = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)
+                family, kind, proto, _, address = found[turn % len(found)]
                 sock = socket.socket(family, kind, proto)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
@@ -213,11 +242,25 @@ class Connection:
                         raise self._refused(step.words[0], reply)
                 elif step.check:
                     step.check(reply)
+            self._kill_those_before()
+
+        self._ask(request, len(steps), answered)
+
+    def _kill_those_before(self) -> None:
+        """The last step, now that it is sure that this is the process whose CLIENT IDs we know."""
+
+        def killed(replies: list) -> None:
+            refused = next((str(reply) for reply in replies if isinstance(reply, Exception)), "")
+            # "No such client" is as good: it is gone.
+            self.fence_refused = "" if refused.startswith("ERR No such client") else refused
             self._deadline_s = self.endpoint.timeout_s
             self.ready = True
             self.when_ready()
 
-        self.ask(request, len(steps), answered)
+        if not self.fence:
+            return killed([])
+        kills = [command(b"CLIENT", b"KILL", b"ID", b"%d" % client_id) for client_id in self.fence]
+        self._ask(b"".join(kills), len(kills), killed)
 
     def _steps(self):  # type: ignore[no-untyped-def]
         where = self.endpoint
@@ -227,7 +270,8 @@ class Connection:
         yield _Step((b"SELECT", b"%d" % self.db), needed=self.db != 0)
         yield _Step((b"CLIENT", b"SETNAME", self.name.encode()), needed=False)
         yield _Step((b"CLIENT", b"ID"), needed=False, check=self._note_id)
-        yield _Step((b"INFO", b"server"), needed=False, check=self._check_identity)
+        yield _Step((b"INFO", b"server"), needed=False, check=self._check_run_id)
+        yield _Step((b"INFO", b"replication"), needed=False, check=self._check_replid)
         if self.node.no_touch and self.side == "source":
             # Reading must not make a cold key look hot to the server's eviction.
             yield _Step((b"CLIENT", b"NO-TOUCH", b"ON"), needed=False)
@@ -245,26 +289,46 @@ class Connection:
             ours = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self.direct = isinstance(reply, bytes) and f" addr={ours} ".encode() in reply
 
-    def _check_identity(self, reply: object) -> None:
-        found = info_fields(reply).get("run_id", "") if isinstance(reply, bytes) else ""
-        if self.node.run_id and found and found != self.node.run_id:
-            raise self._lost(
-                "another process answers than the one that the plan was made for",
-                "the server was restarted or failed over: run the same command again",
-            )
+    def _check_run_id(self, reply: object) -> None:
+        self._check_identity("run_id", self.node.run_id, reply)
+
+    def _check_replid(self, reply: object) -> None:
+        # The same process holds other data when it has been somebody's replica in between.
+        self._check_identity("master_replid", self.node.replid, reply)
+
+    def _check_identity(self, name: str, wanted: str, reply: object) -> None:
+        found = info_fields(reply).get(name, "") if isinstance(reply, bytes) else ""
+        if wanted and found and found != wanted:
+            text = f"its {name} is another than when the copy began: it was restarted, failed over or replaced"
+            raise Lost(ChangedError(text, side=self.side, address=self.endpoint.address))
 
     def _refused(self, word: bytes, reply: Exception) -> Lost:
         rule = rule_for(reply)
+        if rule.action is Action.WAIT:  # LOADING, or too many clients: later it may let us in
+            return self._lost(rule.reason, rule.hint)
         text = f"{word.decode()} refused: {reply}"
         return Lost(AccessError(text, side=self.side, address=self.endpoint.address, hint=rule.hint))
 
     def _lost(self, reason: str, hint: str = "") -> Lost:
-        return Lost(RunError(f"connection lost: {reason}", side=self.side, address=self.endpoint.address, hint=hint))
+        error = RunError(f"connection lost: {reason}", side=self.side, address=self.endpoint.address, hint=hint)
+        return Lost(error, self)
 
     def _watch_write(self, on: bool) -> None:
         if on != self._watches_write:
             self._watches_write = on
             self.poll.modify(self.fd, select.EPOLLIN | select.EPOLLOUT if on else select.EPOLLIN)
+
+    def give_up(self) -> None:
+        """Close, and answer everything that was asked by GONE. Who asked may ask again on the next connection."""
+        waiting = list(self._waiting) if self.ready else []
+        self.close()
+        for replies, then in waiting:
+            then([GONE] * replies)
+
+    @property
+    def to_fence(self) -> tuple[int, ...]:
+        """The CLIENT IDs that the next connection has to kill: our own, and those that we did not get to kill."""
+        return self.fence + (self.client_id,) if self.client_id else self.fence
 
     def close(self) -> None:
         """Give the socket back; what was asked and not answered never will be."""

@@ -4,6 +4,7 @@
       ├─ UsageError         2      wrong option, address, file: nothing was touched
       ├─ AccessError        3 / 4  before the first key: not reached, login or permission refused (source / target)
       ├─ RunError           5      ended after the first key: connection gone, disk full, workers keep dying
+      │    └─ ChangedError         a server is not the one that the copy began with: the copy begins again
       ├─ RefusedError       6      we will not do this: same database, unsupported pair
       ├─ StateError         7      the server answers, but LOADING, OOM, READONLY, … lasted too long
       └─ InternalError      70     our bug
@@ -73,6 +74,10 @@ class RunError(KeyferryError):
     exit_code = EXIT_RUN
 
 
+class ChangedError(RunError):
+    """A server's identity has changed; what was copied until then proves nothing."""
+
+
 class RefusedError(KeyferryError):
     """Something that would be unsafe, so it is not done."""
 
@@ -91,7 +96,10 @@ class InternalError(KeyferryError):
     exit_code = EXIT_BUG
 
 
-_KINDS = {kind.__name__: kind for kind in (UsageError, AccessError, RunError, RefusedError, StateError, InternalError)}
+_KINDS = {
+    kind.__name__: kind
+    for kind in (UsageError, AccessError, RunError, ChangedError, RefusedError, StateError, InternalError)
+}
 
 
 def unpack(packed: dict[str, str]) -> KeyferryError:

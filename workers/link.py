@@ -2,17 +2,21 @@
 
 It owns the connections (each for one node, database and role), and everything that the windows on it share: how
 expiries are told, whether keys of this database expire at all, and what is done when a server is in trouble.
+
+A connection that was lost is replaced. Whoever had asked something on it gets GONE for a reply, says `trouble`, and
+is called again when all connections of the link are there: windows begin from their reads, as the source may hold
+other values by now, and every write replaces a whole key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .conn import Connection, Lost
 from .errors import InternalError, RunError
 from .expiry import Clock
-from .policy import Action, rule_for
+from .policy import Action, Gone, rule_for
 from .write import Router
 
 #: What a worker does about a state that may pass: (side, address, reason, hint, what to do again).
@@ -31,6 +35,7 @@ class Link:
     max_value_bytes: int = 512 << 20
     no_expiries: bool = False
     lanes: int = 0  # how many lanes use the link now
+    when_back: list[Callable[[], None]] = field(default_factory=list)  # what is done again, once the link is ready
 
     @property
     def connections(self) -> list[Connection]:
@@ -48,8 +53,24 @@ class Link:
         assert self.source is not None
         return self.source
 
+    def replace(self, old: Connection, new: Connection) -> None:
+        """Put a connection in the place of one that was lost."""
+        if self.source is old:
+            self.source = new
+        for sink in self.router.sinks:
+            if sink.conn is old:
+                sink.conn = new
+
+    def go_on(self) -> None:
+        """Do again what a lost connection has left undone; the link is ready."""
+        waiting, self.when_back = self.when_back, []
+        for again in waiting:
+            again()
+
     def trouble(self, side: str, node: int, error: Exception, again: Callable[[], None]) -> None:
         """Wait and do `again` when the state passes; raises Lost when it is no state that passes."""
+        if isinstance(error, Gone):
+            return again() if self.ready else self.when_back.append(again)
         conn = self.reader if side == "source" else self.router.sinks[node].conn
         rule = rule_for(error)
         if rule.action is Action.WAIT:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
-import random
 import select
 import signal
 import time
@@ -25,17 +24,16 @@ from .conn import Connection, Lost
 from .errors import InternalError, KeyferryError, StateError
 from .lane import Lane
 from .link import Link
+from .links import Events, Links
+from .patience import Patience
 from .produce import GenerateLane, ListLane
 from .synth import unpack as unpack_spec
 from .task import COPY_KEYS, COPY_RANGE, GENERATE, Order, Report, Setup, Task
-from .write import Router, Sink
 
 #: News goes up so often …
 REPORT_S = 0.1
 #: … and a sign of life, also without news.
 HEARTBEAT_S = 0.5
-#: A server's state is looked at again after at least so long, at most so long, with decorrelated jitter.
-WAIT_MIN_S, WAIT_MAX_S = 0.05, 2.0
 
 
 class Worker:
@@ -45,11 +43,11 @@ class Worker:
         self.pipe, self.setup = pipe, setup
         self.poll = select.epoll()
         self.poll.register(pipe.fileno(), select.EPOLLIN)
-        self.connections: dict[int, Connection] = {}
-        self.links: dict[tuple[int, int, int], tuple[Link, Chooser]] = {}
+        self.patience = Patience(setup.retry_for_s)
+        events = Events(self._later, self._wait, self._link_ready, self._connected)
+        self.links = Links(setup, self.poll, self.patience, events)
         self.lanes: dict[int, Any] = {}
         self.queue: deque[Task] = deque()  # tasks whose database has no link yet, and no room for one
-        self.clock = setup.clock
         self.spec = unpack_spec(setup.synth) if setup.synth else None
         self.timers: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = itertools.count()
@@ -58,7 +56,6 @@ class Worker:
         self.reported_at = 0.0
         self.draining = False
         self.quit = False
-        self._waits: dict[tuple[str, str], tuple[float, float]] = {}  # (side, address): since when, last pause
 
     # ---- the loop -------------------------------------------------------------------------------------------
 
@@ -68,18 +65,19 @@ class Worker:
             try:
                 self._turn()
             except Lost as lost:
-                self._fail(lost.error)
+                self._lost(lost)
             except KeyferryError as error:
                 self._fail(error)
 
     def _turn(self) -> None:
-        for conn in list(self.connections.values()):
+        connections = self.links.connections
+        for conn in list(connections.values()):
             if conn.wants_flush:
                 conn.flush()
         for fd, events in self.poll.poll(self._patience()):
             if fd == self.pipe.fileno():
                 self._obey()
-            elif (found := self.connections.get(fd)) is not None:
+            elif (found := connections.get(fd)) is not None:
                 found.on_event(events)
         now = time.monotonic()
         while self.timers and self.timers[0][0] <= now:
@@ -110,9 +108,7 @@ class Worker:
             return
         self.quit = order.quit
         if order.shift_ms is not None:
-            self.clock = type(self.clock)(self.clock.absolute, order.shift_ms)
-            for link, _ in self.links.values():
-                link.clock = self.clock
+            self.links.set_shift(order.shift_ms)
         if order.credit:
             for lane in [lane for lane in self.lanes.values() if isinstance(lane, ListLane)]:
                 lane.grant(order.credit)
@@ -131,12 +127,11 @@ class Worker:
     def _start_queued(self) -> None:
         """Give tasks of the queue their lanes, as far as links allow, in order."""
         while self.queue and not self.draining:
-            task = self.queue[0]
-            key = (task.node, task.db, task.target_db)
-            if key not in self.links and not self._make_room():
+            found = self.links.get(self.queue[0])
+            if found is None:
                 return
-            self.queue.popleft()
-            link, chooser = self.links.get(key) or self._open_link(key, task)
+            task = self.queue.popleft()
+            link, chooser = found
             link.lanes += 1
             lane = self.lanes[task.id] = self._lane(task, link, chooser)
             if link.ready:
@@ -150,64 +145,40 @@ class Worker:
             return GenerateLane(task, link, self.spec, self._changed)
         return ListLane(task, link, self.setup.scan_count, self._changed)
 
-    # ---- links ----------------------------------------------------------------------------------------------
+    # ---- troubles -------------------------------------------------------------------------------------------
 
-    def _make_room(self) -> bool:
-        """Whether another link may be opened; an idle one makes way."""
-        if len(self.links) < self.setup.links:
-            return True
-        idle = next((key for key, (link, _) in self.links.items() if not link.lanes), None)
-        if idle is None:
-            return False
-        for conn in self.links.pop(idle)[0].connections:
-            del self.connections[conn.fd]
-            conn.close()
-        return True
+    def _connected(self, conn: Connection) -> None:
+        self.report.clients.append([conn.side, conn.number, conn.client_id])
+        if conn.fence_refused:
+            self.report.unfenced = f"{conn.side} {conn.endpoint.address}: {conn.fence_refused}"
+        self.has_news = True
 
-    def _open_link(self, key: tuple[int, int, int], task: Task) -> tuple[Link, Chooser]:
-        setup = self.setup
-        sinks = [Sink(n, self._connect("target", n, task.target_db)) for n in range(len(setup.targets))]
-        reads = task.kind != GENERATE
-        source = self._connect("source", task.node, task.db) if reads else None
-        limit = min(node.max_value_bytes for node in setup.targets)
-        link = Link(source, Router(sinks), self.clock, self._wait, task.db, limit, task.no_expiries)
-        for conn in link.connections:
-            conn.when_ready = lambda: self._ready(link)
-        self.links[key] = link, Chooser(setup.method, setup.batch_keys)
-        return self.links[key]
-
-    def _connect(self, side: str, node: int, db: int) -> Connection:
-        where = (self.setup.sources if side == "source" else self.setup.targets)[node]
-        name = where.endpoint.client_name or f"keyferry:{self.setup.job}:{self.setup.epoch}"
-        conn = Connection(side, where, db, name, self.poll)
-        self.connections[conn.fd] = conn
-        return conn
-
-    def _ready(self, link: Link) -> None:
-        """A connection of the link has been through its handshake; with the last one its lanes begin."""
-        if not link.ready:
-            return
+    def _link_ready(self, link: Link) -> None:
         if link.source:
             # What a proxy tells about the database may be about another shard.
             link.no_expiries = link.no_expiries and link.source.direct
-        nodes = [("source", 0, link.source)] if link.source else []
-        nodes += [("target", sink.node, sink.conn) for sink in link.router.sinks]
-        self.report.clients += [[side, node, conn.client_id] for side, node, conn in nodes]
         for lane in [lane for lane in self.lanes.values() if lane.link is link]:
             lane.go()
 
-    # ---- states that pass -----------------------------------------------------------------------------------
+    def _lost(self, lost: Lost) -> None:
+        """A connection is gone: it gets a successor, or the run has to end."""
+        try:
+            self.links.lost(lost)
+            self.has_news = True
+        except KeyferryError as error:
+            self._fail(error)
 
     def _wait(self, side: str, address: str, reason: str, hint: str, again: Callable[[], None]) -> None:
-        now = time.monotonic()
-        since, pause = self._waits.get((side, address), (now, WAIT_MIN_S))
-        if now - since > self.setup.retry_for_s:
-            raise StateError(f"{reason} for {now - since:.0f} s", side=side, address=address, hint=hint)
-        pause = min(WAIT_MAX_S, random.uniform(WAIT_MIN_S, pause * 3))
-        self._waits[side, address] = since, pause
+        try:
+            pause_s = self.patience.pause_s((side, address))
+        except TimeoutError as too_long:
+            raise StateError(f"{reason} {too_long}", side=side, address=address, hint=hint) from None
         self.report.waiting = f"{side} {reason}"
         self.has_news = True
-        heapq.heappush(self.timers, (now + pause, next(self._serial), again))
+        self._later(pause_s, again)
+
+    def _later(self, pause_s: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self.timers, (time.monotonic() + pause_s, next(self._serial), action))
 
     # ---- reports --------------------------------------------------------------------------------------------
 
@@ -222,7 +193,7 @@ class Worker:
             self._collect()
             self._start_queued()
             self._send_report()
-            for conn in self.connections.values():
+            for conn in list(self.links.connections.values()):
                 conn.check_deadline(now)
 
     def _collect(self, last: bool = False) -> None:
@@ -231,7 +202,7 @@ class Worker:
             for news in lane.news(last):
                 self.report.progress.append(news)
                 if news.counts.copied:
-                    self._waits.clear()
+                    self.patience.clear()
                     self.report.waiting = ""
             if ended:
                 del self.lanes[task_id]
@@ -242,6 +213,7 @@ class Worker:
         report.free = 0 if self.draining else self.setup.lanes - len(self.lanes) - len(self.queue)
         report.cpu_s = time.process_time()
         report.drained = self.draining and not self.lanes
+        report.down = [[conn.side, conn.endpoint.address, why] for conn, why in self.links.down.items()]
         try:
             self.pipe.send_bytes(report.pack())
         except OSError:
@@ -252,8 +224,7 @@ class Worker:
 
     def close(self) -> None:
         """Close all connections."""
-        for conn in self.connections.values():
-            conn.close()
+        self.links.close()
         self.poll.close()
         self.pipe.close()
 

@@ -11,6 +11,13 @@ from dataclasses import dataclass
 from enum import Enum
 
 
+class Gone(Exception):
+    """The reply that never came, because the connection was lost first."""
+
+    def __str__(self) -> str:
+        return "(connection lost)"
+
+
 class Action(Enum):
     """What is done about an error reply."""
 
@@ -32,6 +39,7 @@ class Rule:
 
 
 RULES = (
+    Rule(r"\(connection lost\)", Action.WAIT, "connection lost"),
     # States that pass. Each is what the server says about itself, whatever the key.
     Rule("LOADING", Action.WAIT, "loading its data set"),
     Rule("BUSY ", Action.WAIT, "busy running a script", "SCRIPT KILL or FUNCTION KILL ends the script"),

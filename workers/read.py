@@ -30,6 +30,8 @@ INFO_KEYSPACE = command(b"INFO", b"keyspace")
 
 #: Two TIMEs this close together are one moment, as far as expiries are concerned.
 MOMENT_MS = 3
+#: A source that is never quick enough to tell them in one moment is believed after so many tries.
+MOMENT_TRIES = 40
 
 
 class Apart(Exception):

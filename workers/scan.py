@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .cursor import RING, cursor_at, expected_keys, position_of
+from .policy import Gone
 from .resp import command
 from .task import Task
 
@@ -106,6 +107,9 @@ class RangeScan:
 
         def counted(replies: list) -> None:
             reached = position_of(cursor)
+            if isinstance(replies[0], Gone):
+                again = lambda: self._look_again(cursor, keys, count)  # noqa: E731
+                return self.link.trouble("source", 0, replies[0], again)
             if isinstance(replies[0], int):
                 self.db_keys = replies[0]
             if self._is_jump(reached, len(keys), count):

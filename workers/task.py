@@ -130,6 +130,8 @@ class Report:
     cpu_s: float = 0.0  # processor time of this process so far
     clients: list[list[Any]] = field(default_factory=list)  # [side, node, CLIENT ID] of new connections
     failure: dict[str, str] | None = None  # KeyferryError.pack: the run cannot go on
+    down: list[list[str]] = field(default_factory=list)  # [side, address, reason] of connections lost and not back
+    unfenced: str = ""  # a connection that was given up could not be killed: the server's words
     drained: bool = False  # every window is acknowledged and no task is left
 
     def pack(self) -> bytes:
@@ -172,6 +174,7 @@ class Node:
 
     endpoint: Endpoint
     run_id: str = ""  # "" = the server, or a proxy, does not tell
+    replid: str = ""  # master_replid, likewise
     no_touch: bool = False  # it knows CLIENT NO-TOUCH
     max_value_bytes: int = 512 << 20  # the longest argument that it takes
 

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 from .batch import Batch, batch_of
 from .careful import Careful
 from .expiry import Expiries, none_of
-from .policy import Action, first_error, rule_for
+from .policy import Action, Gone, first_error, rule_for
 from .read import (
     INFO_KEYSPACE,
+    MOMENT_TRIES,
     Apart,
     Method,
     database_has_expiries,
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
 
 #: Expiries that are asked for once more come so many at a time: the request stays far below 16 KB.
 MOMENT_KEYS = 50
-#: A source that is never quick enough to tell them in one moment is believed after so many tries.
-MOMENT_TRIES = 40
 #: The first byte of a DUMP payload of a string.
 STRING_PAYLOAD = 0
 
@@ -93,6 +92,8 @@ class Window:
         self._told(self.method, self.encoded, replies, self._take)
 
     def _read_without_expiries(self, replies: list) -> None:
+        if isinstance(replies[-1], Gone):
+            return self._read_failed(replies)
         if database_has_expiries(replies[-1], self.link.db):
             self.link.no_expiries = False
             return self.start()

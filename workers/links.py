@@ -1,0 +1,140 @@
+"""The links of a worker: opens them as tasks need them, and gives each a new connection for one that was lost."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .choose import Chooser
+from .conn import Connection, Lost
+from .errors import RunError
+from .link import Link, Wait
+from .patience import Patience
+from .task import GENERATE, Setup, Task
+from .write import Router, Sink
+
+Key = tuple[int, int, int]  # source node, database, target database
+Later = Callable[[float, Callable[[], None]], None]  # (pause_s, what to do then)
+
+
+@dataclass
+class Events:
+    """What the owner of the links does for them, and wants to know."""
+
+    later: Later
+    wait: Wait  # a state of a server that passes
+    ready: Callable[[Link], None]  # all connections of a link are there, again or for the first time
+    connected: Callable[[Connection], None]  # one connection has been through its handshake
+
+
+class Links:
+    """By key; `connections` by file descriptor, for the loop; `down` says what was lost and is not back."""
+
+    def __init__(self, setup: Setup, poll: select.epoll, patience: Patience, events: Events) -> None:
+        self.setup, self.poll, self.patience, self.events = setup, poll, patience, events
+        self.clock = setup.clock
+        self.connections: dict[int, Connection] = {}
+        self.by_key: dict[Key, tuple[Link, Chooser]] = {}
+        self.down: dict[Connection, str] = {}  # lost ones, with the reason, until another takes their place
+        self._turn = 0
+
+    def get(self, task: Task) -> tuple[Link, Chooser] | None:
+        """The link that a task goes over; None while there is no room for it."""
+        key = (task.node, task.db, task.target_db)
+        if key not in self.by_key:
+            if not self._make_room():
+                return None
+            self._open(key, task)
+        return self.by_key[key]
+
+    def set_shift(self, shift_ms: int) -> None:
+        """The target's clock was measured again."""
+        self.clock = type(self.clock)(self.clock.absolute, shift_ms)
+        for link, _ in self.by_key.values():
+            link.clock = self.clock
+
+    def close(self) -> None:
+        """Close all connections."""
+        for conn in self.connections.values():
+            conn.close()
+
+    # ---- opening --------------------------------------------------------------------------------------------
+
+    def _make_room(self) -> bool:
+        """Whether another link may be opened; an idle one makes way."""
+        if len(self.by_key) < self.setup.links:
+            return True
+        idle = next((key for key, (link, _) in self.by_key.items() if not link.lanes), None)
+        if idle is None:
+            return False
+        for conn in self.by_key.pop(idle)[0].connections:
+            self._forget(conn)
+        return True
+
+    def _open(self, key: Key, task: Task) -> None:
+        setup = self.setup
+        sinks = [Sink(number, self._new("target", number, task.target_db)) for number in range(len(setup.targets))]
+        source = self._new("source", task.node, task.db) if task.kind != GENERATE else None
+        limit = min(node.max_value_bytes for node in setup.targets)
+        link = Link(source, Router(sinks), self.clock, self.events.wait, task.db, limit, task.no_expiries)
+        self.by_key[key] = link, Chooser(setup.method, setup.batch_keys)
+        for conn in link.connections:
+            conn.when_ready = lambda conn=conn: self._came(link, conn)  # type: ignore[misc]
+
+    def _new(self, side: str, number: int, db: int, fence: tuple[int, ...] = ()) -> Connection:
+        node = (self.setup.sources if side == "source" else self.setup.targets)[number]
+        name = node.endpoint.client_name or f"keyferry:{self.setup.job}:{self.setup.epoch}"
+        conn = Connection(side, number, node, db, name, self.poll, fence, self._turn)
+        self.connections[conn.fd] = conn
+        return conn
+
+    def _came(self, link: Link, conn: Connection) -> None:
+        self.events.connected(conn)
+        if link.ready:
+            self.events.ready(link)
+            link.go_on()
+
+    # ---- losing ---------------------------------------------------------------------------------------------
+
+    def lost(self, lost: Lost) -> None:
+        """Replace the connection that was lost; raises the error where that makes no sense, or not any more."""
+        conn = lost.conn
+        link = next((link for link, _ in self.by_key.values() if conn in link.connections), None)
+        if conn is None or link is None:
+            raise lost.error
+        self._forget(conn)
+        self._try_later(link, conn, lost)
+
+    def _try_later(self, link: Link, conn: Connection, lost: Lost) -> None:
+        self.down[conn] = lost.error.message
+        self._turn += 1
+        try:
+            pause_s = self.patience.pause_s((conn.side, conn.endpoint.address))
+        except TimeoutError as too_long:
+            error = lost.error
+            text = f"{error.message}, {too_long}"
+            raise RunError(text, side=error.side, address=error.address, hint=error.hint) from None
+        self.events.later(pause_s, lambda: self._try(link, conn))
+
+    def _try(self, link: Link, old: Connection) -> None:
+        if old not in link.connections:
+            return  # the link made way for another one
+        try:
+            # Only what was written can do harm when it is executed late.
+            new = self._new(old.side, old.number, old.db, old.to_fence if old.side == "target" else ())
+        except Lost as lost:
+            return self._try_later(link, old, lost)
+        del self.down[old]
+        self.down[new] = "connection lost"
+        new.when_ready = lambda: self._came_back(link, new)
+        link.replace(old, new)
+
+    def _came_back(self, link: Link, conn: Connection) -> None:
+        del self.down[conn]
+        self._came(link, conn)
+
+    def _forget(self, conn: Connection) -> None:
+        self.connections.pop(conn.fd, None)
+        self.down.pop(conn, None)
+        conn.give_up()
