@@ -154,7 +154,7 @@ OPTIONS = (
         default=60.0, default_text="60s",
     ),
     _replicate(
-        "job", "retry-for", values.DURATION, "how long a lost connection or a state may last", metavar="TIME",
+        "job", "retry-for", values.DURATION, "how long connections or states may fail", metavar="TIME",
         unit="seconds", default=300.0, default_text="5m", commands=("replicate", "generate"), issue="speed",
     ),
     _replicate(

@@ -93,7 +93,7 @@ def check_identities(plan: Plan, controls: Controls) -> None:
         now = topology.identity(control)
         for name, then, found in zip(("run_id", "master_replid"), (node.run_id, node.replid), now):
             if then and found and then != found:
-                text = f"its {name} is another than when the copy began: it was restarted, failed over or replaced"
+                text = f"its {name} is another than when the copy began (restarted, failed over or replaced)"
                 raise ChangedError(text, side=control.side, address=control.endpoint.address)
 
 

@@ -28,16 +28,6 @@ from tests.test_options import At, at, write_strings
 #: No refusal takes longer, seconds.
 REFUSED_S = 10.0
 
-#: The real command, with a patience that no flag sets: states of a server that should pass get one second.
-IMPATIENT = """
-import os, sys
-from keyferry.cli import dispatch, make_log
-from keyferry.grammar import parse
-call = parse(sys.argv[1:], os.environ)
-call.options["retry_for"] = 1.0
-sys.exit(dispatch(call, make_log(call)))
-"""
-
 
 @dataclass
 class Stage:
@@ -313,7 +303,7 @@ ROWS: dict[str, Row] = {
         lambda s: s.words(target=at(s.source)), 6, "are the same database", "name two", lambda *_: None
     ),
     "no list of what is put aside": Row(no_folder_for_the_list, 5, "cannot write ", "--put-aside", lambda *_: None),
-    "gone after few writes": Row(silent_from(3), 5, "no answer within 1 s", "-o", lambda *_: None),
+    "gone after few writes": Row(silent_from(3), 5, "no answer within 1 s", "-o", lambda *_: None, impatient=True),
 }
 
 
@@ -333,8 +323,8 @@ def test_each_error_has_its_code_one_line_and_a_hint(name: str, stage: Stage) ->
 
 
 def run(stage: Stage, words: list[str], impatient: bool) -> Result:
-    program = ["-c", IMPATIENT] if impatient else ["-m", "keyferry"]
-    with start_command(sys.executable, *program, *words, cwd=str(stage.folder)) as run:
+    patience = ["--retry-for", "1s"] if impatient else []
+    with start_command(sys.executable, "-m", "keyferry", *words, *patience, cwd=str(stage.folder)) as run:
         ran = run.wait()
     assert not ran.left
     return ran

@@ -15,9 +15,10 @@ from tests.support.compare import assert_equal
 from tests.support.dataset import fill
 from tests.support.monitor import Executed, Monitor
 from tests.support.processes import run_keyferry, start_keyferry
+from tests.support.respproxy import Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
-from tests.test_options import at, connection_names, copied, keyspace, write_strings
+from tests.test_options import At, at, connection_names, copied, keyspace, write_strings
 
 
 @pytest.fixture
@@ -191,3 +192,14 @@ def test_a_dry_run_writes_nothing(server: ServerFactory) -> None:
     write_strings(source, 20)
     assert "nothing was written" in copied(source, target, "--dry-run").out
     assert keyspace(target) == {}
+
+
+@pytest.mark.covers("retry-for")
+def test_a_server_that_is_gone_is_missed_for_as_long_as_said(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0", fresh=True)
+    write_strings(source, 3_000)
+    with Proxy(target, At(3, target.kill)) as proxy:
+        ran = run_keyferry(*at(source), "replicate", *at(proxy), "--batch", "20", "--retry-for", "2s")
+    assert ran.code == 5
+    assert "error: target" in ran.err
+    assert " for 2 s" in ran.err or " for 3 s" in ran.err

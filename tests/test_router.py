@@ -20,7 +20,10 @@ from keyferry.workers.write import Router, Sink
 from tests.conftest import ServerFactory
 from tests.support.compare import all_keys, differences
 from tests.support.dataset import fill
+from tests.support.respproxy import Proxy
 from tests.support.servers import Server
+
+CLOCK = Clock(absolute=True)
 
 
 def side_of(key: bytes) -> int:
@@ -30,14 +33,20 @@ def side_of(key: bytes) -> int:
 class Loop:
     """As much of a worker's loop as one window needs."""
 
-    def __init__(self, source: Server, targets: list[Server]) -> None:
+    def __init__(
+        self,
+        source: Server | Proxy,
+        targets: list[Server],
+        clock: Clock = CLOCK,
+        route: Callable[[bytes], int] | None = side_of,
+    ) -> None:
         self.poll = select.epoll()
         self.connections: list[Connection] = []
         sinks = [Sink(n, self._connect("target", one)) for n, one in enumerate(targets)]
-        self.link = Link(self._connect("source", source), Router(sinks, side_of), Clock(absolute=True), self._wait)
+        self.link = Link(self._connect("source", source), Router(sinks, route), clock, self._wait)
 
-    def _connect(self, side: str, server: Server) -> Connection:
-        node = Node(Endpoint(port=server.port), server.run_id)
+    def _connect(self, side: str, server: Server | Proxy) -> Connection:
+        node = Node(Endpoint(port=server.port))
         self.connections.append(Connection(side, 0, node, 0, "keyferry:test", self.poll))
         return self.connections[-1]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Any
 
@@ -10,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import keyferry
 from keyferry.workers.expiry import NEVER, Clock, Expiries
+from keyferry.workers.read import Method
+from keyferry.workers.window import Window
 from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal
 from tests.support.disguises import ClockSkew, ShardedCursors
@@ -19,6 +19,7 @@ from tests.support.monitor import Monitor
 from tests.support.processes import run_keyferry
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
+from tests.test_router import Loop
 
 RING_KEYS = 25_000  # enough for the probe, so that all shortcuts of a direct connection are on
 
@@ -89,37 +90,40 @@ def test_expiries_on_equal_clocks_are_equal_to_the_millisecond(server: ServerFac
     assert_equal(source, target)
 
 
-def test_expiries_of_a_busy_old_source_are_right_at_the_borders_of_ranges_too(server: ServerFactory) -> None:
-    """6.2 tells only what is left of an expiry, and other clients' work falls between the question and the clock."""
+class BusyInBetween(Hooks):
+    """Other clients' work falls before each twentieth PTTL, for 40 ms."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def on_command(self, args: Args) -> Answer:
+        if args[0] == b"PTTL":
+            self.asked += 1
+            if self.asked % 20 == 0:
+                time.sleep(0.04)
+        return args
+
+
+@pytest.mark.parametrize("careful", [False, True])
+def test_a_busy_old_source_tells_expiries_to_the_few_milliseconds(careful: bool, server: ServerFactory) -> None:
+    """6.2 tells only what is left of an expiry, and its clock has to be asked in the same moment."""
     source, target = server("6.2"), server("7.0")
-    began_ms = time_ms_of(source)
+    seconds, _ = source.call("TIME")
+    instants = {b"key:%d" % n: (int(seconds) + 1000) * 1000 + n for n in range(200)}
     with source.connect() as connection:
-        connection.pipeline([("SET", b"key:%d" % n, b"v", "PXAT", began_ms + 10**6 + n) for n in range(RING_KEYS)])
-    busy = threading.Event()
-    others = [threading.Thread(target=keep_busy, args=(source, busy)) for _ in range(2)]
-    for other in others:
-        other.start()
-    try:
-        keyferry.replicate(f"redis://127.0.0.1:{source.port}", f"redis://127.0.0.1:{target.port}", ranges=512)
-    finally:
-        busy.set()
-        for other in others:
-            other.join()
-    with target.connect() as connection:
-        found = connection.pipeline([("PEXPIRETIME", b"key:%d" % n) for n in range(RING_KEYS)])
-    wrong = [(n, at - began_ms - 10**6 - n) for n, at in enumerate(found) if abs(at - began_ms - 10**6 - n) > 5]
-    assert wrong == []
-
-
-def time_ms_of(server: Server) -> int:
-    seconds, micros = map(int, server.call("TIME"))
-    return seconds * 1000 + micros // 1000
-
-
-def keep_busy(server: Server, until: threading.Event) -> None:
-    """Steps of 8 ms, with the others' turns in between."""
-    while not until.is_set():
-        server.call("DEBUG", "SLEEP", "0.008")
+        connection.pipeline([("SET", key, b"v", "PXAT", instant) for key, instant in instants.items()])
+    settled: list[Window] = []
+    with Proxy(source, BusyInBetween()) as proxy:
+        loop = Loop(proxy, [target], Clock(absolute=False), route=None)
+        try:
+            loop.run_until(lambda: loop.link.ready)
+            window = Window(loop.link, list(instants), Method.MGET, settled.append)
+            (window.careful if careful else window.start)()
+            loop.run_until(lambda: bool(settled))
+        finally:
+            loop.close()
+    found = {key: target.call("PEXPIRETIME", key) for key in instants}
+    assert {key: found[key] - instants[key] for key in instants if abs(found[key] - instants[key]) > 5} == {}
 
 
 # ---- connections -------------------------------------------------------------------------------------------

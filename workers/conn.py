@@ -299,7 +299,7 @@ class Connection:
     def _check_identity(self, name: str, wanted: str, reply: object) -> None:
         found = info_fields(reply).get(name, "") if isinstance(reply, bytes) else ""
         if wanted and found and found != wanted:
-            text = f"its {name} is another than when the copy began: it was restarted, failed over or replaced"
+            text = f"its {name} is another than when the copy began (restarted, failed over or replaced)"
             raise Lost(ChangedError(text, side=self.side, address=self.endpoint.address))
 
     def _refused(self, word: bytes, reply: Exception) -> Lost:

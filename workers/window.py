@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from .conn import Request
     from .link import Link
 
-#: Expiries that are asked for once more come so many at a time: the request stays far below 16 KB.
+#: Expiries that are asked for once more come so many at a time, and fewer at each try that was not one moment. The
+#: request stays far below the 16 KB that a server reads at once.
 MOMENT_KEYS = 50
 #: The first byte of a DUMP payload of a string.
 STRING_PAYLOAD = 0
@@ -165,7 +166,7 @@ class Window:
         tries = 0
 
         def ask() -> None:
-            chunk = keys[len(found) : len(found) + MOMENT_KEYS]
+            chunk = keys[len(found) : len(found) + max(1, MOMENT_KEYS >> tries)]
             self.link.reader.ask(*expiries_request(self.link.clock, chunk), answered)
 
         def answered(replies: list) -> None:
