@@ -13,12 +13,13 @@ from keyferry.workers.expiry import NEVER, Clock, Expiries
 from keyferry.workers.read import Method
 from keyferry.workers.window import Window
 from tests.conftest import ServerFactory
-from tests.support.compare import assert_equal
+from tests.support.compare import all_keys, assert_equal
 from tests.support.disguises import ClockSkew, ShardedCursors
 from tests.support.monitor import Monitor
 from tests.support.processes import run_keyferry
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
+from tests.test_options import At
 from tests.test_router import Loop
 
 RING_KEYS = 25_000  # enough for the probe, so that all shortcuts of a direct connection are on
@@ -230,3 +231,44 @@ def test_the_info_of_another_shard_is_not_believed(server: ServerFactory) -> Non
     assert first.info("keyspace")["db0"].endswith("expires=0,avg_ttl=0")
     for key in expiring:
         assert target.call("PEXPIRETIME", key) == second.call("PEXPIRETIME", key) > 0
+
+
+# ---- identities --------------------------------------------------------------------------------------------
+
+
+def test_other_data_in_the_same_process_are_copied_from_the_start(server: ServerFactory) -> None:
+    """A source that was somebody's replica in between keeps its run id, and holds that server's data."""
+    source, other, target = server("7.0", fresh=True), server("7.0"), server("7.0")
+    write(source, b"before:", 3_000)
+    write(other, b"after:", 2_000)
+
+    def replace_the_data() -> None:
+        source.call("REPLICAOF", other.host, other.port)
+        deadline = time.monotonic() + 20
+        while source.info("replication")["master_link_status"] != "up":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        source.call("REPLICAOF", "NO", "ONE")
+        source.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    with Proxy(target, At(5, replace_the_data)) as proxy:
+        ran = run_keyferry("-p", str(source.port), "replicate", "-p", str(proxy.port), "--batch", "50", "--json")
+    assert ran.code == 0, ran.err
+    assert "its master_replid is another than when the copy began" in ran.err
+    assert "the copy begins again" in ran.err
+    assert all_keys(source) == {b"after:%d" % n for n in range(2_000)} <= all_keys(target)
+
+
+def test_a_target_that_was_emptied_by_a_restart_is_filled_again(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0", fresh=True)
+    write(source, b"key:", 3_000)
+    with Proxy(source, At(20, target.restart, lambda args: args[0] == b"MGET")) as proxy:
+        ran = run_keyferry("-p", str(proxy.port), "replicate", "-p", str(target.port), "--batch", "50")
+    assert ran.code == 0, ran.err
+    assert "the copy begins again" in ran.err
+    assert_equal(source, target)
+
+
+def write(server: Server, prefix: bytes, count: int) -> None:
+    with server.connect() as connection:
+        connection.pipeline([("SET", prefix + b"%d" % n, b"value") for n in range(count)])

@@ -4,6 +4,12 @@ Used where the fast way cannot tell which key was the cause: something was refus
 limit, or some of the keys are counted elsewhere.
 
     GET (or DUMP) + expiry ─→ DUMP + expiry of what is no string ─→ SET or RESTORE ─→ one outcome a key
+
+WHAT HAPPENS IF a key closes the connection: a server hangs up on a reply over its client-output-buffer-limit, or on
+a request over its client-query-buffer-limit, without a word about the key. Its window would be sent for ever, and take
+its neighbours along. So a window that was under way at two losses is a suspect: it waits until every window of the link
+that is no suspect is settled (`Link.suspect`), then its keys are tried one at a time, with nothing else under way. A
+key that loses the connection three times in a row is the cause; bad weather does not hit one key so often.
 """
 
 from __future__ import annotations
@@ -13,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .batch import single
-from .policy import Action, Rule, rule_for
+from .policy import Action, Gone, Rule, rule_for
 from .read import MOMENT_TRIES, Apart, Method, expiries_of, expiries_request, values_request
 from .resp import argument
 from .task import Aside, Counts
@@ -22,6 +28,10 @@ from .write import are_large, payloads_request, strings_request
 if TYPE_CHECKING:
     from .link import Link
 
+#: A window that was under way at so many losses of a connection is tried key by key, alone.
+LOSSES_TO_SUSPECT = 2
+#: A key that was alone under way at so many losses is their cause.
+LOSSES_OF_A_KEY = 3
 #: The first byte of a DUMP payload, for the records of what was put aside (rdb.h of the servers).
 TYPE_OF_PAYLOAD = {
     0: "string",
@@ -59,9 +69,12 @@ class Careful:
         strings_first: bool,
         settled: Callable[[Careful], None],
         counted: bool = True,
+        alone: bool = False,
     ) -> None:
         self.link, self.keys, self.strings_first = link, keys, strings_first
         self.settled, self.counted = settled, counted
+        self.alone = alone  # nothing else is under way on the link, and keys are tried one at a time
+        self.losses = 0  # of a connection: under this window, or alone, under the key that is being tried
         self.counts = Counts()
         self.asides: list[Aside] = []
         self.strings = 0
@@ -72,8 +85,9 @@ class Careful:
         self._tries = 0
 
     def start(self) -> None:
-        """Read every key that has no outcome yet."""
-        self._todo = [(Method.GET if self.strings_first else Method.DUMP, self.keys)]
+        """Read every key that has no outcome yet, or alone, the next one."""
+        keys = self.keys[:1] if self.alone else self.keys
+        self._todo = [(Method.GET if self.strings_first else Method.DUMP, keys)]
         self._read_on([])
 
     # ---- reading --------------------------------------------------------------------------------------------
@@ -174,9 +188,27 @@ class Careful:
 
     def _done(self) -> None:
         if self._trouble is None:
-            return self.settled(self)
-        self.keys, self._again = self._again, []
+            self.losses = 0
+            self.keys = self.keys[1:] if self.alone else []
+            return self.start() if self.keys else self.settled(self)
         side, node, error = self._trouble
         self._trouble = None
         self.counts.retried += 1
-        self.link.trouble(side, node, error, self.start)
+        if not self.alone:
+            self.keys = self._again
+        self._again = []
+        again = self.start
+        if isinstance(error, Gone):
+            self.losses += 1
+            again = self._after_a_loss
+        self.link.trouble(side, node, error, again)
+
+    def _after_a_loss(self) -> None:
+        """The link has new connections: think twice before they are lost as well."""
+        if not self.alone and self.losses >= LOSSES_TO_SUSPECT:
+            self.alone, self.losses = True, 0
+            return self.link.suspect(self.start)
+        if self.alone and self.losses >= LOSSES_OF_A_KEY:
+            self._put_aside(self.keys[0], "unknown", 0, "the connection is closed whenever this key is copied")
+            return self._done()
+        self.start()

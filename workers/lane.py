@@ -65,14 +65,17 @@ class Lane:
 
     def go(self) -> None:
         """Open windows while there are keys, and ask for keys when there are none."""
-        while self.open < DEPTH and not self.stopping and (segment := self._unopened()):
+        while self._may_open() and (segment := self._unopened()):
             self._open_window(segment)
         scan = self.scan
-        may_ask = self.open < DEPTH and not self.stopping and not self._unopened()
+        may_ask = self._may_open() and not self._unopened()
         if scan and may_ask and not scan.asking and not scan.done:
             scan.ask()
         if self.ended:
             self.changed(self)
+
+    def _may_open(self) -> bool:
+        return self.open < DEPTH and not self.stopping and not self.link.has_suspects
 
     def stop(self) -> None:
         """Open nothing more; what is open is finished."""
@@ -111,6 +114,7 @@ class Lane:
         segment.opened += len(keys)
         segment.open += 1
         self.open += 1
+        self.link.open += 1
         method = self.chooser.method
         if segment.found.elsewhere:
             strings_first = self.chooser.policy != "dump"
@@ -124,6 +128,7 @@ class Lane:
         segment.counts.add(window.counts)
         segment.asides += window.asides
         self.chooser.learn(window.counts.copied, window.strings, window.counts.bytes)
+        self.link.closed(window.alone)
         self.go()
 
     # ---- news -----------------------------------------------------------------------------------------------

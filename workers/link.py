@@ -10,6 +10,7 @@ other values by now, and every write replaces a whole key.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -35,6 +36,10 @@ class Link:
     max_value_bytes: int = 512 << 20
     no_expiries: bool = False
     lanes: int = 0  # how many lanes use the link now
+    open: int = 0  # windows under way
+    resume: Callable[[], None] = lambda: None  # lanes may open windows again
+    suspects: deque[Callable[[], None]] = field(default_factory=deque)  # windows that wait to be tried alone
+    trying: bool = False  # a suspect is being tried
     when_back: list[Callable[[], None]] = field(default_factory=list)  # what is done again, once the link is ready
 
     @property
@@ -60,6 +65,35 @@ class Link:
         for sink in self.router.sinks:
             if sink.conn is old:
                 sink.conn = new
+
+    # ---- suspects (`careful.py`) ------------------------------------------------------------------------------
+
+    @property
+    def has_suspects(self) -> bool:
+        """No other window may be opened."""
+        return self.trying or bool(self.suspects)
+
+    def suspect(self, begin: Callable[[], None]) -> None:
+        """Call `begin` when no window is under way but suspects; one at a time, until its window is settled."""
+        self.suspects.append(begin)
+        self._try_next()
+
+    def closed(self, was_suspect: bool) -> None:
+        """A window is settled."""
+        self.open -= 1
+        if was_suspect:
+            self.trying = False
+        if self.suspects:
+            self._try_next()
+        elif was_suspect:
+            self.resume()
+
+    def _try_next(self) -> None:
+        if not self.trying and self.open == len(self.suspects):
+            self.trying = True
+            self.suspects.popleft()()
+
+    # ---- troubles -------------------------------------------------------------------------------------------
 
     def go_on(self) -> None:
         """Do again what a lost connection has left undone; the link is ready."""

@@ -79,6 +79,7 @@ class Links:
         limit = min(node.max_value_bytes for node in setup.targets)
         link = Link(source, Router(sinks), self.clock, self.events.wait, task.db, limit, task.no_expiries)
         self.by_key[key] = link, Chooser(setup.method, setup.batch_keys)
+        link.resume = lambda: self.events.ready(link)
         for conn in link.connections:
             conn.when_ready = lambda conn=conn: self._came(link, conn)  # type: ignore[misc]
 

@@ -19,7 +19,7 @@ from operator import add
 from typing import TYPE_CHECKING
 
 from .batch import Batch, batch_of
-from .careful import Careful
+from .careful import LOSSES_TO_SUSPECT, Careful
 from .expiry import Expiries, none_of
 from .policy import Action, Gone, first_error, rule_for
 from .read import (
@@ -72,6 +72,8 @@ class Window:
         self.counts = Counts()
         self.asides: list[Aside] = []
         self.strings = 0  # keys of this window that turned out to be strings
+        self.losses = 0  # of a connection under this window
+        self.alone = False  # it had to be tried with nothing else under way
         self._pending = 0  # writes on their way
         self._failed: tuple[str, int, Exception] | None = None
 
@@ -188,6 +190,7 @@ class Window:
     def _read_failed(self, replies: list) -> None:
         error = first_error(replies)
         if error is not None and rule_for(error).action in (Action.WAIT, Action.STOP, Action.REDIRECT):
+            self.losses += isinstance(error, Gone)
             self.link.trouble("source", 0, error, self.again)
         else:
             self.careful()
@@ -220,6 +223,7 @@ class Window:
             return self.settled(self)
         side, node, error = self._failed
         if rule_for(error).action in (Action.WAIT, Action.STOP, Action.REDIRECT):
+            self.losses += isinstance(error, Gone)
             self.link.trouble(side, node, error, self.again)
         else:
             self.careful()
@@ -227,18 +231,26 @@ class Window:
     # ---- again ----------------------------------------------------------------------------------------------
 
     def again(self) -> None:
-        """Do the whole window again, because a server's state has let it fail."""
+        """Do the whole window again, because a server's state or a lost connection has let it fail."""
         self.counts.retried += 1
-        self.start()
+        if self.losses < LOSSES_TO_SUSPECT:
+            return self.start()
+        self.alone = True
+        careful = Careful(self.link, self.keys, self._strings_first, self._settled_carefully, alone=True)
+        self.link.suspect(careful.start)
 
     def careful(self) -> None:
         """Do the whole window again, key by key."""
-        Careful(self.link, self.keys, self.method is not Method.DUMP, self._settled_carefully).start()
+        Careful(self.link, self.keys, self._strings_first, self._settled_carefully).start()
+
+    @property
+    def _strings_first(self) -> bool:
+        return self.method is not Method.DUMP
 
     def _settled_carefully(self, careful: Careful) -> None:
         careful.counts.retried += self.counts.retried
         self.counts, self.asides = careful.counts, careful.asides
-        self.strings = careful.strings
+        self.strings, self.alone = careful.strings, careful.alone
         self.settled(self)
 
 
