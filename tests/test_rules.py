@@ -264,9 +264,9 @@ def test_a_target_that_was_emptied_by_a_restart_is_filled_again(server: ServerFa
     write(source, b"key:", 3_000)
     with Proxy(source, At(20, target.restart, lambda args: args[0] == b"MGET")) as proxy:
         ran = run_keyferry("-p", str(proxy.port), "replicate", "-p", str(target.port), "--batch", "50")
+        assert_equal(source, target)  # the server lives as long as the thread that started it, which is the proxy's
     assert ran.code == 0, ran.err
     assert "the copy begins again" in ran.err
-    assert_equal(source, target)
 
 
 def write(server: Server, prefix: bytes, count: int) -> None:
