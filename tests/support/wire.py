@@ -84,6 +84,10 @@ class Connection:
         host, port = self._socket.getsockname()
         return f"{host}:{port}"
 
+    def set_timeout(self, timeout_s: float) -> None:
+        """Let a server say nothing for so long from now on."""
+        self._socket.settimeout(timeout_s)
+
     def call(self, *args: Arg) -> Any:
         """The reply to one command: bytes, int, None, a list of such, or a ServerError."""
         self.send([args])

@@ -1,0 +1,537 @@
+"""Every fault of the proxy really happens, to a real server, at its moment and nowhere else; a map means one thing."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import hiredis
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.conftest import ServerFactory
+from tests.support.compare import all_keys, assert_equal
+from tests.support.dataset import fill
+from tests.support.faults import (
+    BYTES,
+    CONNECT,
+    DELAY,
+    DIRECTIONS,
+    FAULTS,
+    HALF_CLOSE,
+    REPLY,
+    REQUEST,
+    SLOW,
+    TRANSLATE,
+    BadMap,
+    Moment,
+    Rule,
+    parse,
+    text_of,
+)
+from tests.support.processes import start_command
+from tests.support.proxy import FaultProxy
+from tests.support.servers import Server, free_port
+from tests.support.wire import Connection, ServerError, pack
+
+#: What should happen at once may take so long on a machine under load, seconds.
+PATIENCE_S = 20.0
+#: What should not happen is waited for so long, seconds.
+QUIET_S = 0.3
+
+
+# -- the language -----------------------------------------------------------------------------------------------------
+
+COUNTED = st.integers(1, 10**12)
+NAMES = st.lists(st.sampled_from(["SCAN", "MGET", "MSET", "CLIENT"]), min_size=1, max_size=3).map(tuple)
+MOMENTS = (
+    st.just(Moment())
+    | st.builds(Moment, st.just(BYTES), st.integers(0, 10**12))
+    | st.builds(Moment, st.sampled_from([REQUEST, REPLY]), COUNTED, NAMES)
+)
+ADDRESSES = st.tuples(st.sampled_from(["10.0.0.1", "::1", "host-a"]), st.integers(1, 65535)).map("{0[0]}:{0[1]}".format)
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> Rule:
+    fault = draw(st.sampled_from(FAULTS))
+    values = {SLOW: st.integers(1, 10**9), DELAY: st.floats(0, 10**6, allow_subnormal=False)}
+    pairs = st.lists(st.tuples(ADDRESSES, ADDRESSES), min_size=1, max_size=3).map(tuple)
+    connection = draw(st.integers(0, 10**6))
+    return Rule(
+        fault,
+        draw(values.get(fault, st.just(0))),
+        draw(pairs) if fault == TRANSLATE else (),
+        draw(st.sampled_from(DIRECTIONS if fault == HALF_CLOSE else ("", *DIRECTIONS))),
+        draw(MOMENTS),
+        connection,
+        draw(st.booleans()) if connection else False,
+        draw(st.booleans()),
+    )
+
+
+@given(st.lists(rules(), max_size=4))
+def test_a_map_that_is_printed_means_the_same(given: list[Rule]) -> None:
+    assert parse(text_of(given)) == given
+
+
+def test_a_map_reads_as_it_is_meant() -> None:
+    assert parse("") == []
+    assert parse(" cut ;") == [Rule("cut", moment=Moment(CONNECT))]
+    assert parse("stall replies after 100 bytes always") == [
+        Rule("stall", direction="replies", moment=Moment(BYTES, 100), always=True)
+    ]
+    assert parse("reset at request mget/GET 3 connection 2+; delay 1.5ms") == [
+        Rule("reset", moment=Moment(REQUEST, 3, ("MGET", "GET")), connection=2, later=True),
+        Rule("delay", 1.5),
+    ]
+    assert parse("cut at reply MSET connection 2")[0].moment == Moment(REPLY, 1, ("MSET",))
+
+
+@pytest.mark.parametrize(
+    ("map", "says"),
+    [
+        ("smash", "no fault 'smash'"),
+        ("slow", "missing"),
+        ("slow fast", "'fast' is no number of bytes"),
+        ("slow 0", "a stall"),
+        ("delay 5", "'5' is no time in ms"),
+        ("delay -5ms", "'-5ms' is no time"),
+        ("half-close", "needs a direction"),
+        ("translate 7000=7001", "host:port=host:port"),
+        ("cut after 5", "bytes is missing"),
+        ("cut after 5 commands", "after N bytes"),
+        ("cut at dawn", "no moment 'dawn'"),
+        ("cut at request", "a command is missing"),
+        ("cut at request SCAN 0", "counted from 1"),
+        ("cut connection two", "'two' is no number"),
+        ("cut replies requests", "'requests' has no meaning there"),
+    ],
+)
+def test_a_wrong_map_is_refused_by_its_word(map: str, says: str) -> None:
+    with pytest.raises(BadMap, match=says):
+        parse(map)
+
+
+# -- helpers ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def before(server: Server, map: str = "") -> Iterator[FaultProxy]:
+    with FaultProxy(server.port, map) as proxy:
+        yield proxy
+
+
+def is_healthy(proxy: FaultProxy) -> bool:
+    with proxy.connect() as connection:
+        return connection.call("PING") == b"PONG"
+
+
+def is_silent(connection: Connection) -> bool:
+    """Whether nothing comes for a while."""
+    connection.set_timeout(QUIET_S)
+    try:
+        connection.receive()
+    except TimeoutError:
+        return True
+    finally:
+        connection.set_timeout(PATIENCE_S)
+    return False
+
+
+def all_bytes(client: socket.socket) -> bytes:
+    """What comes until the other end closes; raises OSError where it does so by RST."""
+    client.settimeout(PATIENCE_S)
+    return b"".join(iter(lambda: client.recv(1 << 16), b""))
+
+
+def eventually(what: Any, wanted: Any) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while what() != wanted:
+        assert time.monotonic() < deadline, f"{what()!r}, not {wanted!r}"
+        time.sleep(0.01)
+
+
+# -- without faults ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("watch", [True, False])
+def test_a_data_set_passes_in_both_directions_and_is_counted(watch: bool, server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    fill(source, 5_000)
+    with FaultProxy(source.port, watch=watch) as front, FaultProxy(target.port, watch=watch) as back:
+        with front.connect() as left, back.connect() as right:
+            keys = sorted(all_keys(source))
+            payloads = left.pipeline(("DUMP", key) for key in keys)
+            times = left.pipeline(("PEXPIRETIME", key) for key in keys)
+            items = zip(keys, times, payloads, strict=True)
+            done = right.pipeline(("RESTORE", key, max(0, at), payload, "ABSTTL") for key, at, payload in items)
+            assert set(done) == {b"OK"}
+        assert_equal(source, target)
+        size = sum(map(len, payloads))
+        assert front.counters.bytes["replies"] > size < back.counters.bytes["requests"]
+        assert back.counters.bytes["replies"] == len(b"+OK\r\n") * len(keys)
+        assert (front.counters.connections, front.counters.fired) == (1, 0)
+        eventually(lambda: front.open + back.open, 0)
+
+
+def test_big_values_and_endless_pipelines_pass(server: ServerFactory) -> None:
+    value = b"\r\n$5\r\n" * 4_000_000
+    with before(server("9.1")) as proxy, proxy.connect() as connection:
+        assert connection.call("SET", "k", value) == b"OK"
+        assert connection.call("GET", "k") == value
+        connection.must("SET", "k", b"v" * 10_000)
+        connection.send([("GET", "k")] * 5_000)  # 50 MB of replies before the first is read
+        assert {len(connection.receive()) for _ in range(5_000)} == {10_000}
+
+
+def test_many_connections_pass(server: ServerFactory) -> None:
+    with before(server("7.0"), "delay 20ms") as proxy:
+        clients = [proxy.connect() for _ in range(200)]
+        begun = time.monotonic()
+        for client in clients:
+            client.send([("PING",)])
+        assert {client.receive() for client in clients} == {b"PONG"}
+        assert time.monotonic() - begun < 200 * 0.02  # their delays run side by side
+        for client in clients:
+            client.close()
+        eventually(lambda: proxy.open, 0)
+
+
+def test_a_server_that_is_gone_closes_the_connection(server: ServerFactory) -> None:
+    one = server("7.0", fresh=True)
+    with before(one) as proxy, proxy.connect() as connection:
+        one.kill()
+        with pytest.raises(OSError):
+            connection.call("PING")
+        with pytest.raises(OSError), proxy.connect() as another:
+            another.call("PING")
+        one.start()
+        assert is_healthy(proxy)
+
+
+# -- faults that end a connection -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["cut", "reset"])
+@pytest.mark.parametrize("moment", ["at connect", "after 0 bytes", "at request PING", "at reply PING"])
+def test_a_connection_ends_and_the_next_one_is_healthy(fault: str, moment: str, server: ServerFactory) -> None:
+    with before(server("7.0"), f"{fault} {moment}") as proxy:
+        with pytest.raises(ConnectionError), proxy.connect() as connection:
+            connection.call("PING")
+        proxy.wait_until_fired(PATIENCE_S)
+        assert is_healthy(proxy) and is_healthy(proxy)
+        assert (proxy.counters.fired, proxy.counters.connections) == (1, 3)
+
+
+def test_always_means_every_connection(server: ServerFactory) -> None:
+    with before(server("7.0"), "cut at request PING 2 always") as proxy:
+        for _ in range(3):
+            with proxy.connect() as connection:
+                assert connection.call("PING") == b"PONG"
+                with pytest.raises(ConnectionError):
+                    connection.call("PING")
+        assert proxy.counters.fired == 3
+
+
+def test_a_rule_may_be_for_one_connection_or_for_all_from_one_on(server: ServerFactory) -> None:
+    with before(server("7.0"), "cut connection 2; reset connection 4+ always") as proxy:
+        health = []
+        for _ in range(6):
+            try:
+                health.append(is_healthy(proxy))
+            except ConnectionError:
+                health.append(False)
+        assert health == [True, False, True, False, False, False]
+
+
+@pytest.mark.parametrize("size", [1, 4_321, 300_000])
+def test_a_cut_comes_after_exactly_so_many_bytes(size: int, server: ServerFactory) -> None:
+    one = server("7.0")
+    one.call("SET", "k", b"v" * 500_000)
+    with before(one, f"cut replies after {size} bytes") as proxy:
+        with socket.create_connection(("127.0.0.1", proxy.port)) as client:
+            client.sendall(pack([("GET", "k")]))
+            assert len(all_bytes(client)) == size
+        assert proxy.counters.bytes["replies"] == size
+
+
+def test_bytes_of_requests_are_counted_too(server: ServerFactory) -> None:
+    one = server("7.0")
+    first = pack([("SET", "a", "1")])
+    with before(one, f"cut requests after {len(first) + 5} bytes") as proxy, proxy.connect() as connection:
+        connection.send([("SET", "a", "1"), ("SET", "b", "2")])
+        with pytest.raises(ConnectionError):
+            [connection.receive() for _ in range(2)]
+    assert all_keys(one) == {b"a"}
+
+
+def test_a_cut_at_a_request_lets_what_is_before_it_pass_and_keeps_it_from_the_server(server: ServerFactory) -> None:
+    one = server("7.0")
+    with before(one, "cut at request set/MSET 3") as proxy, proxy.connect() as connection:
+        connection.send([("SET", "a", "1"), ("GET", "a"), ("MSET", "b", "2"), ("SET", "c", "3")])
+        with pytest.raises(ConnectionError):
+            [connection.receive() for _ in range(4)]
+    eventually(lambda: all_keys(one), {b"a", b"b"})
+
+
+def test_a_cut_at_a_reply_comes_when_the_server_has_done_it(server: ServerFactory) -> None:
+    one = server("7.0")
+    with before(one, "cut at reply SET 2") as proxy, proxy.connect() as connection:
+        connection.send([("SET", "a", "1"), ("SET", "b", "2")])
+        assert connection.receive() == b"OK"
+        with pytest.raises(ConnectionError):
+            connection.receive()
+    assert all_keys(one) == {b"a", b"b"}
+
+
+def test_a_reset_is_no_orderly_end(server: ServerFactory) -> None:
+    with before(server("7.0"), "reset at request PING") as proxy:
+        with socket.create_connection(("127.0.0.1", proxy.port)) as client:
+            client.sendall(pack([("PING",)]))
+            with pytest.raises(ConnectionResetError):
+                all_bytes(client)
+
+
+def test_half_closed_requests_end_for_the_server_only(server: ServerFactory) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    with listener, FaultProxy(port, "half-close requests after 5 bytes", watch=False) as proxy:
+        with socket.create_connection(("127.0.0.1", proxy.port)) as client, listener.accept()[0] as taken:
+            client.sendall(b"12345678")
+            assert all_bytes(taken) == b"12345"
+            client.sendall(b"lost")
+            taken.sendall(b"a reply all the same")
+            taken.close()
+            assert all_bytes(client) == b"a reply all the same"
+
+
+def test_half_closed_replies_end_for_the_client_only(server: ServerFactory) -> None:
+    one = server("7.0")
+    with before(one, "half-close replies at reply ECHO") as proxy:
+        with socket.create_connection(("127.0.0.1", proxy.port)) as client:
+            client.sendall(pack([("PING",), ("ECHO", "x")]))
+            assert all_bytes(client) == b"+PONG\r\n"
+            client.sendall(pack([("SET", "k", "v")]))
+            eventually(lambda: all_keys(one), {b"k"})
+
+
+# -- faults that hold things up ---------------------------------------------------------------------------------------
+
+
+def test_a_stall_holds_everything_until_it_is_released(server: ServerFactory) -> None:
+    one = server("7.0")
+    with before(one, "stall at request SET") as proxy, proxy.connect() as connection:
+        assert connection.call("PING") == b"PONG"
+        connection.send([("SET", "k", "v"), ("GET", "k")])
+        proxy.wait_until_fired(PATIENCE_S)
+        assert is_silent(connection)
+        assert all_keys(one) == set()
+        assert is_healthy(proxy)
+        proxy.release()
+        assert [connection.receive() for _ in range(2)] == [b"OK", b"v"]
+
+
+def test_a_stall_of_replies_lets_requests_pass(server: ServerFactory) -> None:
+    one = server("7.0")
+    with before(one, "stall replies at request SET") as proxy, proxy.connect() as connection:
+        connection.send([("SET", "k", "v")])
+        eventually(lambda: all_keys(one), {b"k"})
+        assert is_silent(connection)
+        proxy.release()
+        assert connection.receive() == b"OK"
+
+
+def test_a_stall_within_a_reply_leaves_a_part_of_it(server: ServerFactory) -> None:
+    one = server("7.0")
+    one.call("SET", "k", b"v" * 1_000)
+    with before(one, "stall replies after 500 bytes") as proxy, proxy.connect() as connection:
+        connection.send([("GET", "k")])
+        proxy.wait_until_fired(PATIENCE_S)
+        assert is_silent(connection)
+        assert proxy.counters.bytes["replies"] == 500
+        proxy.release()
+        assert connection.receive() == b"v" * 1_000
+
+
+@pytest.mark.parametrize("fenced", [False, True])
+def test_what_a_client_sent_before_it_went_away_is_still_delivered(fenced: bool, server: ServerFactory) -> None:
+    """The network holds it; only the server's end of the connection decides."""
+    one = server("7.0")
+    with before(one, "stall at request SET") as proxy:
+        with proxy.connect() as connection:
+            number = connection.call("CLIENT", "ID")
+            connection.send([("SET", "k", "old")])
+            proxy.wait_until_fired(PATIENCE_S)
+        one.call("SET", "k", "new")
+        if fenced:
+            assert one.call("CLIENT", "KILL", "ID", number) == 1
+        proxy.release()
+        eventually(lambda: proxy.open, 0)
+        eventually(lambda: one.call("GET", "k"), b"new" if fenced else b"old")
+
+
+def test_a_stalled_client_cannot_send_for_ever(server: ServerFactory) -> None:
+    with before(server("7.0"), "stall at request SET") as proxy, proxy.connect(timeout_s=1) as connection:
+        with pytest.raises(TimeoutError):
+            for _ in range(200):
+                connection.send([("SET", "k", b"v" * 1_000_000)])
+
+
+def test_a_slow_connection_passes_so_many_bytes_a_second(server: ServerFactory) -> None:
+    one = server("7.0")
+    one.call("SET", "k", b"v" * 40_000)
+    with before(one, "slow 50000 replies at request GET") as proxy, proxy.connect() as connection:
+        begun = time.monotonic()
+        assert len(connection.call("GET", "k")) == 40_000
+        assert time.monotonic() - begun > 0.7
+        connection.send([("GET", "k")] * 10)
+        proxy.release()
+        assert {len(connection.receive()) for _ in range(10)} == {40_000}
+        assert time.monotonic() - begun < 8
+        assert is_healthy(proxy)
+
+
+def test_a_delay_adds_to_the_round_trip_and_keeps_order_and_bandwidth(server: ServerFactory) -> None:
+    with before(server("7.0"), "delay 200ms") as proxy, proxy.connect() as connection:
+        begun = time.monotonic()
+        assert connection.call("PING") == b"PONG"
+        assert time.monotonic() - begun >= 0.2
+        words = [b"%d" % number for number in range(20_000)]
+        begun = time.monotonic()
+        assert connection.pipeline(("ECHO", word) for word in words[:2_000]) == words[:2_000]
+        connection.send(("ECHO", word) for word in words)
+        assert [connection.receive() for _ in words] == words
+        assert 0.4 <= time.monotonic() - begun < 10  # two round trips, not 22 000
+
+
+def test_a_delay_of_one_direction_is_half_of_it(server: ServerFactory) -> None:
+    with before(server("7.0"), "delay 300ms requests") as proxy, proxy.connect() as connection:
+        begun = time.monotonic()
+        connection.call("PING")
+        assert 0.15 <= time.monotonic() - begun < 0.3
+
+
+# -- lies -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", ["connect", "request ECHO 2", "reply ECHO 2"])
+def test_garbage_stands_between_two_replies(moment: str, server: ServerFactory) -> None:
+    good = 0 if moment == "connect" else 1
+    with before(server("7.0"), f"garbage at {moment}") as proxy, proxy.connect() as connection:
+        for _ in range(good):
+            assert connection.call("ECHO", "x") == b"x"
+        with pytest.raises(hiredis.ProtocolError):
+            connection.call("ECHO", "x")
+        assert is_healthy(proxy)
+
+
+def test_garbage_may_fall_into_a_reply(server: ServerFactory) -> None:
+    with before(server("7.0"), "garbage replies after 5 bytes") as proxy, proxy.connect() as connection:
+        with pytest.raises(hiredis.ProtocolError):
+            [connection.call("ECHO", "four") for _ in range(2)]
+
+
+@pytest.mark.parametrize("kind", ["7.0", "8.2", "9.1"])
+def test_addresses_of_a_cluster_are_translated(kind: str, server: ServerFactory) -> None:
+    first, second = (server(kind, "--cluster-enabled", "yes", "--cluster-port", str(free_port())) for _ in range(2))
+    for one, slots in ((first, (0, 8191)), (second, (8192, 16383))):
+        assert one.call("CLUSTER", "ADDSLOTSRANGE", *slots) == b"OK"
+    assert first.call("CLUSTER", "MEET", "127.0.0.1", second.port, bus_port(second)) == b"OK"
+    eventually(lambda: first.call("SET", "foo", "x").__class__, ServerError)  # its slot is 12182, of the second
+    eventually(lambda: len(first.call("CLUSTER", "SLOTS")), 2)
+    eventually(lambda: str(first.call("SET", "foo", "x")), f"MOVED 12182 127.0.0.1:{second.port}")
+    pairs = f"127.0.0.1:{first.port}=node-1.example:7001,127.0.0.1:{second.port}=10.1.1.1:7002"
+    with before(first, f"translate {pairs}") as proxy, proxy.connect() as connection:
+        assert str(connection.call("SET", "foo", "x")) == "MOVED 12182 10.1.1.1:7002"
+        slots = connection.must("CLUSTER", "SLOTS")
+        assert [(start, node[:2]) for start, _, node in sorted(slots)] == [
+            (0, [b"node-1.example", 7001]),
+            (8192, [b"10.1.1.1", 7002]),
+        ]
+        assert {told(shard) for shard in connection.must("CLUSTER", "SHARDS")} == {
+            (b"node-1.example", b"node-1.example", 7001),
+            (b"10.1.1.1", b"10.1.1.1", 7002),
+        }
+        nodes = connection.must("CLUSTER", "NODES")
+        assert b" node-1.example:7001@" in nodes and b" 10.1.1.1:7002@" in nodes
+        value = f"127.0.0.1:{second.port}".encode()
+        connection.must("SET", "{b}", value)
+        assert connection.must("GET", "{b}") == value  # what users store is left as it is
+
+
+def bus_port(server: Server) -> bytes:
+    return server.call("CONFIG", "GET", "cluster-port")[1]
+
+
+def told(shard: list[Any]) -> tuple[Any, ...]:
+    (node,) = shard[shard.index(b"nodes") + 1]
+    fields = dict(zip(node[::2], node[1::2], strict=True))
+    return fields[b"ip"], fields[b"endpoint"], fields[b"port"]
+
+
+# -- from a test, and by hand -----------------------------------------------------------------------------------------
+
+
+def test_a_map_can_be_set_while_connections_are_open(server: ServerFactory) -> None:
+    with before(server("7.0")) as proxy, proxy.connect() as connection:
+        assert connection.call("ECHO", "1") == b"1"
+        proxy.set("cut at request ECHO 2")
+        assert connection.call("ECHO", "2") == b"2"
+        with pytest.raises(ConnectionError):
+            connection.call("ECHO", "3")
+        proxy.set("cut at connect always")
+        with pytest.raises(ConnectionError):
+            is_healthy(proxy)
+        proxy.set("")
+        assert is_healthy(proxy)
+        assert proxy.counters.fired == 2
+
+
+def test_all_connections_can_be_killed(server: ServerFactory) -> None:
+    with before(server("7.0")) as proxy, proxy.connect() as one, proxy.connect() as other:
+        one.call("PING"), other.call("PING")
+        proxy.kill_all()
+        for connection in (one, other):
+            with pytest.raises(OSError):
+                connection.call("PING")
+        assert proxy.open == 0
+        assert is_healthy(proxy)
+
+
+def test_waiting_for_a_fault_ends_with_it_or_fails(server: ServerFactory) -> None:
+    with before(server("7.0"), "cut at request PING") as proxy:
+        with pytest.raises(AssertionError, match="0 of 1 faults"):
+            proxy.wait_until_fired(0.05)
+        with proxy.connect() as connection:
+            later = threading.Timer(0.1, lambda: connection.send([("PING",)]))
+            later.start()
+            proxy.wait_until_fired(PATIENCE_S)
+            later.join()
+
+
+def test_the_proxy_runs_by_hand(server: ServerFactory) -> None:
+    one, port = server("7.0"), free_port()
+    words = [str(port), str(one.port), "cut", "at", "request", "ECHO"]
+    with start_command(sys.executable, "-m", "tests.support.proxy", *words) as run:
+        run.wait_for_text(f"127.0.0.1:{port} → 127.0.0.1:{one.port}: cut at request ECHO")
+        with Connection(("127.0.0.1", port)) as connection:
+            assert connection.call("PING") == b"PONG"
+            with pytest.raises(ConnectionError):
+                connection.call("ECHO", "x")
+        run.signal(signal.SIGINT)
+        assert run.wait().code == 0
+
+
+def test_a_wrong_map_by_hand_is_refused() -> None:
+    with start_command(sys.executable, "-m", "tests.support.proxy", "1", "2", "smash") as run:
+        ran = run.wait()
+    assert ran.code == 2
+    assert "LISTEN_PORT TARGET_PORT MAP" in ran.err and "no fault 'smash'" in ran.err
