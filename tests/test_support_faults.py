@@ -179,7 +179,8 @@ def test_a_data_set_passes_in_both_directions_and_is_counted(watch: bool, server
         assert front.counters.bytes["replies"] > size < back.counters.bytes["requests"]
         assert back.counters.bytes["replies"] == len(b"+OK\r\n") * len(keys)
         assert (front.counters.connections, front.counters.fired) == (1, 0)
-        eventually(lambda: front.open + back.open, 0)
+        front.wait_until_closed(PATIENCE_S)
+        back.wait_until_closed(PATIENCE_S)
 
 
 def test_big_values_and_endless_pipelines_pass(server: ServerFactory) -> None:
@@ -202,7 +203,7 @@ def test_many_connections_pass(server: ServerFactory) -> None:
         assert time.monotonic() - begun < 200 * 0.02  # their delays run side by side
         for client in clients:
             client.close()
-        eventually(lambda: proxy.open, 0)
+        proxy.wait_until_closed(PATIENCE_S)
 
 
 def test_a_server_that_is_gone_closes_the_connection(server: ServerFactory) -> None:
@@ -374,7 +375,7 @@ def test_what_a_client_sent_before_it_went_away_is_still_delivered(fenced: bool,
         if fenced:
             assert one.call("CLIENT", "KILL", "ID", number) == 1
         proxy.release()
-        eventually(lambda: proxy.open, 0)
+        proxy.wait_until_closed(PATIENCE_S)
         eventually(lambda: one.call("GET", "k"), b"new" if fenced else b"old")
 
 

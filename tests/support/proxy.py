@@ -55,7 +55,7 @@ class FaultProxy:
         self._loop = Loop()
         self._links: set[Link] = set()
         self._calls: queue.SimpleQueue[tuple[Callable[[], None], Future[None]]] = queue.SimpleQueue()
-        self._fired = threading.Condition()
+        self._changed = threading.Condition()
         self._thread = threading.Thread(target=self.serve, name="fault proxy", daemon=True)
         self._stopping = False
 
@@ -91,9 +91,16 @@ class FaultProxy:
 
     def wait_until_fired(self, timeout_s: float, count: int = 1) -> None:
         """Return once `count` faults have happened; fails after `timeout_s`."""
-        with self._fired:
-            happened = self._fired.wait_for(lambda: self.counters.fired >= count, timeout_s)
+        happened = self._wait_for(lambda: self.counters.fired >= count, timeout_s)
         assert happened, f"{self.counters.fired} of {count} faults fired within {timeout_s:g} s"
+
+    def wait_until_closed(self, timeout_s: float) -> None:
+        """Return once no connection is open: the server has taken all that it ever will. Fails after `timeout_s`."""
+        assert self._wait_for(lambda: not self._links, timeout_s), f"{self.open} connections are open"
+
+    def _wait_for(self, what: Callable[[], bool], timeout_s: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(what, timeout_s)
 
     def __enter__(self) -> Self:
         self.listen()
@@ -137,18 +144,23 @@ class FaultProxy:
         except OSError:  # as if the client had tried itself
             client.close()
             return
-        link = Link(self._loop, self.counters, client, server, self.watch, self._note_fired, self._links.discard)
+        link = Link(self._loop, self.counters, client, server, self.watch, self._note_fired, self._note_closed)
         self._links.add(link)
         link.arm(self._armed, new=True)
 
     def _set(self, rules: list[Rule]) -> None:
         self._armed = [Armed(rule) for rule in rules]
-        for link in self._links:
+        for link in list(self._links):
             link.arm(self._armed)
 
     def _note_fired(self) -> None:
-        with self._fired:
-            self._fired.notify_all()
+        with self._changed:
+            self._changed.notify_all()
+
+    def _note_closed(self, link: Link) -> None:
+        with self._changed:
+            self._links.discard(link)
+            self._changed.notify_all()
 
     def _call(self, what: Callable[[], object]) -> None:
         """Do something in the thread, and return when it is done."""

@@ -1,0 +1,249 @@
+"""Bad weather: whatever a connection does, in whatever moment, no key is lost, nothing hangs, one line says what."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import ServerFactory
+from tests.support.compare import all_keys, assert_equal
+from tests.support.dataset import fill
+from tests.support.processes import Result, Run, run_keyferry, start_keyferry, worker_pids
+from tests.support.proxy import FaultProxy
+from tests.support.servers import Server
+from tests.support.summary import result_of
+from tests.test_options import at
+
+#: Enough for the probe, so that the ring is really split.
+KEYS = 20_000
+#: No run takes longer, whatever happens, seconds.
+END_S = 100.0
+#: Nor does a fault take longer to come, seconds.
+FAULT_S = 60.0
+
+WRITES = "MSET/SET/RESTORE"
+READS = "MGET/GET/DUMP"
+#: What the log says of a connection that was lost, and of one that was opened in its place.
+LOST, FOUND = "connection lost", "connected again"
+
+#: Faults that pass by themselves, as the proxy's map has them. A stall lasts until the connection is given up.
+FAULTS = ("cut", "stall", "slow 1000000", "reset", "half-close replies", "garbage")
+
+#: When, by the side on which it happens. Connection 1 is the coordinator's, 2 is a worker's.
+MOMENTS = {
+    "source": {
+        "connect": "at connect",
+        "handshake": "at reply CLIENT",
+        "scan": "at reply SCAN 3",
+        "read": f"at reply {READS} 400",
+    },
+    "target": {
+        "connect": "at connect",
+        "handshake": "at reply CLIENT",
+        "write": f"at request {WRITES} 400",
+        "acknowledgement": f"at reply {WRITES} 400",
+    },
+}
+CASES = [
+    pytest.param(side, f"{fault} {when} connection 2", id=f"{side}-{moment}-{fault.split()[0]}")
+    for side, moments in MOMENTS.items()
+    for moment, when in moments.items()
+    for fault in FAULTS
+]
+
+
+@pytest.fixture(scope="module")
+def filled() -> Iterator[Server]:
+    """A source that no test of this file changes."""
+    with Server("7.0") as source:
+        fill(source, KEYS)
+        yield source
+
+
+def words(source: Server | FaultProxy, target: Server | FaultProxy, side: str = "", *options: str) -> list[str]:
+    """The command line of a copy that gives up a silent connection to `side` after a second."""
+    silent = {name: ("-o", "1") if name == side else () for name in ("source", "target")}
+    small = ("--batch", "100", "--no-verify", "--json")
+    return [*at(source), *silent["source"], "replicate", *at(target), *silent["target"], *small, *options]
+
+
+def run_under(map: str, side: str, source: Server, target: Server, *options: str) -> Result:
+    """A copy with the faults of `map` on one side; each of its rules must have fired."""
+    with FaultProxy((source if side == "source" else target).port, map) as proxy:
+        ends = (proxy, target) if side == "source" else (source, proxy)
+        impatient = "" if "slow" in map else side
+        ran = run_keyferry(*words(*ends, impatient, *options), timeout=END_S)
+        proxy.wait_until_fired(0, count=len(map.split(";")))
+    return ran
+
+
+def assert_copied(ran: Result, source: Server, target: Server) -> None:
+    """All went well in the end: nothing is missing, and each key was counted once."""
+    assert ran.code == 0, ran.err
+    assert_told(ran, errors=0)
+    assert result_of(ran)["keys"] == source.call("DBSIZE")
+    assert_equal(source, target)
+
+
+def assert_told(ran: Result, errors: int) -> None:
+    assert "Traceback" not in ran.err
+    assert sum(line.startswith("error: ") for line in ran.err.splitlines()) == errors, ran.err
+
+
+# -- faults that pass -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("side", "map"), CASES)
+def test_weather_that_passes_costs_no_key(side: str, map: str, filled: Server, server: ServerFactory) -> None:
+    target = server("7.0")
+    ran = run_under(map, side, filled, target, "--workers", "2")
+    assert_copied(ran, filled, target)
+    if "slow" not in map:
+        assert LOST in ran.err and FOUND in ran.err.partition(LOST)[2]
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_storm_costs_no_key(side: str, filled: Server, server: ServerFactory) -> None:
+    """One connection after the other is lost, each in another way."""
+    target = server("7.0")
+    map = "cut after 400000 bytes connection 2; reset after 600000 bytes connection 3; " + "; ".join(
+        f"{fault} after {size} bytes connection {number}"
+        for number, (fault, size) in enumerate([("stall", 500_000), ("cut", 7), ("half-close replies", 300_000)], 4)
+    )
+    assert_copied(run_under(map, side, filled, target, "--workers", "1"), filled, target)
+
+
+def test_a_long_link_that_breaks_costs_no_key(filled: Server, server: ServerFactory) -> None:
+    target = server("7.0")
+    map = f"cut at reply {WRITES} 400 connection 2; delay 30ms"
+    assert_copied(run_under(map, "target", filled, target), filled, target)
+
+
+# -- faults that never pass -------------------------------------------------------------------------------------------
+
+ENDLESS = ("cut", "reset", "stall", "garbage")
+
+
+@pytest.mark.parametrize("fault", ENDLESS)
+@pytest.mark.parametrize(("side", "code"), [("source", 3), ("target", 4)])
+def test_weather_that_never_passes_before_the_first_key_is_an_unreachable_server(
+    side: str, code: int, fault: str, filled: Server, server: ServerFactory
+) -> None:
+    target = server("7.0")
+    ran = run_under(f"{fault} connection 2+ always", side, filled, target, "--retry-for", "2s")
+    assert ran.code == code, ran.err
+    assert_told(ran, errors=1)
+    assert f"error: {side} 127.0.0.1:" in ran.err
+    assert all_keys(target) == set()
+
+
+@pytest.mark.parametrize("fault", ENDLESS)
+@pytest.mark.parametrize(
+    ("side", "when"), [("source", f"at reply {READS} 2000"), ("target", f"at reply {WRITES} 2000")]
+)
+def test_weather_that_never_passes_later_ends_the_run(
+    side: str, when: str, fault: str, filled: Server, server: ServerFactory
+) -> None:
+    target = server("7.0")
+    map = f"{fault} {when} connection 2; {fault} connection 3+ always"
+    ran = run_under(map, side, filled, target, "--retry-for", "2s", "--workers", "1")
+    assert ran.code == 5, ran.err
+    assert_told(ran, errors=1)
+    assert f"error: {side} 127.0.0.1:" in ran.err
+    assert 0 < result_of(ran)["keys"] <= target.call("DBSIZE") < KEYS
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if not fault.startswith("slow")])
+@pytest.mark.parametrize(("side", "code"), [("source", 3), ("target", 4)])
+def test_a_first_connection_that_fails_is_an_unreachable_server(
+    side: str, code: int, fault: str, filled: Server, server: ServerFactory
+) -> None:
+    target = server("7.0")
+    ran = run_under(f"{fault} connection 1", side, filled, target)
+    assert ran.code == code, ran.err
+    assert_told(ran, errors=1)
+    assert f"error: {side} 127.0.0.1:" in ran.err
+    assert all_keys(target) == set()
+
+
+# -- bytes of a connection that was given up --------------------------------------------------------------------------
+
+
+def write_on_both_sides_of_a_stall(run: Run, proxy: FaultProxy, source: Server, target: Server) -> None:
+    """The run's first write is held in the network, with the old values; new ones are written while it is there."""
+    proxy.wait_until_fired(FAULT_S)
+    source.call("SET", "changed at the source", "new")
+    ran = run.wait(END_S)
+    assert ran.code == 0 and not ran.left, ran.err
+    assert_equal(source, target)
+    target.call("SET", "changed at the target", "new")
+    proxy.release()
+    proxy.wait_until_closed(FAULT_S)  # the server has taken all that it will ever take
+    assert target.call("MGET", "changed at the source", "changed at the target") == [b"new", b"new"]
+
+
+@pytest.fixture
+def two_keys(server: ServerFactory) -> Server:
+    source = server("7.0")
+    source.call("MSET", "changed at the source", "old", "changed at the target", "old")
+    return source
+
+
+def test_bytes_of_a_connection_that_was_given_up_are_never_executed(two_keys: Server, server: ServerFactory) -> None:
+    target = server("7.0")
+    with FaultProxy(target.port, f"stall at request {WRITES} connection 2") as proxy:
+        with start_keyferry(*words(two_keys, proxy, "target", "--workers", "1")) as run:
+            write_on_both_sides_of_a_stall(run, proxy, two_keys, target)
+
+
+def test_bytes_of_a_worker_that_died_are_never_executed(two_keys: Server, server: ServerFactory) -> None:
+    target = server("7.0")
+    with FaultProxy(target.port, f"stall at request {WRITES} connection 2") as proxy:
+        with start_keyferry(*words(two_keys, proxy, "", "--workers", "1")) as run:
+            proxy.wait_until_fired(FAULT_S)
+            (worker,) = worker_pids(run.pid)
+            os.kill(worker, signal.SIGKILL)
+            write_on_both_sides_of_a_stall(run, proxy, two_keys, target)
+
+
+# -- servers that come and go -----------------------------------------------------------------------------------------
+
+
+def test_a_source_that_is_restarted_with_its_data_is_copied_from_the_beginning(server: ServerFactory) -> None:
+    source, target = server("7.0", fresh=True), server("7.0")
+    fill(source, KEYS)
+    with FaultProxy(target.port, f"stall at request {WRITES} 3000 connection 2") as proxy:
+        with start_keyferry(*words(source, proxy)) as run:
+            proxy.wait_until_fired(FAULT_S)
+            source.restart(keep_data=True)  # another process: its cursors mean other keys
+            proxy.release()
+            ran = run.wait(END_S)
+    assert_copied(ran, source, target)
+    assert "restarted" in ran.err
+
+
+def test_a_target_that_is_restarted_empty_is_filled_again(filled: Server, server: ServerFactory) -> None:
+    target = server("7.0", fresh=True)
+    with FaultProxy(filled.port, f"stall at reply {READS} 3000 connection 2") as proxy:
+        with start_keyferry(*words(proxy, target)) as run:
+            proxy.wait_until_fired(FAULT_S)
+            assert all_keys(target)
+            target.restart()
+            proxy.release()
+            ran = run.wait(END_S)
+    assert_copied(ran, filled, target)
+    assert "restarted" in ran.err
+
+
+def test_a_full_target_is_waited_for(filled: Server, server: ServerFactory) -> None:
+    target = server("7.0", fresh=True)
+    target.call("CONFIG", "SET", "maxmemory", int(target.info("memory")["used_memory"]) + 2_000_000)
+    with start_keyferry(*words(filled, target)) as run:
+        run.wait_for_text("waiting: target out of memory", timeout=FAULT_S)
+        assert 0 < len(all_keys(target)) < KEYS
+        target.call("CONFIG", "SET", "maxmemory", 0)
+        ran = run.wait(END_S)
+    assert_copied(ran, filled, target)
