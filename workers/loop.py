@@ -151,7 +151,9 @@ class Worker:
         self.report.clients.append([conn.side, conn.number, conn.client_id])
         if conn.fence_refused:
             self.report.unfenced = f"{conn.side} {conn.endpoint.address}: {conn.fence_refused}"
-        self.has_news = True
+        # The CLIENT ID goes up before anything is written: should this process be killed, the coordinator knows what
+        # it has to fence.
+        self._send_report()
 
     def _link_ready(self, link: Link) -> None:
         if link.source:
@@ -164,7 +166,7 @@ class Worker:
         """A connection is gone: it gets a successor, or the run has to end."""
         try:
             self.links.lost(lost)
-            self.has_news = True
+            self._report_at_once()
         except KeyferryError as error:
             self._fail(error)
 
@@ -186,7 +188,12 @@ class Worker:
         """A lane has news that should go up with this turn."""
         self.has_news = True
         if lane.ended:
-            self.reported_at = 0.0
+            self._report_at_once()
+
+    def _report_at_once(self) -> None:
+        """With this turn of the loop, not only when news are due."""
+        self.has_news = True
+        self.reported_at = 0.0
 
     def _report_when_due(self, now: float) -> None:
         if now - self.reported_at >= (REPORT_S if self.has_news or self.lanes else HEARTBEAT_S):
