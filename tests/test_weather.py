@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.binaries import KINDS
 from tests.support.compare import all_keys, assert_equal
 from tests.support.dataset import fill
 from tests.support.processes import Result, Run, run_keyferry, start_keyferry, worker_pids
@@ -123,9 +124,26 @@ def test_a_long_link_that_breaks_costs_no_key(filled: Server, server: ServerFact
     assert_copied(run_under(map, "target", filled, target), filled, target)
 
 
+def test_all_connections_lost_at_once_cost_no_key(filled: Server, server: ServerFactory) -> None:
+    """Those of the coordinator too, and those of both sides."""
+    target = server("7.0")
+    with (
+        FaultProxy(filled.port, f"stall at reply {READS} 3000 connection 2+") as front,
+        FaultProxy(target.port) as back,
+    ):
+        with start_keyferry(*words(front, back)) as run:
+            front.wait_until_fired(FAULT_S)
+            front.kill_all()
+            back.kill_all()
+            ran = run.wait(END_S)
+    assert_copied(ran, filled, target)
+    assert f"source {front.address}: {FOUND}" in ran.err
+    assert f"target {back.address}: {FOUND}" in ran.err
+
+
 # -- faults that never pass -------------------------------------------------------------------------------------------
 
-ENDLESS = ("cut", "reset", "stall", "garbage")
+ENDLESS = ["cut", "stall", *(pytest.param(fault, marks=pytest.mark.soak) for fault in ("reset", "garbage"))]
 
 
 @pytest.mark.parametrize("fault", ENDLESS)
@@ -186,28 +204,48 @@ def write_on_both_sides_of_a_stall(run: Run, proxy: FaultProxy, source: Server, 
     assert target.call("MGET", "changed at the source", "changed at the target") == [b"new", b"new"]
 
 
-@pytest.fixture
-def two_keys(server: ServerFactory) -> Server:
-    source = server("7.0")
+def two_keys(source: Server) -> Server:
     source.call("MSET", "changed at the source", "old", "changed at the target", "old")
     return source
 
 
-def test_bytes_of_a_connection_that_was_given_up_are_never_executed(two_keys: Server, server: ServerFactory) -> None:
-    target = server("7.0")
-    with FaultProxy(target.port, f"stall at request {WRITES} connection 2") as proxy:
-        with start_keyferry(*words(two_keys, proxy, "target", "--workers", "1")) as run:
-            write_on_both_sides_of_a_stall(run, proxy, two_keys, target)
+#: What happens to the connection that takes the place of the first: nothing; it is lost before it has killed the first
+#: one (its third CLIENT command), or just after that.
+SUCCESSORS = {
+    "healthy": "",
+    "lost-before-the-kill": "; cut at request CLIENT 3 connection 3",
+    "lost-after-the-kill": "; cut at reply CLIENT 3 connection 3",
+}
 
 
-def test_bytes_of_a_worker_that_died_are_never_executed(two_keys: Server, server: ServerFactory) -> None:
-    target = server("7.0")
+@pytest.mark.parametrize(
+    ("kind", "successor"),
+    [
+        pytest.param(kind, name, marks=() if name == "healthy" or kind == "7.0" else pytest.mark.soak)
+        for kind in KINDS
+        for name in SUCCESSORS
+    ],
+)
+def test_bytes_of_a_connection_that_was_given_up_are_never_executed(
+    kind: str, successor: str, server: ServerFactory
+) -> None:
+    source, target = two_keys(server("6.2")), server(kind)
+    map = f"stall at request {WRITES} connection 2{SUCCESSORS[successor]}"
+    with FaultProxy(target.port, map) as proxy:
+        with start_keyferry(*words(source, proxy, "target", "--workers", "1")) as run:
+            write_on_both_sides_of_a_stall(run, proxy, source, target)
+        assert proxy.counters.fired == len(map.split(";"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_of_a_worker_that_died_are_never_executed(kind: str, server: ServerFactory) -> None:
+    source, target = two_keys(server("6.2")), server(kind)
     with FaultProxy(target.port, f"stall at request {WRITES} connection 2") as proxy:
-        with start_keyferry(*words(two_keys, proxy, "", "--workers", "1")) as run:
+        with start_keyferry(*words(source, proxy, "", "--workers", "1")) as run:
             proxy.wait_until_fired(FAULT_S)
             (worker,) = worker_pids(run.pid)
             os.kill(worker, signal.SIGKILL)
-            write_on_both_sides_of_a_stall(run, proxy, two_keys, target)
+            write_on_both_sides_of_a_stall(run, proxy, source, target)
 
 
 # -- servers that come and go -----------------------------------------------------------------------------------------

@@ -51,10 +51,10 @@ class FaultProxy:
         self.host, self.port, self.watch = "127.0.0.1", port, watch
         self.counters = Counters()
         self._server = host, server_port
-        self._armed = [Armed(rule) for rule in parse(map)]
+        self._armed = self._arm(map)
         self._loop = Loop()
         self._links: set[Link] = set()
-        self._calls: queue.SimpleQueue[tuple[Callable[[], None], Future[None]]] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[tuple[Callable[[], object], Future[None]]] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self.serve, name="fault proxy", daemon=True)
         self._stopping = False
@@ -77,9 +77,8 @@ class FaultProxy:
 
     def set(self, map: str) -> None:
         """Another map, also for what passes over open connections from now on; what has fired stays as it is."""
-        rules = parse(map)
-        assert self.watch or not needs_frames(rules), "the proxy does not look at requests and replies"
-        self._call(lambda: self._set(rules))
+        armed = self._arm(map)
+        self._call(lambda: self._set(armed))
 
     def release(self) -> None:
         """End stalls, slowness and delays: what was held is passed on."""
@@ -108,7 +107,7 @@ class FaultProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._call(self.stop)
+        self.stop()
         self._thread.join(CALL_S)
 
     # ---- the thread -----------------------------------------------------------------------------------------
@@ -133,7 +132,10 @@ class FaultProxy:
         self._loop.close()
 
     def stop(self) -> None:
-        """Let `serve` return; called in its thread."""
+        """Let `serve` return; from any thread, or a signal's handler."""
+        self._post(self._stop)
+
+    def _stop(self) -> None:
         self._stopping = True
 
     def _accept(self, events: int) -> None:
@@ -148,8 +150,13 @@ class FaultProxy:
         self._links.add(link)
         link.arm(self._armed, new=True)
 
-    def _set(self, rules: list[Rule]) -> None:
-        self._armed = [Armed(rule) for rule in rules]
+    def _arm(self, map: str) -> list[Armed]:
+        rules = parse(map)
+        assert self.watch or not needs_frames(rules), "the proxy does not tell requests and replies apart"
+        return [Armed(rule) for rule in rules]
+
+    def _set(self, armed: list[Armed]) -> None:
+        self._armed = armed
         for link in list(self._links):
             link.arm(self._armed)
 
@@ -164,10 +171,13 @@ class FaultProxy:
 
     def _call(self, what: Callable[[], object]) -> None:
         """Do something in the thread, and return when it is done."""
+        self._post(what).result(CALL_S)
+
+    def _post(self, what: Callable[[], object]) -> Future[None]:
         done: Future[None] = Future()
-        self._calls.put((lambda: what() and None, done))
+        self._calls.put((what, done))
         os.eventfd_write(self._wake, 1)
-        done.result(CALL_S)
+        return done
 
     def _do_calls(self, events: int) -> None:
         os.eventfd_read(self._wake)
