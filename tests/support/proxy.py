@@ -82,11 +82,11 @@ class FaultProxy:
 
     def release(self) -> None:
         """End stalls, slowness and delays: what was held is passed on."""
-        self._call(lambda: [link.release() for link in list(self._links)])
+        self._call(lambda: self._each(Link.release))
 
     def kill_all(self) -> None:
         """Close all connections; new ones are taken."""
-        self._call(lambda: [link.close() for link in list(self._links)])
+        self._call(lambda: self._each(Link.close))
 
     def wait_until_fired(self, timeout_s: float, count: int = 1) -> None:
         """Return once `count` faults have happened; fails after `timeout_s`."""
@@ -125,8 +125,7 @@ class FaultProxy:
         """Pass bytes on until stopped; then close everything."""
         while not self._stopping:
             self._loop.turn()
-        for link in list(self._links):
-            link.close()
+        self._each(Link.close)
         self._listener.close()
         os.close(self._wake)
         self._loop.close()
@@ -150,6 +149,10 @@ class FaultProxy:
         self._links.add(link)
         link.arm(self._armed, new=True)
 
+    def _each(self, what: Callable[[Link], None]) -> None:
+        for link in list(self._links):  # one that closes leaves the set
+            what(link)
+
     def _arm(self, map: str) -> list[Armed]:
         rules = parse(map)
         assert self.watch or not needs_frames(rules), "the proxy does not tell requests and replies apart"
@@ -157,8 +160,7 @@ class FaultProxy:
 
     def _set(self, armed: list[Armed]) -> None:
         self._armed = armed
-        for link in list(self._links):
-            link.arm(self._armed)
+        self._each(lambda link: link.arm(armed))
 
     def _note_fired(self) -> None:
         with self._changed:
