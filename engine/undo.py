@@ -155,7 +155,10 @@ def give_up(control: Control, held: Held) -> Outcome:
 
 
 def left_behind(control: Control, run_id: str, may_change: bool) -> list[Outcome]:
-    """Put back what killed runs have left at the server that we are connected to; or, unless we may, tell of it."""
+    """Put back what killed runs have left at the server that we are connected to; or, unless we may, tell of it.
+
+    The outcomes that there is something to tell of. Raises AccessError where the connection fails.
+    """
     outcomes = []
     for held in undofile.unneeded():
         record = held.record
@@ -163,7 +166,7 @@ def left_behind(control: Control, run_id: str, may_change: bool) -> list[Outcome
             outcomes.append(put_back(control, run_id, held))
         elif run_id == record.run_id:
             outcomes.append(failed(record, "this command changes nothing"))
-    return [replace(outcome, text=outcome.text and LEFT + outcome.text) for outcome in outcomes]
+    return [replace(outcome, text=LEFT + outcome.text) for outcome in outcomes if outcome.text]
 
 
 def put_back(control: Control, run_id: str, held: Held) -> Outcome:
