@@ -207,7 +207,8 @@ def _is_void(control: Control, run_id: str, record: Record) -> bool:
     if not run_id or run_id == record.run_id or control.endpoint.address != record.address:
         return False
     uptime_s = _about_server(control).get("uptime_in_seconds", "")
-    return uptime_s.isdigit() and clock_ms_of(control) - int(uptime_s) * MS > record.changed_at_ms
+    # Both the age and the instant it is counted from are whole seconds: the server is up to one older than that.
+    return uptime_s.isdigit() and clock_ms_of(control) - (int(uptime_s) - 1) * MS > record.changed_at_ms
 
 
 # ---- what is asked ------------------------------------------------------------------------------------------------
