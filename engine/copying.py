@@ -13,6 +13,7 @@ from .grammar import Invocation
 from .logs import Log
 from .plan import Plan, make
 from .progress import display, status_line
+from .settings import Settings
 from .signals import Signals
 from .summary import Summary
 from .survey import Controls, check_identities, check_rights, first_line, survey
@@ -53,7 +54,10 @@ class Copy:
             try:
                 for warning in plan.warnings if not passes else ():
                     self.log.warning(warning)
-                return self._run(plan, controls)
+                with Settings(self.log) as settings:
+                    for wanted in plan.settings:
+                        settings.change(plan.survey.source.endpoint, "source", wanted)
+                    return self._run(plan, controls)
             except ChangedError as changed:
                 self.log.warning(f"{changed}: the copy begins again")
                 last = changed
@@ -66,7 +70,7 @@ class Copy:
         assert self.call.source is not None and self.call.target is not None
         patient = again or "wait_for" in self.call.explicit
         options = self.options | ({"wait_for": self.options["retry_for"]} if again else {})
-        controls, found, pairs = survey(self.call.source, self.call.target, options, patient, self.log)
+        controls, found, pairs = survey(self.call.source, self.call.target, options, patient, self.log, may_write)
         try:
             for line in first_line(found, pairs).splitlines():
                 self.log.notice(line)

@@ -33,7 +33,7 @@ WAIT_FOR_S = 60.0
 
 def generate(target: Endpoint, options: dict[str, Any], log: Log, signals: Signals) -> Summary:
     """Write the data set that the options describe. Raises KeyferryError."""
-    control, server = reach(target, "target", WAIT_FOR_S, False, log)
+    control, server = reach(target, "target", WAIT_FOR_S, False, log, may_change=True)
     try:
         refuse_what_we_cannot_copy(server)
         db = target.db or 0

@@ -147,6 +147,10 @@ OPTIONS = (
         "how", "method", values.choice("auto", "dump", "native"), "auto, dump (RESTORE) or native (MSET)",
         metavar="METHOD", default="auto",
     ),
+    _replicate(
+        "how", "source-rdbcompression", values.choice("on", "off"), "LZF at the source, only for the run",
+        metavar="on|off", default_text="as it is",
+    ),
     _replicate("trust", "no-verify", None, "do not verify after the copy"),
     _replicate("job", "dry-run", None, "show the plan and touch nothing"),
     _replicate(

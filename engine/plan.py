@@ -7,6 +7,7 @@ from typing import Any
 
 from .partitioners import ranges
 from .partitioners.topology import Database, Server
+from .undo import Wanted
 from .workers.cursor import RING
 from .workers.errors import RefusedError, UsageError
 from .workers.expiry import Clock
@@ -18,6 +19,9 @@ LANES = 8
 KEYS_A_SECOND, BYTES_A_SECOND = 250_000, 200_000_000
 #: A difference of clocks that deserves a word.
 SKEW_WARNING_MS = 1000
+#: The setting by which a server compresses what DUMP returns, and its values for --source-rdbcompression.
+RDBCOMPRESSION = "rdbcompression"
+RDBCOMPRESSION_VALUES = {"on": "yes", "off": "no"}
 #: Policies under which a server throws keys away by itself.
 EVICTING = ("allkeys", "volatile")
 
@@ -33,6 +37,7 @@ class Survey:
     opaque: dict[int, str]  # databases whose cursors cannot be split, and why
     shift_ms: int = 0
     job: str = ""
+    rdbcompression: str = ""  # of the source, if it is to be changed and the source tells
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class Plan:
     warnings: list[str]
     silence_s: float
     put_aside: str
+    settings: list[Wanted]  # of the source, for the time of the run
 
     @property
     def keys(self) -> int:
@@ -135,9 +141,10 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         workers=workers,
         lanes=lanes,
         setup=setup,
-        warnings=warnings_of(survey, databases),
+        warnings=warnings_of(survey, databases) + _warnings_of_settings(survey, options),
         silence_s=options["silence_s"],
         put_aside=options["put_aside"] or "",
+        settings=_settings(survey, options),
     )
 
 
@@ -154,6 +161,20 @@ def _plan_database(survey: Survey, db: int, target_db: int, lanes: int, wanted: 
         cuts = [(0, RING)]
     target_keys = survey.target_sizes.get(target_db, 0)
     return DatabasePlan(db, target_db, keys, known.expiring, target_keys, cuts, opaque, probed or bool(wanted))
+
+
+def _settings(survey: Survey, options: dict[str, Any]) -> list[Wanted]:
+    """What is asked of the source, also where it has that value: it may be another run's, which ends before ours."""
+    if not options["source_rdbcompression"] or not survey.rdbcompression:
+        return []
+    value = RDBCOMPRESSION_VALUES[options["source_rdbcompression"]]
+    return [Wanted(survey.source.run_id, RDBCOMPRESSION, value)]
+
+
+def _warnings_of_settings(survey: Survey, options: dict[str, Any]) -> list[str]:
+    if not options["source_rdbcompression"] or survey.rdbcompression:
+        return []
+    return ["source does not tell its rdbcompression (CONFIG GET is refused): it stays as it is"]
 
 
 def _node(server: Server) -> Node:

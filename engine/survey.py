@@ -7,12 +7,13 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from . import undo
 from .logs import Log
 from .partitioners import topology
 from .partitioners.control import Control
 from .partitioners.probe import MIN_KEYS, why_not_a_ring
 from .partitioners.topology import Server
-from .plan import Plan, Survey, choose_databases
+from .plan import RDBCOMPRESSION, Plan, Survey, choose_databases
 from .text import plural
 from .workers.endpoint import Endpoint
 from .workers.errors import AccessError, ChangedError
@@ -35,15 +36,21 @@ class Controls:
         self.target.close()
 
 
-def reach(endpoint: Endpoint, side: str, wait_for_s: float, patient: bool, log: Log) -> tuple[Control, Server]:
+def reach(
+    endpoint: Endpoint, side: str, wait_for_s: float, patient: bool, log: Log, may_change: bool
+) -> tuple[Control, Server]:
     """A control connection to a server that serves, and what it is. Raises AccessError, StateError.
+
+    Settings that killed runs have left there are put back, or told of by those who may change nothing.
 
     A server that loads its data is waited for. One that does not answer at all is waited for only by the `patient`,
     who said --wait-for: mistyped addresses are more frequent than servers that are just being started.
     """
     control = _connect(endpoint, side, wait_for_s if patient else 0.0, log)
     topology.wait_until_it_serves(control, wait_for_s, log.notice)
-    return control, topology.describe(control)
+    server = topology.describe(control)
+    undo.tell(undo.left_behind(control, server.run_id, may_change), log)
+    return control, server
 
 
 def _connect(endpoint: Endpoint, side: str, wait_for_s: float, log: Log) -> Control:
@@ -65,12 +72,12 @@ def _connect(endpoint: Endpoint, side: str, wait_for_s: float, log: Log) -> Cont
 
 
 def survey(
-    source_at: Endpoint, target_at: Endpoint, options: dict[str, Any], patient: bool, log: Log
+    source_at: Endpoint, target_at: Endpoint, options: dict[str, Any], patient: bool, log: Log, may_change: bool
 ) -> tuple[Controls, Survey, list[tuple[int, int]]]:
-    """Both servers, their databases in question, and the pairs of them; only reads."""
+    """Both servers, their databases in question, and the pairs of them; only reads, but for what `reach` may do."""
     wait_for_s = options["wait_for"]
-    source_control, source = reach(source_at, "source", wait_for_s, patient, log)
-    target_control, target = reach(target_at, "target", wait_for_s, patient, log)
+    source_control, source = reach(source_at, "source", wait_for_s, patient, log, may_change)
+    target_control, target = reach(target_at, "target", wait_for_s, patient, log, may_change)
     for server in (source, target):
         topology.refuse_what_we_cannot_copy(server)
     pairs = choose_databases(options, source_at.db, target_at.db, sorted(source.databases))
@@ -83,7 +90,8 @@ def survey(
             opaque[db] = why_not_a_ring(source_control, sizes[db])
     target_sizes = {db: topology.database_size(target_control, db) for db in sorted({db for _, db in pairs})}
     shift_ms = topology.clock_shift_ms(source_control, target_control)
-    found = Survey(source, target, sizes, target_sizes, opaque, shift_ms, job=secrets.token_hex(4))
+    compression = topology.setting(source_control, RDBCOMPRESSION) if options["source_rdbcompression"] else ""
+    found = Survey(source, target, sizes, target_sizes, opaque, shift_ms, secrets.token_hex(4), compression)
     return Controls(source_control, target_control), found, pairs
 
 

@@ -93,14 +93,14 @@ def describe(control: Control) -> Server:
         role=info.get("role", "master"),
         foreign=next((name.removesuffix("_version") for name in FOREIGN_FIELDS if name in info), ""),
         databases=_databases(info),
-        max_databases=int(_setting(control, "databases") or 0),
+        max_databases=int(setting(control, "databases") or 0),
         used_memory=int(info.get("used_memory", 0)),
         dataset_bytes=int(info.get("used_memory_dataset", 0)),
         maxmemory=int(info.get("maxmemory", 0)),
         policy=info.get("maxmemory_policy", ""),
         evicted_keys=int(info.get("evicted_keys", 0)),
         changes=int(info.get("rdb_changes_since_last_save", -1)),
-        max_value_bytes=int(_setting(control, "proto-max-bulk-len") or DEFAULT_MAX_VALUE_BYTES),
+        max_value_bytes=int(setting(control, "proto-max-bulk-len") or DEFAULT_MAX_VALUE_BYTES),
         cpu_s=float(info.get("used_cpu_user", 0)) + float(info.get("used_cpu_sys", 0)),
     )
 
@@ -123,7 +123,7 @@ def _databases(info: dict[str, str]) -> dict[int, Database]:
     return found
 
 
-def _setting(control: Control, name: str) -> str:
+def setting(control: Control, name: str) -> str:
     """A setting of the server, or '' where it does not tell (managed services forbid CONFIG)."""
     reply = control.call("CONFIG", "GET", name)
     return reply[1].decode() if isinstance(reply, list) and len(reply) == 2 else ""

@@ -56,6 +56,20 @@ def check(data: dict[str, Any]) -> None:
     assert all(ratio["median"] > 0 for ratio in data["ratios"].values())
 
 
+def test_copies_with_and_without_compression_are_compared(tmp_path: Path) -> None:
+    words = ("--keys", "300", "--rounds", "1", "--json", "out.json")
+    env = {"XDG_STATE_HOME": str(tmp_path)}
+    with start_command(sys.executable, str(ROOT / "bench/compression.py"), *words, cwd=str(tmp_path), env=env) as run:
+        done = run.wait(100)
+    assert done.code == 0, done.err
+    assert max(map(len, done.out.splitlines())) <= 80
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert [(data["name"], data["keys"]) for data in result["data"]] == [("noise", 300), ("text", 300)]
+    for data in result["data"]:
+        assert data["ratios"]["keyferry/on"]["median"] > 0
+        assert all(figures["failures"] == [] for figures in data["tools"].values())
+
+
 def test_a_tool_that_copies_nothing_has_failed(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
     source.call("SET", "a", "1")

@@ -229,6 +229,12 @@ def no_folder_for_the_list(stage: Stage) -> list[str]:
     return [*stage.words(), "--put-aside", str(stage.folder / "none" / "aside")]
 
 
+def no_room_for_the_list(stage: Stage) -> list[str]:
+    stage.source, stage.target = stage.server("8.2"), stage.server("7.0")
+    fill(stage.source, 200)
+    return [*stage.words(), "--put-aside", "/dev/full"]
+
+
 # -- the table --------------------------------------------------------------------------------------------------------
 
 
@@ -303,6 +309,7 @@ ROWS: dict[str, Row] = {
         lambda s: s.words(target=at(s.source)), 6, "are the same database", "name two", lambda *_: None
     ),
     "no list of what is put aside": Row(no_folder_for_the_list, 5, "cannot write ", "--put-aside", lambda *_: None),
+    "no room for the list": Row(no_room_for_the_list, 5, "cannot write ", "--put-aside", lambda *_: None),
     "gone after few writes": Row(silent_from(3), 5, "no answer within 1 s", "-o", lambda *_: None, impatient=True),
 }
 

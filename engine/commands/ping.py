@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from .. import undo
 from ..grammar import Invocation
 from ..logs import Log
 from ..output import say_result
@@ -24,6 +25,12 @@ class Answer:
 
     server: Server
     round_trips_ms: list[float]
+    left: list[undo.Outcome]  # settings that killed runs have changed there, and what became of them now
+
+    @property
+    def commands(self) -> list[str]:
+        """What to type there, as it could not be put back."""
+        return [outcome.command for outcome in self.left if outcome.failed]
 
     def percentile(self, share: int) -> float:
         """So many percent of the round trips took no longer."""
@@ -37,6 +44,7 @@ def run(call: Invocation, log: Log) -> int:
     for endpoint in call.servers:
         try:
             answers.append(ping(endpoint, call.options["count"]))
+            undo.tell(answers[-1].left, log)
         except AccessError as error:
             failures.append(error)
             log.error(error)
@@ -53,19 +61,22 @@ def ping(endpoint: Endpoint, count: int) -> Answer:
     try:
         control.open()
         server = describe(control)
-        return Answer(server, sorted(control.round_trip_s() * 1000 for _ in range(count)))
+        left = undo.left_behind(control, server.run_id, may_change=True)
+        return Answer(server, sorted(control.round_trip_s() * 1000 for _ in range(count)), left)
     finally:
         control.close()
 
 
 def line(answer: Answer) -> str:
-    """One server on one or two lines of at most 80 columns."""
+    """One server on two lines of at most 80 columns; more where a killed run has left something."""
     server = answer.server
     times = " ".join(
         f"{'max' if share == 100 else f'p{share}'} {answer.percentile(share):.2f}" for share in PERCENTILES
     )
     name = f"{server.foreign or server.name}  {server.mode} {server.role}  {plural(server.keys, 'key')}"
-    return f"{server.endpoint.address}  {name}\n  round trip ms: {times}"
+    lines = [f"{server.endpoint.address}  {name}", f"  round trip ms: {times}"]
+    lines += [f"  left by a run that was killed; to put it back: {command}" for command in answer.commands]
+    return "\n".join(lines)
 
 
 def fields(answer: Answer) -> dict[str, object]:
@@ -81,4 +92,5 @@ def fields(answer: Answer) -> dict[str, object]:
         "run_id": server.run_id,
         "keys": server.keys,
         "round_trip_ms": times,
+        "put_back_by": answer.commands,
     }

@@ -58,6 +58,9 @@ def plan_lines(plan: Plan) -> list[str]:
         f"method    {setup.method}; at most {setup.batch_keys:,} keys a window; SCAN COUNT {setup.scan_count:,}",
         f"estimate  {size_text(plan.value_bytes)}, {seconds_text(plan.seconds)} (a rule of thumb)",
     ]
+    for wanted in plan.settings:
+        now = f"it is {found.rdbcompression} now"
+        lines.append(f"setting   source {wanted.setting} {wanted.value} for the time of the run; {now}")
     lines += [f"warning   {warning}" for warning in plan.warnings]
     lines.append("nothing was written: this was a dry run")
     return lines
@@ -102,5 +105,6 @@ def plan_fields(plan: Plan) -> dict[str, object]:
         "estimated_bytes": plan.value_bytes,
         "estimated_seconds": round(plan.seconds, 1),
         "clock_shift_ms": found.shift_ms,
+        "source_settings": {wanted.setting: wanted.value for wanted in plan.settings},
         "warnings": plan.warnings,
     }

@@ -26,6 +26,8 @@ GONE_S = 3.0
 #: The helpers of multiprocess, by what their command lines hold.
 TRACKER = b"resource_tracker"
 FORK_SERVER = b"forkserver"
+#: The process that puts settings back.
+GUARD = b"keyferry.guard"
 
 
 @dataclass(frozen=True)
@@ -164,10 +166,25 @@ def children_of(pid: int) -> list[int]:
 
 
 def worker_pids(pid: int) -> list[int]:
-    """Those descendants that do work: neither the fork server itself nor multiprocess' resource tracker."""
-    helpers = {child for child in children_of(pid) if TRACKER in _command_line(child)}
-    servers = {child for child in children_of(pid) if FORK_SERVER in _command_line(child) and _parent(child) == pid}
+    """Those descendants that do work: neither the fork server, nor multiprocess' resource tracker, nor guards."""
+    helpers = {child for child in children_of(pid) if TRACKER in command_line(child)} | set(guard_pids(pid))
+    servers = {child for child in children_of(pid) if FORK_SERVER in command_line(child) and _parent(child) == pid}
     return [child for child in children_of(pid) if child not in helpers | servers]
+
+
+def guard_pids(pid: int) -> list[int]:
+    """Those descendants that put settings back when the run is gone."""
+    return [child for child in children_of(pid) if GUARD in command_line(child)]
+
+
+def command_line(pid: int) -> bytes:
+    """The words of a process's command line, each ended by a zero byte; nothing for one that is gone."""
+    return _read(pid, "cmdline")
+
+
+def environment(pid: int) -> bytes:
+    """The environment that a process was started with, each variable ended by a zero byte."""
+    return _read(pid, "environ")
 
 
 def left_over(mark: str, within: float = GONE_S) -> list[int]:
@@ -214,10 +231,6 @@ def _read(pid: int, what: str) -> bytes:
         return Path(f"/proc/{pid}/{what}").read_bytes()
     except OSError:  # it went away, or is another user's
         return b""
-
-
-def _command_line(pid: int) -> bytes:
-    return _read(pid, "cmdline")
 
 
 def _state(pid: int) -> tuple[int, str] | None:

@@ -1,0 +1,132 @@
+"""Settings that servers have for the length of a run: our end of the guard's pipe (guard.py)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import signal
+import subprocess
+import sys
+import time
+from typing import IO, Any, Self
+
+from . import undo
+from .logs import Log
+from .partitioners.control import Control
+from .signals import ENDING, Ended
+from .undo import Wanted
+from .workers.endpoint import Endpoint
+from .workers.errors import AccessError
+
+#: The guard may take so long to start and to change one setting: what it does itself takes at most half of it.
+CHANGE_S = 40.0
+#: At the end, we wait so long for the guard. It goes on without us.
+CLOSE_S = 5.0
+#: … but only so long after a second signal.
+AT_ONCE_S = 1.0
+
+
+class Settings:
+    """Within `with`, `change` gives servers settings; at its end they are put back, and that is said.
+
+    Nothing is started before the first change. Whatever ends this process closes the pipe, and the guard does the rest.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._changed: list[tuple[Endpoint, str, Wanted]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def change(self, where: Endpoint, side: str, wanted: Wanted) -> bool:
+        """Let a setting have a value until the end. False where it has not: a warning says why, and ends nothing."""
+        what = f"{side} {where.address} {wanted.setting}"
+        try:
+            answer = self._ask({"endpoint": where.pack(), "side": side, "wanted": vars(wanted)})
+        except OSError as error:
+            answer = {"changed": False, "why": f"its guard process failed: {error}"}
+        if answer["changed"]:
+            self._changed.append((where, side, wanted))
+            self.log.notice(f"{what} is {wanted.value} until the end of this run; it was {answer['old']}")
+        elif answer["why"]:
+            self.log.warning(f"{what} is not changed to {wanted.value}: {answer['why']}")
+        else:
+            self.log.info(f"{what} is {wanted.value} anyway")
+        return bool(answer["changed"])
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._guard is not None:
+            assert self._guard.stdin is not None and self._guard.stdout is not None
+            with contextlib.suppress(OSError):
+                self._guard.stdin.close()
+            self._hear_the_end(self._guard.stdout, AT_ONCE_S if kind is Ended else CLOSE_S)
+            self._guard.stdout.close()
+
+    def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
+        if self._guard is None:
+            self._guard = _start()
+        assert self._guard.stdin is not None and self._guard.stdout is not None
+        self._guard.stdin.write(json.dumps(order).encode() + b"\n")
+        line = _line(self._guard.stdout, time.monotonic() + CHANGE_S)
+        if not line:
+            raise OSError("it gave no answer")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _hear_the_end(self, answers: IO[bytes], patience_s: float) -> None:
+        """Tell what became of each change; put back ourselves what the guard left, if it was killed."""
+        assert self._guard is not None
+        deadline = time.monotonic() + patience_s
+        for where, side, wanted in self._changed:
+            line = _line(answers, deadline)
+            if line:
+                undo.tell([undo.Outcome(**json.loads(line))], self.log)
+            elif time.monotonic() < deadline:
+                self._put_back(where, side)
+            else:
+                self.log.warning(
+                    f"{side} {where.address} {wanted.setting} is not put back yet: process {self._guard.pid} goes on "
+                    "trying for a minute, and after that every keyferry that reaches the server"
+                )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._guard.wait(max(0.0, deadline - time.monotonic()))
+
+    def _put_back(self, where: Endpoint, side: str) -> None:
+        control = Control(where, side)
+        try:
+            control.open()
+            undo.tell(undo.left_behind(control, undo.run_id_of(control), may_change=True), self.log)
+        except AccessError as error:
+            self.log.warning(f"a setting was not put back: {error}")
+        finally:
+            control.close()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    """The guard, with our signals blocked from its first moment on; -P: the folder we were started in has no say."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "keyferry.guard"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            bufsize=0, start_new_session=True,
+        )  # fmt: skip
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _line(answers: IO[bytes], deadline: float) -> bytes:
+    """The next whole line, b'' when the guard is gone or says nothing until the deadline."""
+    line = b""
+    poll = select.poll()
+    poll.register(answers, select.POLLIN)
+    while not line.endswith(b"\n"):
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            return b""
+        if not (byte := answers.read(1)):
+            return b""
+        line += byte
+    return line

@@ -1,0 +1,385 @@
+"""A setting that was changed for a run is put back, whatever ends the run; real servers, real kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ServerFactory
+from tests.support.binaries import KINDS
+from tests.support.compare import assert_equal
+from tests.support.dataset import fill
+from tests.support.processes import (
+    Result,
+    Run,
+    command_line,
+    environment,
+    guard_pids,
+    run_keyferry,
+    start_command,
+    start_keyferry,
+)
+from tests.support.servers import Server
+from tests.test_options import at, write_strings
+from tests.test_signals import wait_for_keys
+
+OFF = ("--source-rdbcompression", "off")
+SLOWLY = ("--batch", "8", "--scan-count", "8", "--workers", "2")
+KEYS = 60_000
+PASSWORD = "quite-a-secret"
+
+
+class State:
+    """The folder of undo files of the commands that are given its environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.env = {"XDG_STATE_HOME": str(folder)}
+        self.folder = folder / "keyferry" / "undo"
+
+    @property
+    def files(self) -> list[Path]:
+        """All that lies there."""
+        return sorted(self.folder.iterdir()) if self.folder.exists() else []
+
+    def run(self, *words: str) -> Result:
+        """Run a command to its end."""
+        return run_keyferry(*words, env=self.env)
+
+    @contextmanager
+    def copying(self, source: Server, target: Server, *words: str) -> Iterator[Run]:
+        """A copy without compression that has begun to write, and has a while to go."""
+        words = (*at(source), "replicate", *at(target), *SLOWLY, *OFF, *words)
+        with start_keyferry(*words, env=self.env) as run:
+            wait_for_keys(target, run)
+            assert compression(source) == "no"
+            assert len(self.files) == 1
+            yield run
+
+    def killed(self, source: Server, target: Server) -> None:
+        """A copy, all of whose processes are killed at once, the guard first."""
+        with self.copying(source, target) as run:
+            for pid in guard_pids(run.pid):
+                os.kill(pid, signal.SIGKILL)
+            run.end()
+        assert compression(source) == "no"
+        assert len(self.files) == 1
+
+    def is_as_before(self, source: Server) -> None:
+        """Fail unless the value is back, and its file gone, within a while."""
+        deadline = time.monotonic() + 20
+        while (compression(source) != "yes" or self.files) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert (compression(source), self.files) == ("yes", [])
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    return State(tmp_path / "state")
+
+
+def compression(server: Server) -> str:
+    """The server's rdbcompression as it is now."""
+    return str(server.call("CONFIG", "GET", "rdbcompression")[1].decode())
+
+
+# ---- what a run does by itself --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_copy_that_ends_well_has_put_the_value_back(kind: str, server: ServerFactory, state: State) -> None:
+    source, target = server(kind), server(kind)
+    fill(source, 2_000)
+    ran = state.run(*at(source), "replicate", *at(target), *OFF)
+    assert ran.code == 0, ran.err
+    assert f"source {source.address} rdbcompression is no until the end of this run; it was yes" in ran.err
+    assert f"source {source.address} rdbcompression is yes again" in ran.err
+    assert (compression(source), compression(target), state.files) == ("yes", "yes", [])
+    assert_equal(source, target, ttl_tolerance_ms=100 if kind == "6.2" else 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_to_the_whole_group_leaves_nothing_changed(number: int, server: ServerFactory, state: State) -> None:
+    source, target = server("7.0"), server("7.0")
+    fill(source, KEYS)
+    with state.copying(source, target) as run:
+        run.signal_all(number)
+        ran = run.wait(20)
+    assert ran.code == 128 + number, ran.err
+    assert not ran.left
+    assert (compression(source), state.files) == ("yes", [])
+
+
+def test_a_second_signal_leaves_nothing_changed(server: ServerFactory, state: State) -> None:
+    source, target = server("7.0"), server("7.0")
+    fill(source, KEYS)
+    with state.copying(source, target) as run:
+        target.pause()
+        try:
+            run.signal_all(signal.SIGINT)
+            run.wait_for_text("stopping")
+            run.signal_all(signal.SIGINT)
+            ran = run.wait(20)
+        finally:
+            target.resume()
+    assert ran.code == 130
+    assert not ran.left
+    state.is_as_before(source)
+
+
+def test_an_error_leaves_nothing_changed(server: ServerFactory, state: State) -> None:
+    source, target = server("8.2"), server("7.0")
+    fill(source, 400)
+    ran = state.run(*at(source), "replicate", *at(target), *OFF, "--put-aside", "/dev/full")
+    assert ran.code == 5, ran.err
+    assert (compression(source), state.files) == ("yes", [])
+
+
+@pytest.mark.parametrize("kill", [os.kill, os.killpg], ids=["coordinator", "group"])
+def test_a_run_killed_with_9_leaves_nothing_changed(
+    kill: Callable[[int, int], None], server: ServerFactory, state: State
+) -> None:
+    source, target = server("7.0"), server("7.0")
+    fill(source, KEYS)
+    with state.copying(source, target) as run:
+        kill(run.pid, signal.SIGKILL)
+        ran = run.wait(20, gone_within=20)
+    assert ran.code == -signal.SIGKILL
+    assert not ran.left
+    state.is_as_before(source)
+
+
+def test_the_guard_waits_for_a_source_that_does_not_answer(server: ServerFactory, state: State) -> None:
+    source, target = server("7.0"), server("7.0")
+    fill(source, KEYS)
+    with state.copying(source, target) as run:
+        source.pause()
+        try:
+            run.signal(signal.SIGKILL)
+            time.sleep(1)
+            assert len(state.files) == 1
+        finally:
+            source.resume()
+        state.is_as_before(source)
+        assert not run.wait(20, gone_within=20).left
+
+
+def test_the_guard_takes_no_signals_and_the_run_does_without_it_if_it_is_killed(
+    server: ServerFactory, state: State
+) -> None:
+    source, target = server("7.0"), server("7.0")
+    fill(source, KEYS)
+    with state.copying(source, target) as run:
+        (guard,) = guard_pids(run.pid)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(guard, number)
+        time.sleep(0.3)
+        assert guard_pids(run.pid) == [guard]
+        os.kill(guard, signal.SIGKILL)
+        run.signal(signal.SIGTERM)
+        ran = run.wait(20)
+    assert ran.code == 143, ran.err
+    assert (compression(source), state.files) == ("yes", [])
+
+
+def test_a_source_that_is_restarted_on_the_way_is_changed_again_and_put_back(
+    server: ServerFactory, state: State
+) -> None:
+    source, target = server("7.0", fresh=True), server("7.0")
+    fill(source, KEYS)
+    with state.copying(source, target) as run:
+        source.restart(keep_data=True)
+        run.wait_for_text("the copy begins again")
+        ran = run.wait(90)
+    assert ran.code == 0, ran.err
+    assert not ran.left
+    assert ran.err.count("rdbcompression is no until the end of this run; it was yes") == 2
+    assert (compression(source), state.files) == ("yes", [])
+
+
+def test_a_copy_from_python_puts_back_too(server: ServerFactory, state: State) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 200)
+    script = f"""
+import keyferry
+keyferry.replicate({source.uri!r}, {target.uri!r}, source_rdbcompression="off", progress="log")
+"""
+    with start_command(sys.executable, "-c", script, env=state.env) as run:
+        ran = run.wait(60)
+    assert ran.code == 0, ran.err
+    assert "rdbcompression is yes again" in ran.err
+    assert not ran.left
+    assert (compression(source), state.files) == ("yes", [])
+
+
+# ---- what all of them have left -------------------------------------------------------------------------------------
+
+#: Commands that reach the server that was changed: as their only one, as their source, as their target.
+NEXT = {
+    "ping": lambda changed, other: ("ping", *at(changed)),
+    "generate": lambda changed, other: ("generate", *at(changed), "--keys", "10"),
+    "source": lambda changed, other: (*at(changed), "replicate", *at(other)),
+    "target": lambda changed, other: (*at(other), "replicate", *at(changed)),
+    "again": lambda changed, other: (*at(changed), "replicate", *at(other), *OFF),
+}
+
+
+@pytest.mark.parametrize("following", NEXT)
+def test_the_next_command_puts_back_what_was_left_when_everything_was_killed(
+    following: str, server: ServerFactory, state: State
+) -> None:
+    source, target = server("7.0"), server("9.1")
+    write_strings(source, 20_000)
+    state.killed(source, target)
+    ran = state.run(*NEXT[following](source, target))
+    assert ran.code == 0, ran.err
+    said = f"left by a run that was killed: source {source.address} rdbcompression is yes again"
+    assert ran.err.splitlines().count(said) == 1
+    assert (compression(source), state.files) == ("yes", [])
+
+
+def test_a_dry_run_tells_what_was_left_and_touches_nothing(server: ServerFactory, state: State) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 20_000)
+    state.killed(source, target)
+    (file,) = state.files
+    before = file.read_bytes()
+    ran = state.run(*at(source), "replicate", *at(target), "--dry-run")
+    assert ran.code == 0, ran.err
+    assert "warning: left by a run that was killed" in ran.err and "CONFIG SET rdbcompression yes" in ran.err
+    assert (compression(source), state.files, file.read_bytes()) == ("no", [file], before)
+
+
+#: Who may not put a setting back.
+BARRED = "user barred on >pw ~* &* +@all -config|set"
+
+
+def test_ping_shows_what_to_type_where_it_may_not_put_back(server: ServerFactory, state: State) -> None:
+    source, target = server("7.0", acl=["user default on nopass ~* &* +@all", BARRED]), server("7.0")
+    write_strings(source, 20_000)
+    state.killed(source, target)
+    words = ("ping", *at(source), "--user", "barred", "-apw")
+    ran = state.run(*words)
+    assert ran.code == 0
+    assert ran.out.splitlines()[-1].endswith("to put it back: CONFIG SET rdbcompression yes")
+    assert json.loads(state.run(*words, "--json").out)[0]["put_back_by"] == ["CONFIG SET rdbcompression yes"]
+    assert (compression(source), len(state.files)) == ("no", 1)
+    assert json.loads(state.run("ping", *at(source), "--json").out)[0]["put_back_by"] == []
+    assert (compression(source), state.files) == ("yes", [])
+
+
+def test_a_server_that_was_restarted_meanwhile_has_its_own_value(server: ServerFactory, state: State) -> None:
+    source, target = server("7.0", fresh=True), server("7.0")
+    write_strings(source, 20_000)
+    state.killed(source, target)
+    source.restart()
+    ran = state.run("ping", *at(source))
+    assert (ran.code, ran.err) == (0, "")
+    assert (compression(source), state.files) == ("yes", [])
+
+
+def test_other_servers_leave_it_alone(server: ServerFactory, state: State) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 20_000)
+    state.killed(source, target)
+    assert state.run("ping", *at(target)).err == ""
+    assert (compression(source), len(state.files)) == ("no", 1)
+
+
+# ---- several runs on one server -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_of_two_runs_the_last_one_puts_back(number: int, server: ServerFactory, state: State) -> None:
+    source, targets = server("7.0"), (server("7.0"), server("9.1"))
+    fill(source, KEYS)
+    with state.copying(source, targets[0]) as first, standing_still(targets[0]):
+        with state.copying(source, targets[1]) as second, standing_still(targets[1]):
+            for run, target in ((first, targets[0]), (second, targets[1])):
+                assert state.run("ping", *at(source)).err == ""
+                assert (compression(source), len(state.files)) == ("no", 1)
+                run.signal(number)
+                target.resume()
+                assert not run.wait(20, gone_within=20).left
+    assert (compression(source), state.files) == ("yes", [])
+
+
+@contextmanager
+def standing_still(target: Server) -> Iterator[None]:
+    """The copy to this target cannot end meanwhile."""
+    target.pause()
+    try:
+        yield
+    finally:
+        target.resume()
+
+
+def test_a_run_that_wants_another_value_than_one_before_it_goes_on_without(server: ServerFactory, state: State) -> None:
+    source, targets = server("7.0"), (server("7.0"), server("9.1"))
+    write_strings(source, 20_000)
+    with state.copying(source, targets[0]) as first:
+        with standing_still(targets[0]):
+            ran = state.run(*at(source), "replicate", *at(targets[1]), "--source-rdbcompression", "on")
+            assert ran.code == 0, ran.err
+            assert "rdbcompression is not changed to yes: another run has set it to no" in ran.err
+            assert compression(source) == "no"
+        assert first.wait(60).code == 0
+    assert (compression(source), state.files) == ("yes", [])
+
+
+# ---- where it cannot be done ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "told_by_plan"), [("-config", True), ("-config|set", False)], ids=["no CONFIG", "no CONFIG SET"]
+)
+def test_a_source_that_refuses_config_is_copied_as_it_is(
+    rule: str, told_by_plan: bool, server: ServerFactory, state: State
+) -> None:
+    source, target = server("7.0", acl=["user default on nopass ~* &* +@all " + rule]), server("7.0")
+    write_strings(source, 200)
+    words = (*at(source), "replicate", *at(target), *OFF)
+    ran, planned = state.run(*words), state.run(*words, "--dry-run")
+    assert (ran.code, planned.code) == (0, 0)
+    assert "warning: source" in ran.err and "rdbcompression" in ran.err and "refused" in ran.err
+    assert ("CONFIG GET is refused" in planned.out) == told_by_plan
+    assert state.files == []
+    assert_equal(source, target)
+
+
+def test_nothing_is_changed_that_could_not_be_written_down(server: ServerFactory, tmp_path: Path) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 200)
+    (tmp_path / "file").write_text("in the way")
+    ran = State(tmp_path / "file").run(*at(source), "replicate", *at(target), *OFF)
+    assert ran.code == 0, ran.err
+    assert "rdbcompression is not changed to no: its undo file could not be kept" in ran.err
+    assert source.call("INFO", "commandstats").count(b"cmdstat_config|set") == 0
+
+
+# ---- what is kept meanwhile -----------------------------------------------------------------------------------------
+
+
+def test_the_password_is_neither_in_the_file_nor_where_other_users_can_see_it(
+    server: ServerFactory, state: State
+) -> None:
+    source, target = server("7.0", password=PASSWORD), server("7.0")
+    write_strings(source, 20_000)
+    words = ("replicate", *at(target), *SLOWLY, *OFF)
+    env = state.env | {"KEYFERRY_SOURCE_PORT": str(source.port), "KEYFERRY_SOURCE_PASS": PASSWORD}
+    with start_keyferry(*words, env=env) as run:
+        wait_for_keys(target, run)
+        (guard,) = guard_pids(run.pid)
+        (file,) = state.files
+        assert PASSWORD.encode() not in command_line(guard) + environment(guard) + file.read_bytes()
+        assert (file.stat().st_mode & 0o777, state.folder.stat().st_mode & 0o777) == (0o600, 0o700)
+        run.signal(signal.SIGKILL)
+        assert not run.wait(20, gone_within=20).left
+    assert (compression(source), state.files) == ("yes", [])
