@@ -23,6 +23,7 @@ from .ledger import DEATHS_TO_SPLIT, Entry, Ledger, small_enough_to_list
 from .partitioners.control import Control, ReplyError
 from .partitioners.topology import clock_shift_ms
 from .plan import Plan
+from .reasons import most_important
 from .workers import errors
 from .workers.cursor import RING, cursor_at, position_of
 from .workers.task import COPY_KEYS, COPY_RANGE, LIST_KEYS, Aside, Counts, Order, Progress, Report, Setup, Task
@@ -54,8 +55,9 @@ class State:
     counts: Counts = field(default_factory=Counts)
     ranges_done: int = 0
     ranges: int = 0
-    waiting: str = ""
+    waiting: str = ""  # the worst of what the workers tell (`reasons`)
     workers: int = 0
+    total_known: bool = False  # `keys_total` is no estimate
 
     @property
     def seconds(self) -> float:
@@ -192,9 +194,8 @@ class Coordinator:
     def _update_state(self) -> None:
         self.state.counts = self.ledger.total
         self.state.ranges, self.state.ranges_done = self.ledger.ranges, self.ledger.ranges_done
-        self.state.waiting = next((worker.waiting for worker in self.workers if worker.waiting), "")
-        if self.down:
-            self.state.waiting = "connecting again: " + ", ".join(" ".join(where) for where in self.down)
+        down = [f"reconnecting: {' '.join(where)}" for where in self.down]
+        self.state.waiting = most_important([*down, *(worker.waiting for worker in self.workers)])
         self.state.workers = len(self.workers)
 
     # ---- workers --------------------------------------------------------------------------------------------

@@ -5,23 +5,25 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .aside import AsideFile
+from .aside import AsideFile, key_fields
 from .coordinator import Coordinator
 from .executors import LocalProcesses
 from .forkserver import helpers_cpu_s
 from .grammar import Invocation
 from .logs import Log
 from .plan import Plan, make
-from .progress import display, status_line
+from .progress import display
 from .signals import Signals
 from .summary import Summary
 from .survey import Controls, check_identities, check_rights, first_line, survey
-from .text import plural
+from .text import key_text, plural, shortened
 from .workers.errors import EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
+from .workers.task import Aside
 
 #: A server that is another one at every look is not worth more passes than this.
 PASSES_MAX = 10
-
+#: So many keys that are put aside are told one by one, while the run goes on.
+TOLD_ASIDE = 5
 UNVERIFIED = "nothing was verified; --no-verify says that this is meant"
 
 
@@ -33,6 +35,7 @@ class Copy:
         self.options: dict[str, Any] = call.options
         self.summary: Summary | None = None
         self.began_at = time.monotonic()
+        self.told_aside = 0
         self.began_cpu_s = time.process_time()  # 0 where the process is ours from its start
 
     def plan(self) -> Plan:
@@ -82,8 +85,8 @@ class Copy:
         return controls, plan
 
     def _run(self, plan: Plan, controls: Controls) -> Summary:
-        aside = AsideFile(plan.put_aside)
-        shown = display(self.options["progress"], "copy", self.log)
+        aside = AsideFile(plan.put_aside, self._tell_aside)
+        shown = display(self.options["progress"], "copy", self.log, self.signals.status_asked)
         coordinator = Coordinator.of_plan(
             plan,
             LocalProcesses(),
@@ -94,7 +97,6 @@ class Copy:
             signal_seen=self.signals.seen,
             controls=(controls.source, controls.target),
         )
-        self.signals.status = lambda: self.log.notice(status_line("copy", coordinator.state))
         failure: KeyferryError | None = None
         try:
             coordinator.run()
@@ -127,6 +129,15 @@ class Copy:
         if not self.options["no_verify"]:
             self.log.warning(UNVERIFIED)
         return self.summary
+
+    def _tell_aside(self, aside: Aside) -> None:
+        """The first keys that are put aside are told at once: their user may rather end the run and mend the cause."""
+        self.told_aside += 1
+        if self.told_aside <= TOLD_ASIDE:
+            text = f"put aside {shortened(key_text(aside.key))} (db {aside.db}, {aside.type}): {aside.reason}"
+            self.log.warning(text, db=aside.db, **key_fields(aside.key))
+        elif self.told_aside == TOLD_ASIDE + 1:
+            self.log.warning("more keys are put aside: the file of those names them all")
 
 
 def _before_the_first_key(error: KeyferryError, coordinator: Coordinator) -> KeyferryError:

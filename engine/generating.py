@@ -13,7 +13,7 @@ from .forkserver import helpers_cpu_s
 from .logs import Log
 from .partitioners.control import Control, ReplyError
 from .partitioners.topology import database_size, refuse_what_we_cannot_copy
-from .progress import display, status_line
+from .progress import display
 from .signals import Signals
 from .summary import Summary
 from .survey import reach
@@ -60,7 +60,7 @@ def generate(target: Endpoint, options: dict[str, Any], log: Log, signals: Signa
 def _run(setup: Setup, tasks: list[Task], spec: Spec, options: dict[str, Any], log: Log, signals: Signals) -> Summary:
     began_at, began_cpu_s = time.monotonic(), time.process_time()
     workers = max(1, min(options["workers"], len(tasks)))
-    shown = display(options["progress"], "generate", log)
+    shown = display(options["progress"], "generate", log, signals.status_asked)
     coordinator = Coordinator(
         setup,
         tasks,
@@ -73,7 +73,7 @@ def _run(setup: Setup, tasks: list[Task], spec: Spec, options: dict[str, Any], l
         signal_seen=signals.seen,
         keys_total=spec.keys,
     )
-    signals.status = lambda: log.notice(status_line("generate", coordinator.state))
+    coordinator.state.total_known = True
     try:
         coordinator.run()
     finally:
