@@ -106,13 +106,14 @@ class Coordinator:
         warn: Callable[[str], None],
         tick: Callable[[State], None],
         signal_seen: Callable[[], int] = lambda: 0,
+        measured: Callable[[list[list[Any]]], None] = lambda told: None,
         controls: tuple[Control, Control] | None = None,
         silence_s: float = 30.0,
         keys_total: int = 0,
     ) -> None:
         self.setup, self.executor, self.aside = setup, executor, aside
         self.say, self.warn, self.tick = say, warn, tick
-        self.signal_seen, self.controls, self.silence_s = signal_seen, controls, silence_s
+        self.signal_seen, self.measured, self.controls, self.silence_s = signal_seen, measured, controls, silence_s
         self.wanted = workers
         self.ledger = Ledger(tasks)
         self.state = State(keys_total)
@@ -304,6 +305,7 @@ class Coordinator:
     def _take_in(self, worker: _Worker, report: Report) -> None:
         worker.heard_at = time.monotonic()
         worker.free, worker.waiting, worker.cpu_s = report.free, report.waiting, report.cpu_s
+        self.measured(report.latencies)
         worker.clients += [client for side, _, client in report.clients if side == "target" and client]
         worker.drained, worker.down = report.drained, report.down
         if report.unfenced:

@@ -10,6 +10,7 @@ from .coordinator import Coordinator
 from .executors import LocalProcesses
 from .forkserver import helpers_cpu_s
 from .grammar import Invocation
+from .latency import Latencies
 from .logs import Log
 from .plan import Plan, make
 from .progress import display
@@ -51,6 +52,7 @@ class Copy:
         makes positions of SCAN meaningless: everything is found out and copied again.
         """
         self.began_at = time.monotonic()
+        self.latencies = Latencies([side for side in (self.call.source, self.call.target) if side])
         for passes in range(PASSES_MAX):
             controls, plan = self._prepare(may_write=True, again=passes > 0)
             try:
@@ -95,6 +97,7 @@ class Copy:
             warn=self.log.warning,
             tick=shown.tick,
             signal_seen=self.signals.seen,
+            measured=self.latencies.add,
             controls=(controls.source, controls.target),
         )
         failure: KeyferryError | None = None
@@ -117,6 +120,7 @@ class Copy:
             exact=not (failure or coordinator.signal) and _is_exact(plan, controls, coordinator, self.log),
             put_aside_file=aside.path if aside.used else "",
             reasons=aside.reasons,
+            latency=self.latencies.rows(),
             verify_note=" (--no-verify)" if self.options["no_verify"] else "",
         )
         if coordinator.signal:

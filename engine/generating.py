@@ -10,6 +10,7 @@ from .aside import AsideFile
 from .coordinator import Coordinator
 from .executors import LocalProcesses
 from .forkserver import helpers_cpu_s
+from .latency import Latencies
 from .logs import Log
 from .partitioners.control import Control, ReplyError
 from .partitioners.topology import database_size, refuse_what_we_cannot_copy
@@ -33,6 +34,7 @@ WAIT_FOR_S = 60.0
 
 def generate(target: Endpoint, options: dict[str, Any], log: Log, signals: Signals) -> Summary:
     """Write the data set that the options describe. Raises KeyferryError."""
+    latencies = Latencies([target])
     control, server = reach(target, "target", WAIT_FOR_S, False, log)
     try:
         refuse_what_we_cannot_copy(server)
@@ -51,13 +53,22 @@ def generate(target: Endpoint, options: dict[str, Any], log: Log, signals: Signa
         targets=[node],
         job=secrets.token_hex(4),
         lanes=LANES,
+        measured=["target"] if target.latency else [],
         retry_for_s=options["retry_for"],
         synth=spec.pack(),
     )
-    return _run(setup, tasks_of(spec, db), spec, options, log, signals)
+    return _run(setup, latencies, tasks_of(spec, db), spec, options, log, signals)
 
 
-def _run(setup: Setup, tasks: list[Task], spec: Spec, options: dict[str, Any], log: Log, signals: Signals) -> Summary:
+def _run(
+    setup: Setup,
+    latencies: Latencies,
+    tasks: list[Task],
+    spec: Spec,
+    options: dict[str, Any],
+    log: Log,
+    signals: Signals,
+) -> Summary:
     began_at, began_cpu_s = time.monotonic(), time.process_time()
     workers = max(1, min(options["workers"], len(tasks)))
     shown = display(options["progress"], "generate", log, signals.status_asked)
@@ -71,6 +82,7 @@ def _run(setup: Setup, tasks: list[Task], spec: Spec, options: dict[str, Any], l
         warn=log.warning,
         tick=shown.tick,
         signal_seen=signals.seen,
+        measured=latencies.add,
         keys_total=spec.keys,
     )
     coordinator.state.total_known = True
@@ -84,6 +96,7 @@ def _run(setup: Setup, tasks: list[Task], spec: Spec, options: dict[str, Any], l
         workers=workers,
         cpu_s=coordinator.cpu_s + helpers_cpu_s() + time.process_time() - began_cpu_s,
         phase="generate",
+        latency=latencies.rows(),
     )
     if coordinator.signal:
         summary.exit_code = EXIT_SIGNAL + coordinator.signal

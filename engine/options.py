@@ -126,6 +126,7 @@ OPTIONS = (
     _side("timeout", "o", values.TIMEOUT, "SEC", "of one command", unit="seconds", default_text="60"),
     _side("db", "n", values.DATABASE, "N", "database number", default_text="0", mistaken=("database",)),
     _side("pool", "m", values.whole(1, 10_000), "N", "most connections", default_text="max(8, workers)"),
+    _side("latency", "l", None, "", "show how long requests take", default=False),
     _global("help", "", None, "", "show this help", environment=False),
     _global("version", "V", None, "", "show the version", environment=False),
     _global("quiet", "q", None, "", "log errors only", mistaken=("silent",)),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import ceil
 
 from ..grammar import Invocation
+from ..latency import PERCENTILES, percentile_name
 from ..logs import Log
 from ..output import say_result
 from ..partitioners.control import Control
@@ -14,8 +16,8 @@ from ..text import plural
 from ..workers.endpoint import Endpoint
 from ..workers.errors import EXIT_OK, AccessError
 
-#: Shares of the round trips that take no longer than the figure shown.
-PERCENTILES = (50, 95, 99, 100)
+#: Shares of the round trips that take no longer than the figure shown, unless -l asks for more of them.
+FEW_PERCENTILES = (50, 95, 99, 100)
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,15 @@ class Answer:
     server: Server
     round_trips_ms: list[float]
 
-    def percentile(self, share: int) -> float:
+    @property
+    def times_ms(self) -> dict[str, float]:
+        """Percentiles by their names."""
+        shares = PERCENTILES if self.server.endpoint.latency else FEW_PERCENTILES
+        return {percentile_name(share): self._percentile(share) for share in shares}
+
+    def _percentile(self, share: float) -> float:
         """So many percent of the round trips took no longer."""
-        last = len(self.round_trips_ms) - 1
-        return self.round_trips_ms[min(last, last * share // 100 + (last * share % 100 > 0))]
+        return self.round_trips_ms[ceil((len(self.round_trips_ms) - 1) * share / 100)]
 
 
 def run(call: Invocation, log: Log) -> int:
@@ -61,9 +68,7 @@ def ping(endpoint: Endpoint, count: int) -> Answer:
 def line(answer: Answer) -> str:
     """One server on one or two lines of at most 80 columns."""
     server = answer.server
-    times = " ".join(
-        f"{'max' if share == 100 else f'p{share}'} {answer.percentile(share):.2f}" for share in PERCENTILES
-    )
+    times = " ".join(f"{name} {time_ms:.2f}" for name, time_ms in answer.times_ms.items())
     name = f"{server.foreign or server.name}  {server.mode} {server.role}  {plural(server.keys, 'key')}"
     return f"{server.endpoint.address}  {name}\n  round trip ms: {times}"
 
@@ -71,7 +76,6 @@ def line(answer: Answer) -> str:
 def fields(answer: Answer) -> dict[str, object]:
     """One server for programs."""
     server = answer.server
-    times = {"max" if share == 100 else f"p{share}": round(answer.percentile(share), 3) for share in PERCENTILES}
     return {
         "address": server.endpoint.address,
         "product": server.foreign or server.product,
@@ -80,5 +84,5 @@ def fields(answer: Answer) -> dict[str, object]:
         "role": server.role,
         "run_id": server.run_id,
         "keys": server.keys,
-        "round_trip_ms": times,
+        "round_trip_ms": {name: round(time_ms, 3) for name, time_ms in answer.times_ms.items()},
     }
