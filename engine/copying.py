@@ -37,6 +37,7 @@ class Copy:
         self.summary: Summary | None = None
         self.began_at = time.monotonic()
         self.told_aside = 0
+        self.aside_path = ""
         self.began_cpu_s = time.process_time()  # 0 where the process is ours from its start
 
     def plan(self) -> Plan:
@@ -88,6 +89,7 @@ class Copy:
 
     def _run(self, plan: Plan, controls: Controls) -> Summary:
         aside = AsideFile(plan.put_aside, self._tell_aside)
+        self.aside_path = aside.path
         shown = display(self.options["progress"], "copy", self.log, self.signals.status_asked)
         coordinator = Coordinator.of_plan(
             plan,
@@ -129,7 +131,8 @@ class Copy:
             self.summary.exit_code = failure.exit_code
             raise failure
         if self.summary.counts.aside:
-            self.log.warning(f"{plural(self.summary.counts.aside, 'key')} could not be copied: see {aside.path}")
+            text = f"{plural(self.summary.counts.aside, 'key')} could not be copied: see {aside.path}"
+            self.log.warning(text, "mend the reason that it names for each key, then run the same command again")
         if not self.options["no_verify"]:
             self.log.warning(UNVERIFIED)
         return self.summary
@@ -141,7 +144,7 @@ class Copy:
             text = f"put aside {shortened(key_text(aside.key))} (db {aside.db}, {aside.type}): {aside.reason}"
             self.log.warning(text, db=aside.db, **key_fields(aside.key))
         elif self.told_aside == TOLD_ASIDE + 1:
-            self.log.warning("more keys are put aside: the file of those names them all")
+            self.log.warning(f"more keys are put aside: {self.aside_path} names them all")
 
 
 def _before_the_first_key(error: KeyferryError, coordinator: Coordinator) -> KeyferryError:

@@ -44,13 +44,11 @@ class Log:
 
     def error(self, error: KeyferryError) -> None:
         """An error and its hint: a line each."""
-        self._say(ERROR, str(error), side=error.side, address=error.address, hint=error.hint)
-        if error.hint and self.form == "text":
-            self._print(ERROR, f"hint: {printable(error.hint)}")
+        self._say(ERROR, str(error), error.hint, side=error.side, address=error.address)
 
-    def warning(self, text: str, **fields: object) -> None:
+    def warning(self, text: str, hint: str = "", **fields: object) -> None:
         """Something that the user should know, and that ends nothing."""
-        self._say(WARNING, text, **fields)
+        self._say(WARNING, text, hint, **fields)
 
     def notice(self, text: str, **fields: object) -> None:
         """What is happening; shown unless -q."""
@@ -71,13 +69,14 @@ class Log:
         if self._file:
             self._file.add(text)
 
-    def _say(self, level: int, text: str, **fields: object) -> None:
+    def _say(self, level: int, text: str, hint: str = "", **fields: object) -> None:
         if level > self.level:
             return
         if self.form == "json":
-            self.line(_as_json(level, printable(text), fields))
-        else:
-            self._print(level, _PREFIXES.get(level, "") + printable(text))
+            return self.line(_as_json(level, printable(text), fields | {"hint": hint}))
+        self._print(level, _PREFIXES.get(level, "") + printable(text))
+        if hint:
+            self._print(level, f"hint: {printable(hint)}")
 
     def _print(self, level: int, line: str) -> None:
         """A line of text: in its colour, and in the file with the time instead."""

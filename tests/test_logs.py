@@ -53,7 +53,10 @@ def test_only_the_first_keys_that_are_put_aside_are_told(server: ServerFactory, 
         source.call("SADD", f"set:{number}", "x")
     ran = run_keyferry(*at(source), "replicate", *at(target), "--put-aside", str(aside))
     assert len(re.findall(r"^warning: put aside ", ran.err, re.MULTILINE)) == 5
+    assert f"warning: more keys are put aside: {aside} names them all" in ran.err.splitlines()
     assert len(aside.read_text().splitlines()) == 30
+    last = ran.err.splitlines().index(f"warning: 30 keys could not be copied: see {aside}")
+    assert ran.err.splitlines()[last + 1].startswith("hint: mend the reason that it names for each key")
 
 
 def test_errors_in_json_have_their_parts_and_no_prefix(server: ServerFactory) -> None:
