@@ -52,11 +52,11 @@ class Log:
 
     def notice(self, text: str, **fields: object) -> None:
         """What is happening; shown unless -q."""
-        self._say(NOTICE, text, **fields)
+        self._say(NOTICE, text, "", **fields)
 
     def info(self, text: str, **fields: object) -> None:
         """Shown with -i."""
-        self._say(INFO, text, **fields)
+        self._say(INFO, text, "", **fields)
 
     def debug(self, text: str) -> None:
         """Shown with -d; may be several lines."""

@@ -100,7 +100,7 @@ except errors.KeyferryError as error:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"nonsense": 1}, "UsageError 2  False"),
+        ({"nonsense": 1}, "UsageError 2  True"),
         ({"wait_for": "5"}, "UsageError 2  True"),
         ({}, "AccessError 4 target True"),
     ],
