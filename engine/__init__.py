@@ -10,10 +10,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .workers.errors import (
+    AccessError,
+    InternalError,
+    KeyferryError,
+    RefusedError,
+    RunError,
+    StateError,
+    UsageError,
+)
+
 if TYPE_CHECKING:
     from .plan import Plan
     from .summary import Summary
     from .workers.endpoint import Endpoint
+
+__all__ = [
+    "AccessError",
+    "InternalError",
+    "KeyferryError",
+    "RefusedError",
+    "RunError",
+    "StateError",
+    "UsageError",
+    "plan",
+    "replicate",
+]
 
 VERSION = "0.1.0"
 
@@ -22,7 +44,8 @@ def replicate(source: str | Endpoint, target: str | Endpoint, **options: object)
     """Copy `source` to `target` (URIs or Endpoints); options are those of the command line, with underscores.
 
     Returns the Summary; its `exit_code` is 0, or 1 where keys were put aside. Raises a KeyferryError for anything
-    that ends the copy early. Messages go to stderr from warnings on; `progress="log"` shows more.
+    that ends the copy early; it has `message`, `side`, `address`, `hint` and `exit_code`. Messages go to stderr from
+    warnings on; `progress="log"` shows more.
     """
     return _copy(source, target, options).run()
 

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Callable
 from typing import IO
 
 from .workers.errors import RunError
@@ -27,10 +28,10 @@ def key_fields(key: bytes) -> dict[str, str]:
 
 
 class AsideFile:
-    """Appends records; readable by its owner only, as keys may be confidential."""
+    """Appends records; readable by its owner only, as keys may be confidential. `tell` is told of each, too."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path or default_path()
+    def __init__(self, path: str, tell: Callable[[Aside], None] = lambda aside: None) -> None:
+        self.path, self._tell = path or default_path(), tell
         self.reasons: dict[str, int] = {}
         self._file: IO[str] | None = None
 
@@ -46,6 +47,7 @@ class AsideFile:
             self._file.flush()
         except OSError as error:
             raise RunError(f"cannot write {self.path}: {error.strerror}", hint="see --put-aside") from None
+        self._tell(aside)
 
     @property
     def used(self) -> bool:

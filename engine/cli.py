@@ -36,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_SIGNAL + signal.SIGINT
     _forget_secrets()
+    # Who asks for the status line (`signals`) before there is one, or after, does not mean to end the run.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
         return dispatch(call, log)
     finally:

@@ -23,6 +23,7 @@ from .ledger import DEATHS_TO_SPLIT, Entry, Ledger, small_enough_to_list
 from .partitioners.control import Control, ReplyError
 from .partitioners.topology import clock_shift_ms
 from .plan import Plan
+from .reasons import most_important
 from .workers import errors
 from .workers.cursor import RING, cursor_at, position_of
 from .workers.task import COPY_KEYS, COPY_RANGE, LIST_KEYS, Aside, Counts, Order, Progress, Report, Setup, Task
@@ -54,8 +55,9 @@ class State:
     counts: Counts = field(default_factory=Counts)
     ranges_done: int = 0
     ranges: int = 0
-    waiting: str = ""
+    waiting: str = ""  # the worst of what the workers tell (`reasons`)
     workers: int = 0
+    total_known: bool = False  # `keys_total` is no estimate
 
     @property
     def seconds(self) -> float:
@@ -104,13 +106,14 @@ class Coordinator:
         warn: Callable[[str], None],
         tick: Callable[[State], None],
         signal_seen: Callable[[], int] = lambda: 0,
+        measured: Callable[[list[list[Any]]], None] = lambda told: None,
         controls: tuple[Control, Control] | None = None,
         silence_s: float = 30.0,
         keys_total: int = 0,
     ) -> None:
         self.setup, self.executor, self.aside = setup, executor, aside
         self.say, self.warn, self.tick = say, warn, tick
-        self.signal_seen, self.controls, self.silence_s = signal_seen, controls, silence_s
+        self.signal_seen, self.measured, self.controls, self.silence_s = signal_seen, measured, controls, silence_s
         self.wanted = workers
         self.ledger = Ledger(tasks)
         self.state = State(keys_total)
@@ -192,9 +195,8 @@ class Coordinator:
     def _update_state(self) -> None:
         self.state.counts = self.ledger.total
         self.state.ranges, self.state.ranges_done = self.ledger.ranges, self.ledger.ranges_done
-        self.state.waiting = next((worker.waiting for worker in self.workers if worker.waiting), "")
-        if self.down:
-            self.state.waiting = "connecting again: " + ", ".join(" ".join(where) for where in self.down)
+        down = [f"reconnecting: {' '.join(where)}" for where in self.down]
+        self.state.waiting = most_important([*down, *(worker.waiting for worker in self.workers)])
         self.state.workers = len(self.workers)
 
     # ---- workers --------------------------------------------------------------------------------------------
@@ -303,6 +305,7 @@ class Coordinator:
     def _take_in(self, worker: _Worker, report: Report) -> None:
         worker.heard_at = time.monotonic()
         worker.free, worker.waiting, worker.cpu_s = report.free, report.waiting, report.cpu_s
+        self.measured(report.latencies)
         worker.clients += [client for side, _, client in report.clients if side == "target" and client]
         worker.drained, worker.down = report.drained, report.down
         if report.unfenced:

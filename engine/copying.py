@@ -5,24 +5,27 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .aside import AsideFile
+from .aside import AsideFile, key_fields
 from .coordinator import Coordinator
 from .executors import LocalProcesses
 from .forkserver import helpers_cpu_s
 from .grammar import Invocation
+from .latency import Latencies
 from .logs import Log
 from .plan import Plan, make
-from .progress import display, status_line
+from .progress import display
 from .settings import Settings
 from .signals import Signals
 from .summary import Summary
 from .survey import Controls, check_identities, check_rights, first_line, survey
-from .text import plural
+from .text import key_text, plural, shortened
 from .workers.errors import EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
+from .workers.task import Aside
 
 #: A server that is another one at every look is not worth more passes than this.
 PASSES_MAX = 10
-
+#: So many keys that are put aside are told one by one, while the run goes on.
+TOLD_ASIDE = 5
 UNVERIFIED = "nothing was verified; --no-verify says that this is meant"
 
 
@@ -34,6 +37,8 @@ class Copy:
         self.options: dict[str, Any] = call.options
         self.summary: Summary | None = None
         self.began_at = time.monotonic()
+        self.told_aside = 0
+        self.aside_path = ""
         self.began_cpu_s = time.process_time()  # 0 where the process is ours from its start
 
     def plan(self) -> Plan:
@@ -49,6 +54,7 @@ class Copy:
         makes positions of SCAN meaningless: everything is found out and copied again.
         """
         self.began_at = time.monotonic()
+        self.latencies = Latencies([side for side in (self.call.source, self.call.target) if side])
         for passes in range(PASSES_MAX):
             controls, plan = self._prepare(may_write=True, again=passes > 0)
             try:
@@ -86,8 +92,9 @@ class Copy:
         return controls, plan
 
     def _run(self, plan: Plan, controls: Controls) -> Summary:
-        aside = AsideFile(plan.put_aside)
-        shown = display(self.options["progress"], "copy", self.log)
+        aside = AsideFile(plan.put_aside, self._tell_aside)
+        self.aside_path = aside.path
+        shown = display(self.options["progress"], "copy", self.log, self.signals.status_asked)
         coordinator = Coordinator.of_plan(
             plan,
             LocalProcesses(),
@@ -96,9 +103,9 @@ class Copy:
             warn=self.log.warning,
             tick=shown.tick,
             signal_seen=self.signals.seen,
+            measured=self.latencies.add,
             controls=(controls.source, controls.target),
         )
-        self.signals.status = lambda: self.log.notice(status_line("copy", coordinator.state))
         failure: KeyferryError | None = None
         try:
             coordinator.run()
@@ -119,6 +126,7 @@ class Copy:
             exact=not (failure or coordinator.signal) and _is_exact(plan, controls, coordinator, self.log),
             put_aside_file=aside.path if aside.used else "",
             reasons=aside.reasons,
+            latency=self.latencies.rows(),
             verify_note=" (--no-verify)" if self.options["no_verify"] else "",
         )
         if coordinator.signal:
@@ -127,10 +135,20 @@ class Copy:
             self.summary.exit_code = failure.exit_code
             raise failure
         if self.summary.counts.aside:
-            self.log.warning(f"{plural(self.summary.counts.aside, 'key')} could not be copied: see {aside.path}")
+            text = f"{plural(self.summary.counts.aside, 'key')} could not be copied: see {aside.path}"
+            self.log.warning(text, "mend the reason that it names for each key, then run the same command again")
         if not self.options["no_verify"]:
             self.log.warning(UNVERIFIED)
         return self.summary
+
+    def _tell_aside(self, aside: Aside) -> None:
+        """The first keys that are put aside are told at once: their user may rather end the run and mend the cause."""
+        self.told_aside += 1
+        if self.told_aside <= TOLD_ASIDE:
+            text = f"put aside {shortened(key_text(aside.key))} (db {aside.db}, {aside.type}): {aside.reason}"
+            self.log.warning(text, db=aside.db, **key_fields(aside.key))
+        elif self.told_aside == TOLD_ASIDE + 1:
+            self.log.warning(f"more keys are put aside: {self.aside_path} names them all")
 
 
 def _before_the_first_key(error: KeyferryError, coordinator: Coordinator) -> KeyferryError:

@@ -10,10 +10,11 @@ from .aside import AsideFile
 from .coordinator import Coordinator
 from .executors import LocalProcesses
 from .forkserver import helpers_cpu_s
+from .latency import Latencies
 from .logs import Log
 from .partitioners.control import Control, ReplyError
 from .partitioners.topology import database_size, refuse_what_we_cannot_copy
-from .progress import display, status_line
+from .progress import display
 from .signals import Signals
 from .summary import Summary
 from .survey import reach
@@ -33,6 +34,7 @@ WAIT_FOR_S = 60.0
 
 def generate(target: Endpoint, options: dict[str, Any], log: Log, signals: Signals) -> Summary:
     """Write the data set that the options describe. Raises KeyferryError."""
+    latencies = Latencies([target])
     control, server = reach(target, "target", WAIT_FOR_S, False, log, may_change=True)
     try:
         refuse_what_we_cannot_copy(server)
@@ -51,16 +53,25 @@ def generate(target: Endpoint, options: dict[str, Any], log: Log, signals: Signa
         targets=[node],
         job=secrets.token_hex(4),
         lanes=LANES,
+        measured=["target"] if target.latency else [],
         retry_for_s=options["retry_for"],
         synth=spec.pack(),
     )
-    return _run(setup, tasks_of(spec, db), spec, options, log, signals)
+    return _run(setup, latencies, tasks_of(spec, db), spec, options, log, signals)
 
 
-def _run(setup: Setup, tasks: list[Task], spec: Spec, options: dict[str, Any], log: Log, signals: Signals) -> Summary:
+def _run(
+    setup: Setup,
+    latencies: Latencies,
+    tasks: list[Task],
+    spec: Spec,
+    options: dict[str, Any],
+    log: Log,
+    signals: Signals,
+) -> Summary:
     began_at, began_cpu_s = time.monotonic(), time.process_time()
     workers = max(1, min(options["workers"], len(tasks)))
-    shown = display(options["progress"], "generate", log)
+    shown = display(options["progress"], "generate", log, signals.status_asked)
     coordinator = Coordinator(
         setup,
         tasks,
@@ -71,9 +82,10 @@ def _run(setup: Setup, tasks: list[Task], spec: Spec, options: dict[str, Any], l
         warn=log.warning,
         tick=shown.tick,
         signal_seen=signals.seen,
+        measured=latencies.add,
         keys_total=spec.keys,
     )
-    signals.status = lambda: log.notice(status_line("generate", coordinator.state))
+    coordinator.state.total_known = True
     try:
         coordinator.run()
     finally:
@@ -84,6 +96,7 @@ def _run(setup: Setup, tasks: list[Task], spec: Spec, options: dict[str, Any], l
         workers=workers,
         cpu_s=coordinator.cpu_s + helpers_cpu_s() + time.process_time() - began_cpu_s,
         phase="generate",
+        latency=latencies.rows(),
     )
     if coordinator.signal:
         summary.exit_code = EXIT_SIGNAL + coordinator.signal

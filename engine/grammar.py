@@ -129,7 +129,7 @@ def _check_text(argv: Sequence[str], environ: Mapping[str, str]) -> None:
     read = (environment.PREFIX, environment.REDISCLI_AUTH)
     texts = [*argv, *(value for name, value in environ.items() if name.startswith(read))]
     if any("\ud800" <= letter <= "\udfff" for text in texts for letter in text):
-        raise UsageError("a word, or a variable of the environment, is not UTF-8 text")
+        raise UsageError("a word, or a variable of the environment, is not UTF-8 text", hint="check the locale")
 
 
 def _check_places(command: Command, before: Part, after: Part) -> None:
@@ -143,12 +143,12 @@ def _check_places(command: Command, before: Part, after: Part) -> None:
             if row.place == COMMAND and side == "source":
                 raise UsageError(f"{one.label} belongs after the command", hint=f"keyferry {command.name} {one.label}")
             if row.place == SIDE and command.servers == NONE:
-                raise UsageError(f"{one.label} is no option of {command.name}: it starts its own servers")
+                text = f"{one.label} is no option of {command.name}: it starts its own servers"
+                raise UsageError(text, hint=f"keyferry {command.name} --help")
     most = {NONE: 0, ONE: 1, TWO: 2}.get(command.servers, len(after.positionals))
     if len(after.positionals) > most:
-        raise UsageError(
-            f"{command.name} takes {most or 'no'} address{'es' * (most > 1)}, not {len(after.positionals)}"
-        )
+        text = f"{command.name} takes {most or 'no'} address{'es' * (most > 1)}, not {len(after.positionals)}"
+        raise UsageError(text, hint=f"keyferry {command.name} --help shows its form")
 
 
 def _options(command: Command, before: Part, after: Part, environ: Mapping[str, str]) -> Layer:

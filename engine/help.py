@@ -8,6 +8,7 @@ from .options import COMMAND, COMMAND_NAMES, COMMANDS, GLOBAL, MANY, NONE, ONE, 
 
 _INDENT = 30  # columns of the options' names
 #: The groups of a command's own options, in the order of the help.
+_HEADINGS = {"seen": "Output"}
 _GROUPS = ("what", "data", "how", "trust", "job", "seen")
 
 _USAGE = {
@@ -85,7 +86,7 @@ def _of_command(command: Command) -> list[str]:
     own = options_of(command.name, COMMAND)
     for group in _GROUPS:
         rows = _rows(row for row in own if row.group == group)
-        lines += _titled(f"{group.capitalize()}:", rows) if rows else []
+        lines += _titled(f"{_HEADINGS.get(group, group.capitalize())}:", rows) if rows else []
     lines += _titled("Global:", _rows(options_of(command.name, GLOBAL)))
     return [*lines, *_ENVIRONMENT[command.servers], "", *_titled("Examples:", EXAMPLES[command.name])[:-1]]
 

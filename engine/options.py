@@ -123,9 +123,10 @@ OPTIONS = (
     _side("askpass", "", None, "", "ask for the password on the terminal", default=False),
     _side("pass-file", "", values.TEXT, "FILE", "password: first line of a file"),
     _side("uri", "u", values.TEXT, "URI", "redis://[[user]:pw@]host[:port][/db]", mistaken=("url",)),
-    _side("timeout", "o", values.TIMEOUT, "SEC", "of one command", unit="seconds", default_text="60"),
+    _side("timeout", "o", values.TIMEOUT, "SEC", "longest wait for a reply", unit="seconds", default_text="60"),
     _side("db", "n", values.DATABASE, "N", "database number", default_text="0", mistaken=("database",)),
-    _side("pool", "m", values.whole(1, 10_000), "N", "most connections", default_text="max(8, workers)"),
+    _side("pool", "m", values.whole(1, 10_000), "N", "most connections to a side", default_text="max(8, workers)"),
+    _side("latency", "l", None, "", "show how long requests take", default=False),
     _global("help", "", None, "", "show this help", environment=False),
     _global("version", "V", None, "", "show the version", environment=False),
     _global("quiet", "q", None, "", "log errors only", mistaken=("silent",)),
@@ -138,11 +139,11 @@ OPTIONS = (
     _replicate("what", "db-map", values.RENAMES, "databases with new numbers", metavar="N:N,N:N"),
     _replicate("what", "merge-dbs", None, "let --db-map put two into one"),
     _replicate(
-        "how", "workers", values.whole(1, 512), "processes", metavar="N", unit="processes", default=cores,
+        "how", "workers", values.whole(1, 512), "worker processes", metavar="N", unit="processes", default=cores,
         default_text="cores", commands=("replicate", "generate"), mistaken=("threads", "jobs"),
     ),
-    _replicate("how", "scan-count", values.whole(1, 10**6), "COUNT of one SCAN", default=500, **_HOW_MANY),
-    _replicate("how", "batch", values.whole(1, 10**6), "most keys in a window", default=1000, **_HOW_MANY),
+    _replicate("how", "scan-count", values.whole(1, 10**6), "COUNT of each SCAN", default=500, **_HOW_MANY),
+    _replicate("how", "batch", values.whole(1, 10**6), "most keys read in one step", default=1000, **_HOW_MANY),
     _replicate(
         "how", "method", values.choice("auto", "dump", "native"), "auto, dump (RESTORE) or native (MSET)",
         metavar="METHOD", default="auto",
@@ -162,8 +163,8 @@ OPTIONS = (
         unit="seconds", default=300.0, default_text="5m", commands=("replicate", "generate"), issue="speed",
     ),
     _replicate(
-        "job", "put-aside", values.TEXT, "lists the keys that could not be copied", metavar="FILE",
-        default_text="here",
+        "job", "put-aside", values.TEXT, "list of keys not copied", metavar="FILE",
+        default_text="this folder",
     ),
     _replicate(
         "seen", "progress", values.choice("auto", "bar", "log", "json", "none"), "auto, bar, log, json or none",
@@ -171,16 +172,16 @@ OPTIONS = (
     ),
     _replicate("seen", "json", None, "the result as one JSON object", commands=("replicate", "generate", "ping")),
     _generate("keys", values.COUNT, "distinct keys", default=20_000, commands=("generate", "demo"), **_HOW_MANY),
-    _generate("prefix", values.ANY_TEXT, "of the keys' names", metavar="P", default="key:"),
+    _generate("prefix", values.ANY_TEXT, "how the keys' names begin", metavar="P", default="key:"),
     _generate("types", values.WEIGHTS, "weights: string=60,hash=40", metavar="T=W,T=W", default=_all_types,
               default_text="all"),
-    _generate("size", values.SIZES, "of an element", metavar="N-N", unit="bytes", default=(10, 100),
+    _generate("size", values.SIZES, "size of an element", metavar="N-N", unit="bytes", default=(10, 100),
               default_text="10-100 bytes"),
-    _generate("elements", values.COUNTS, "of a collection", metavar="N-N", default=(1, 50), unit="elements",
+    _generate("elements", values.COUNTS, "elements of a collection", metavar="N-N", default=(1, 50), unit="elements",
               default_text="1-50"),
     _generate("ttl-share", values.SHARE, "keys that get an expiry", metavar="P%", default=0.0, default_text="0%"),
     _generate(
-        "ttl", values.DURATIONS, "expiries", metavar="TIME-TIME", unit="seconds", default=(60.0, 3600.0),
+        "ttl", values.DURATIONS, "the expiries of these", metavar="TIME-TIME", unit="seconds", default=(60.0, 3600.0),
         default_text="60s-1h",
     ),
     _generate("seed", values.whole(0, 2**63 - 1), "same seed and epoch: same data", metavar="S", default=0),
@@ -230,7 +231,7 @@ def from_keywords(command: str, **keywords: object) -> dict[str, Any]:
     given = {}
     for name, value in keywords.items():
         if name not in rows:
-            raise UsageError(f"{command} has no option {name}")
+            raise UsageError(f"{command} has no option {name}", hint=f"keyferry {command} --help lists them")
         if value is not None:
             given[name] = _accepted(rows[name], value)
     check_together(given, {name: f"{name}=" for name in given})
@@ -259,7 +260,7 @@ def check_together(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
     for keys in EXCLUSIVE:
         both = [labels[key] for key in keys if given.get(key)]
         if len(both) > 1:
-            raise UsageError(f"{both[0]} and {both[1]} exclude each other")
+            raise UsageError(f"{both[0]} and {both[1]} exclude each other", hint="keep one")
     targets = list((given.get("db_map") or {}).values())
     if len(set(targets)) < len(targets) and not given.get("merge_dbs"):
         raise UsageError(f"{labels['db_map']} puts two databases into one", hint="--merge-dbs allows it")

@@ -1,9 +1,13 @@
-"""stdout: results and nothing else. A reader that has gone away does not end the job."""
+"""stdout, which has results and nothing else, and stderr. A reader or terminal that goes away does not end the job."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
+from collections.abc import Iterator
+from typing import IO, Any
 
 from .text import printable
 
@@ -12,8 +16,45 @@ def say_result(text: str) -> None:
     """Print a result of one or more lines on stdout."""
     if sys.stdout is None:
         return
-    try:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a locale without our signs loses no result
+    with outlived(sys.stdout):
         print("\n".join(printable(line) for line in text.split("\n")), flush=True)
-    except OSError:
-        # What Python would flush at its end must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def say_message(line: str) -> None:
+    """Print a line on stderr."""
+    if sys.stderr is not None:
+        with outlived(sys.stderr):
+            print(line, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def outlived(stream: IO[str]) -> Iterator[None]:
+    """Let writing to a stream fail; afterwards the stream leads nowhere, as Python flushes it once more at its end."""
+    try:
+        yield
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+
+
+class LastingStderr:
+    """sys.stderr for those who write to a file by themselves: it never fails."""
+
+    def write(self, text: str) -> None:
+        """Write, as far as there is somebody to read."""
+        if sys.stderr is not None:
+            with outlived(sys.stderr):
+                sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Flush, as far as there is somebody to read."""
+        if sys.stderr is not None:
+            with outlived(sys.stderr):
+                sys.stderr.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)

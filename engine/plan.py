@@ -133,6 +133,7 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         links=max(1, pool // options["workers"]),
         batch_keys=options["batch"],
         scan_count=options["scan_count"],
+        measured=[server.side for server in (survey.source, survey.target) if server.endpoint.latency],
         retry_for_s=options["retry_for"],
     )
     return Plan(

@@ -3,165 +3,172 @@
 from __future__ import annotations
 
 import json
-import sys
+import os
+import re
+import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 from .coordinator import State
-from .logs import NOTICE, Log, on_terminal
-from .text import printable, rounded, seconds_text, size_text
+from .figures import Figures, Watch
+from .logs import NOTICE, Log, now_text, on_terminal
+from .output import LastingStderr
+from .text import count_text, size_text
 
 #: A plain line so often; a bar and JSON more often.
 LINE_S, BAR_S, JSON_S = 10.0, 0.2, 1.0
-#: No time left is told before this share is done: it would be a guess.
-MIN_SHARE = 0.01
+#: A new reason is told by a plain line of its own, but not sooner than this after the last line.
+REASON_S = 1.0
 
 
-class Display(Protocol):
-    """What shows progress."""
+class Display:
+    """Shows one phase: nothing by itself. `asked()` tells whether the user wants the status line now."""
+
+    every_s: ClassVar[float] = 1e9
+
+    def __init__(self, phase: str, log: Log, asked: Callable[[], bool]) -> None:
+        self.phase, self.log, self.asked = phase, log, asked
+        self.watch = Watch(phase)
+        self.last: State | None = None
+        self.due_at = time.monotonic()
 
     def tick(self, state: State) -> None:
-        """Show a state, if it is time to."""
+        """Take in a state, and show it if it is time to. May be called as often as one likes."""
+        self.last = state
+        self.watch.note(state)
+        if self.asked():
+            self.tell(self.watch.figures(state))
+        if time.monotonic() >= self.due_at:
+            self.due_at = time.monotonic() + self.every_s
+            self.show(self.watch.figures(state))
+
+    def tell(self, figures: Figures) -> None:
+        """The status line among the messages."""
+        for line in figures.lines():
+            self.log.notice(line)
+
+    def show(self, figures: Figures) -> None:
+        """What the display does every `every_s` seconds."""
 
     def close(self) -> None:
         """The phase is over."""
 
 
-def display(how: str, phase: str, log: Log) -> Display:
-    """The display for --progress `how`; `auto` is a bar on a terminal and lines elsewhere; -q shows none."""
-    if log.level < NOTICE or how == "none":
-        return Nothing()
-    if how == "auto":
-        how = "bar" if on_terminal() and log.form == "text" else "log"
-    kinds: dict[str, Callable[[str, Log], Display]] = {"bar": Bar, "log": Lines, "json": Json}
-    return kinds[how](phase, log)
+class Lines(Display):
+    """A plain line at the start, then every ten seconds, and when there is a new reason for waiting."""
 
+    every_s = REASON_S
 
-class Nothing:
-    """Shows nothing."""
-
-    def tick(self, state: State) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
-
-
-class Lines:
-    """A plain line at the start, then every ten seconds."""
-
-    def __init__(self, phase: str, log: Log) -> None:
-        self.phase, self.log = phase, log
-        self.due_at = time.monotonic() + LINE_S
+    def __init__(self, phase: str, log: Log, asked: Callable[[], bool]) -> None:
+        super().__init__(phase, log, asked)
+        self.line_at = time.monotonic() + LINE_S
+        self.reason = ""
         log.notice(f"{phase} begins")
 
-    def tick(self, state: State) -> None:
-        """A line, if one is due; a reason for waiting is told as soon as it is known."""
-        if time.monotonic() >= self.due_at:
-            self.due_at = time.monotonic() + LINE_S
-            self.log.notice(status_line(self.phase, state))
+    def show(self, figures: Figures) -> None:
+        """A line, if one is due."""
+        reason = re.sub(r"\d", "", figures.reason_line)  # another figure is no other reason
+        if time.monotonic() >= self.line_at or (reason and reason != self.reason):
+            self.line_at = time.monotonic() + LINE_S
+            self.reason = reason
+            self.tell(figures)
+
+
+class Json(Display):
+    """An object a second on stderr, and one at the end."""
+
+    every_s = JSON_S
+
+    def show(self, figures: Figures) -> None:
+        """One object."""
+        self.log.line(json.dumps({"time": now_text(), **figures.fields()}))
 
     def close(self) -> None:
-        """Nothing: the closing table follows."""
+        """The last figures."""
+        if self.last:
+            self.show(self.watch.figures(self.last))
 
 
-class Json:
-    """An object a second on stderr."""
+class Bar(Display):
+    """tqdm's bar, and below it the reason when it is slow. Messages scroll above it."""
 
-    def __init__(self, phase: str, log: Log) -> None:
-        self.phase, self.log = phase, log
-        self.due_at = 0.0
+    every_s = BAR_S
 
-    def tick(self, state: State) -> None:
-        """An object, if one is due."""
-        if time.monotonic() >= self.due_at:
-            self.due_at = time.monotonic() + JSON_S
-            self.log.above(json.dumps({"phase": self.phase, **fields(state)}))
-
-    def close(self) -> None:
-        """Nothing: the result follows on stdout."""
-
-
-class Bar:
-    """tqdm's bar, with the reason when it is slow; log lines scroll above it."""
-
-    def __init__(self, phase: str, log: Log) -> None:
-        from tqdm import tqdm
-
-        self.phase, self.log, self._plain = phase, log, log.above
-        self._tqdm: Any = tqdm
+    def __init__(self, phase: str, log: Log, asked: Callable[[], bool]) -> None:
+        super().__init__(phase, log, asked)
+        self.terminal = LastingStderr()
         self._bar: Any = None
+        self._below: Any = None
+        self._plain = log.above
         log.above = self._above
 
-    def tick(self, state: State) -> None:
-        """Move the bar."""
+    def show(self, figures: Figures) -> None:
+        """Draw the bar anew, at the terminal's width of this moment."""
         if self._bar is None:
-            self._bar = self._tqdm(
-                total=state.keys_total or None,
-                desc=self.phase,
-                unit=" keys",
-                unit_scale=True,
-                dynamic_ncols=True,
-                mininterval=BAR_S,
-                file=sys.stderr,
-                leave=False,
-            )
-        # 100 % only when everything is acknowledged: the total is an estimate until then.
-        self._bar.total = max(self._bar.total or 0, state.counts.read + (state.ranges_done < state.ranges)) or None
-        self._bar.set_postfix_str(printable(postfix(state)), refresh=False)
-        self._bar.update(state.counts.read - self._bar.n)
+            self._bar = self._made(0)
+        self._bar.n = figures.share
+        self._bar.bar_format = bar_format(figures)
         self._bar.refresh()
+        self._show_reason(figures.reason_line)
+
+    def _show_reason(self, text: str) -> None:
+        if text:
+            self._below = self._below or self._made(1)
+            self._below.bar_format = braced(text)
+            self._below.refresh()
+        elif self._below:
+            self._below.close()
+            self._below = None
+
+    def _made(self, position: int) -> Any:
+        # Imported when the workers are at work already: it takes longer than to start them.
+        from tqdm import tqdm
+
+        tqdm.monitor_interval = 0  # no thread that draws by itself
+        tqdm.set_lock(threading.RLock())  # nor a lock for processes, as only this one draws
+        return tqdm(total=1, position=position, bar_format=" ", dynamic_ncols=True, leave=False, file=self.terminal)
 
     def _above(self, line: str) -> None:
         if self._bar is None:
             self._plain(line)
         else:
-            self._bar.write(line, file=sys.stderr)
+            self._bar.write(line, file=self.terminal)
 
     def close(self) -> None:
         """Take the bar away."""
-        if self._bar is not None:
+        self._show_reason("")
+        if self._bar:
             self._bar.close()
+            self._bar = None
         self.log.above = self._plain
 
 
-def postfix(state: State) -> str:
-    """Bytes a second, and why it is slow when it is."""
-    rate = size_text(state.counts.bytes / max(state.seconds, 0.001)) + "/s"
-    return f"{rate}, waiting: {state.waiting}" if state.waiting else rate
-
-
-def fields(state: State) -> dict[str, object]:
-    """A state for programs."""
-    return {
-        "seconds": round(state.seconds, 3),
-        "keys": state.counts.read,
-        "keys_total": state.keys_total,
-        "bytes": state.counts.bytes,
-        "ranges_done": state.ranges_done,
-        "ranges": state.ranges,
-        "workers": state.workers,
-        "waiting": state.waiting,
-    }
-
-
-def status_line(phase: str, state: State) -> str:
-    """A state as a line: share, keys, rate, bytes, time left, reason."""
-    seconds = max(state.seconds, 0.001)
-    done, total = state.counts.read, max(state.keys_total, state.counts.read)
-    share = done / total if total else 0.0
-    if state.ranges_done < state.ranges:
-        share = min(share, 0.999)
+def bar_format(figures: Figures) -> str:
+    """The bar for tqdm, which makes `{bar}` as long as the terminal has room: a dozen columns of 80."""
     parts = [
-        f"{phase:<8}",
-        f"{100 * share:5.1f} %",
-        f"{done:,} of {rounded(total)} keys",
-        f"{done / seconds:,.0f} keys/s",
-        f"{size_text(state.counts.bytes / seconds)}/s",
+        f"{count_text(figures.keys)} of {figures.total_text}",
+        f"{count_text(round(figures.keys_per_second))} keys/s",
+        f"{size_text(figures.bytes_per_second)}/s",
+        figures.left_text,
     ]
-    if MIN_SHARE <= share < 1:
-        parts.append(f"{seconds_text(seconds * (1 - share) / share)} left")
-    if state.waiting:
-        parts.append(f"waiting: {state.waiting}")
-    return "  ".join(parts)
+    rest = "  ".join(part for part in parts if part)
+    return f"{braced(figures.phase)} {100 * figures.share:5.1f} %|{{bar}}| {braced(rest)}"
+
+
+def braced(text: str) -> str:
+    """Text as it stands in a format of tqdm's."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+KINDS: dict[str, type[Display]] = {"bar": Bar, "log": Lines, "json": Json, "none": Display}
+
+
+def display(how: str, phase: str, log: Log, asked: Callable[[], bool]) -> Display:
+    """The display for --progress `how`; `auto` is a bar on a terminal and lines elsewhere; -q shows none."""
+    if log.level < NOTICE:
+        how = "none"
+    elif how == "auto":
+        can_draw = on_terminal() and os.environ.get("TERM") != "dumb"
+        how = "bar" if can_draw and log.form == "text" else "log"
+    return KINDS[how](phase, log, asked)

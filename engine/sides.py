@@ -22,7 +22,7 @@ from .workers.errors import UsageError
 ADDRESS = ("uri", "hostname", "port", "socket")
 PASSWORDS = ("pass", "askpass", "pass_file")
 _FIELDS = {"hostname": "host", "port": "port", "socket": "socket", "user": "user", "db": "db", "timeout": "timeout_s",
-           "pool": "pool"}  # fmt: skip
+           "pool": "pool", "latency": "latency"}  # fmt: skip
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _POOL_LEAST = 8  # connections of a side where the user says nothing
 IN_ARGV = (
@@ -108,10 +108,10 @@ def put(said: Layer, key: str, new: Said, side: str = "") -> None:
     if old.value == new.value:
         return
     if key in ("pass", "password"):
-        raise UsageError(f"{old.label} and {new.label} both give a password", side=side)
+        raise UsageError(f"{old.label} and {new.label} both give a password", side=side, hint="keep one")
     if key == "uri":
-        raise UsageError(f"{old.label} and {new.label} name different servers", side=side)
-    raise UsageError(f"{old.label} says {old.value!r}, {new.label} says {new.value!r}", side=side)
+        raise UsageError(f"{old.label} and {new.label} name different servers", side=side, hint="keep one")
+    raise UsageError(f"{old.label} says {old.value!r}, {new.label} says {new.value!r}", side=side, hint="keep one")
 
 
 def merged(first: Layer, second: Layer) -> Layer:
@@ -169,7 +169,8 @@ def _flat(said: Layer, side: str, warnings: list[str]) -> Layer:
     if "uri" in said:
         for key in ("hostname", "port", "socket"):
             if key in said:
-                raise UsageError(f"{said['uri'].label} and {said[key].label} both name the address", side=side)
+                text = f"{said['uri'].label} and {said[key].label} both name the address"
+                raise UsageError(text, side=side, hint="keep one")
         fields = _uri_fields(said["uri"], side)
     if "socket" in said and (others := [said[key].label for key in ("hostname", "port") if key in said]):
         warnings.append(f"{said['socket'].label} overrides {' and '.join(others)}")
@@ -197,7 +198,8 @@ def _uri_label(uri: Said) -> str:
 def _password(said: Layer, side: str, warnings: list[str]) -> Said | None:
     forms = [said[key] for key in PASSWORDS if key in said and said[key].value]
     if len(forms) > 1:
-        raise UsageError(f"{forms[0].label} and {forms[1].label} are two ways to give one password", side=side)
+        text = f"{forms[0].label} and {forms[1].label} are two ways to give one password"
+        raise UsageError(text, side=side, hint="keep one")
     if not forms:
         return None
     if "pass" in said:

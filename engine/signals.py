@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from types import FrameType
 
 #: What ends a run in order when it comes once, and at once when it comes again.
@@ -19,32 +18,40 @@ class Ended(BaseException):
 
 
 class Signals:
-    """Within `with`, the first ending signal is noted (`seen`), the second raises Ended, and SIGUSR1 calls `status`.
+    """Within `with`, the first ending signal and SIGUSR1 are noted (`seen`, `status_asked`); the second raises Ended.
 
     Outside of it signals do what they do anyway, and none is ever seen: so it is for callers of the Python API.
     """
 
     def __init__(self) -> None:
-        self.status: Callable[[], None] = lambda: None
         self._first = 0
+        self._status = False
         self._before: dict[int, object] = {}
 
     def seen(self) -> int:
         """The number of the ending signal that came first, or 0."""
         return self._first
 
+    def status_asked(self) -> bool:
+        """Whether SIGUSR1 has come since this was last asked."""
+        asked, self._status = self._status, False
+        return asked
+
     def __enter__(self) -> Signals:
         for number in ENDING:
             # nohup sets SIGHUP to be ignored: the job is meant to outlive its terminal.
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._end)
-        self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda *_: self.status())
+        self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._ask)
         return self
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         if self._first:
             raise Ended(number)
         self._first = number
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self._status = True
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():

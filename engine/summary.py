@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from .latency import Row, table
 from .text import printable, size_text
 from .workers.errors import EXIT_INCOMPLETE, EXIT_OK
 from .workers.task import Counts
@@ -26,6 +27,7 @@ class Summary:
     reasons: dict[str, int] = field(default_factory=dict)
     phase: str = "copy"
     verify_note: str = ""
+    latency: list[Row] = field(default_factory=list)  # where -l asked for it
     exit_code: int = EXIT_OK
 
     def __post_init__(self) -> None:
@@ -56,8 +58,7 @@ class Summary:
                 f"expired {counts.expired:,} · skipped 0 · changing 0 · put aside {counts.aside:,}"
                 f" · retried {counts.retried:,}"
             )
-        lines += self._aside_lines()
-        return lines
+        return lines + self._aside_lines() + table(self.latency)
 
     def _aside_lines(self) -> list[str]:
         if not self.reasons:
@@ -93,4 +94,5 @@ class Summary:
             "retried": counts.retried,
             "cpu_seconds": round(self.cpu_s, 3),
             "verified": False,
+            "latency_ms": [row.fields() for row in self.latency],
         }

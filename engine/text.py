@@ -24,6 +24,13 @@ def key_text(key: bytes) -> str:
     return '"' + "".join(out) + '"'
 
 
+def shortened(text: str, columns: int = 40) -> str:
+    """Text of at most so many columns, with its middle left out where it is longer."""
+    if len(text) <= columns:
+        return text
+    return text[: columns * 2 // 3] + "…" + text[-(columns // 3 - 1) :]
+
+
 def size_text(size: float) -> str:
     """Bytes in decimal units: `212 MB`, `4.2 GB`."""
     for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
@@ -43,13 +50,18 @@ def seconds_text(seconds: float) -> str:
     return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
 
 
-def rounded(count: int) -> str:
-    """An estimate of a number of things: `~1.2 M`, `~84 k`, `~900`."""
+def count_text(count: int) -> str:
+    """A number of things in short: `1.2 M`, `84 k`, `900`."""
     for unit, factor in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if count >= factor:
             value = count / factor
-            return f"~{value:.1f} {unit}" if value < 10 else f"~{value:,.0f} {unit}"
-    return f"~{count}"
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:,.0f} {unit}"
+    return str(count)
+
+
+def rounded(count: int) -> str:
+    """An estimate of a number of things: `~1.2 M`, `~84 k`, `~900`."""
+    return f"~{count_text(count)}"
 
 
 def plural(count: int, noun: str) -> str:

@@ -110,7 +110,7 @@ def _long(words: Sequence[str], at: int) -> tuple[list[Given], int]:
     if not sign:
         return _with_next(option, label, words, at)
     if option.is_flag:
-        raise UsageError(f"{label} takes no value")
+        raise UsageError(f"{label} takes no value", hint=f"write {label} alone")
     return [Given(option, label, text)], at + 1
 
 

@@ -100,7 +100,7 @@ except errors.KeyferryError as error:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"nonsense": 1}, "UsageError 2  False"),
+        ({"nonsense": 1}, "UsageError 2  True"),
         ({"wait_for": "5"}, "UsageError 2  True"),
         ({}, "AccessError 4 target True"),
     ],
@@ -157,3 +157,13 @@ def test_a_database_is_cut_into_as_many_ranges_as_were_asked_for(server: ServerF
     # 64 equal ranges of the reversed binary iteration begin at the cursors whose upper 58 bits are 0.
     assert {int(one.args[1]) for one in seen.commands if one.name == "SCAN"} >= set(range(64))
     assert_equal(source, target)
+
+
+def test_what_is_raised_has_a_name_and_the_exit_code_of_the_command(tmp_path: Path) -> None:
+    code = (
+        "try:\n    keyferry.replicate(source, source)\n"
+        "except keyferry.AccessError as error:\n"
+        "    print(error.exit_code, error.side, error.hint != '', isinstance(error, keyferry.KeyferryError))\n"
+    )
+    ran = run_script(tmp_path, code, source=f"127.0.0.1:{free_port()}")
+    assert ran.out == "3 source True True\n"

@@ -24,12 +24,13 @@ ENTRANCES = {
     "redis": set(),  # costs 0.1 s to import; the tests and the benchmarks use it
     "multiprocess": {"engine/executors.py", "engine/forkserver.py"},
     "tqdm": {"engine/progress.py"},
+    "hdrh": {"engine/latency.py"},
     "hiredis": {"workers"},
     "msgpack": {"workers"},
 }
 
 #: None of these is loaded by a start that only shows help.
-HEAVY = {"redis", "tqdm", "multiprocess", "hiredis"}
+HEAVY = {"redis", "tqdm", "multiprocess", "hiredis", "hdrh"}
 
 
 def files(root: Path) -> list[Path]:

@@ -14,6 +14,8 @@ from tests.support.processes import run_keyferry
 from tests.support.servers import Server, free_port
 from tests.test_options import at, at_a_terminal, copied, keyspace, write_strings
 
+#: RFC 3339, in UTC, with milliseconds.
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 #: The beginning of an escape sequence that sets a colour.
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -71,10 +73,11 @@ def test_the_log_as_json_is_an_object_a_line(pair: tuple[Server, Server]) -> Non
     source, target = pair
     lines = [json.loads(line) for line in copied(source, target, "--log-format", "json").err.splitlines()]
     assert {line["level"] for line in lines} == {"notice", "warning"}
-    assert all(line["time"] > 1e9 and line["message"] for line in lines)
+    assert all(TIME.fullmatch(line["time"]) and line["message"] for line in lines)
     failed = run_keyferry(*at(source), "replicate", "-p", str(free_port()), "--log-format", "json")
     (line,) = map(json.loads, failed.err.splitlines())
     assert line["level"] == "error" and line["side"] == "target" and line["hint"]
+    assert line["message"].startswith(f"target {line['address']}: not reached")
 
 
 @pytest.mark.covers("log-file")
@@ -82,7 +85,7 @@ def test_the_log_file_has_every_line_with_its_time(pair: tuple[Server, Server], 
     path = tmp_path / "log"
     first, second = (copied(*pair, "--log-file", str(path)) for _ in range(2))
     lines = path.read_text().splitlines()
-    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} ", line) for line in lines)
+    assert all(TIME.fullmatch(line.split(" ", 1)[0]) for line in lines)
     assert [line.split(" ", 1)[1] for line in lines] == (first.err + second.err).splitlines()
     assert path.stat().st_mode & 0o777 == 0o600
 
@@ -107,16 +110,24 @@ def test_progress_is_a_bar_at_a_terminal_unless_lines_are_asked_for(pair: tuple[
 
 
 #: tqdm's bar: drawn over itself, with a share.
-BAR = re.compile(r"\rcopy: +\d+%\|")
+BAR = re.compile(r"\rcopy +[\d.]+ %\|")
 
 
 @pytest.mark.covers("progress")
 def test_progress_for_programs_is_an_object_a_line(pair: tuple[Server, Server]) -> None:
     source, target = pair
     ran = copied(source, target, "--progress", "json")
-    (first, *_) = [json.loads(line) for line in ran.err.splitlines() if line.startswith("{")]
-    assert first["phase"] == "copy" and first["keys_total"] == 2_000
-    assert first.keys() >= {"seconds", "keys", "bytes", "ranges_done", "ranges", "workers", "waiting"}
+    first, *_, last = [json.loads(line) for line in ran.err.splitlines() if line.startswith("{")]
+    assert first["phase"] == last["phase"] == "copy" and TIME.fullmatch(first["time"])
+    assert (first["keys_total"], first["total_known"], first["share"]) == (2_000, False, 0)
+    assert (last["keys"], last["total_known"], last["share"], last["state"]) == (2_000, True, 1, "running")
+    assert list(first) == list(last) == documented_fields()
+
+
+def documented_fields() -> list[str]:
+    """The fields of a progress line as README lists them, in their order."""
+    table = (Path(__file__).parents[1] / "README.md").read_text().partition("| field of a progress line | |")[2]
+    return re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", table.partition("\n\n")[0], re.MULTILINE)))
 
 
 @pytest.mark.covers("progress")

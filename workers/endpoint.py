@@ -52,6 +52,7 @@ class Endpoint:
     timeout_s: float = 60.0  # of one command
     client_name: str = ""  # "" = ours
     pool: int | None = None  # at most so many data connections; None: not said, max(8, workers)
+    latency: bool = False  # whether requests to it are timed
 
     @property
     def address(self) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from .choose import Chooser
 from .conn import Connection, Lost
 from .errors import RunError
+from .latency import Latencies, MeasuredConnection
 from .link import Link, Wait
 from .patience import Patience
 from .task import GENERATE, Setup, Task
@@ -37,6 +38,7 @@ class Links:
         self.connections: dict[int, Connection] = {}
         self.by_key: dict[Key, tuple[Link, Chooser]] = {}
         self.down: dict[Connection, str] = {}  # lost ones, with the reason, until another takes their place
+        self.latencies = Latencies()
         self._turn = 0
 
     def get(self, task: Task) -> tuple[Link, Chooser] | None:
@@ -86,7 +88,11 @@ class Links:
     def _new(self, side: str, number: int, db: int, fence: tuple[int, ...] = ()) -> Connection:
         node = (self.setup.sources if side == "source" else self.setup.targets)[number]
         name = node.endpoint.client_name or f"keyferry:{self.setup.job}:{self.setup.epoch}"
-        conn = Connection(side, number, node, db, name, self.poll, fence, self._turn)
+        details = (side, number, node, db, name, self.poll, fence, self._turn)
+        if side in self.setup.measured:
+            conn: Connection = MeasuredConnection(self.latencies, "blocks" if self.setup.synth else "", *details)
+        else:
+            conn = Connection(*details)
         self.connections[conn.fd] = conn
         return conn
 

@@ -219,6 +219,7 @@ class Worker:
         report = self.report
         report.free = 0 if self.draining else self.setup.lanes - len(self.lanes) - len(self.queue)
         report.cpu_s = time.process_time()
+        report.latencies = self.links.latencies.take()
         report.drained = self.draining and not self.lanes
         report.down = [[conn.side, conn.endpoint.address, why] for conn, why in self.links.down.items()]
         try:

@@ -128,6 +128,7 @@ class Report:
     free: int = 0  # lanes that wait for a task
     waiting: str = ""  # why it is slow: 'target out of memory', …
     cpu_s: float = 0.0  # processor time of this process so far
+    latencies: list[list[Any]] = field(default_factory=list)  # [side, command, times in µs]: `latency.Latencies`
     clients: list[list[Any]] = field(default_factory=list)  # [side, node, CLIENT ID] of new connections
     failure: dict[str, str] | None = None  # KeyferryError.pack: the run cannot go on
     down: list[list[str]] = field(default_factory=list)  # [side, address, reason] of connections lost and not back
@@ -203,6 +204,7 @@ class Setup:
     batch_keys: int = 1000  # at most so many keys in a window
     scan_count: int = 500
     retry_for_s: float = 300.0
+    measured: list[str] = field(default_factory=list)  # sides whose requests are timed
     synth: dict[str, Any] | None = None  # GENERATE: synth.Spec.pack
 
     def pack(self) -> bytes:

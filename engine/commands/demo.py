@@ -113,7 +113,7 @@ class _Demo:
         same = kinds.total() - len(different) // 3
         self.table += [
             f"DBSIZE  {sizes[0]:>11,} keys at the source, {sizes[1]:,} at the target",
-            f"sample  {kinds.total():>11,} keys: {same:,} equal by type, expiry and DEBUG DIGEST-VALUE",
+            f"sample  {kinds.total():>11,} keys: {same:,} equal by type, expiry, digest, stream groups",
             " " * 8 + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()),
             *different[: 3 * SHOWN],
         ]
@@ -131,9 +131,13 @@ class _Demo:
 
 
 def facts_of(control: Control, key: bytes) -> tuple[str, int, str]:
-    """Type, expiry in ms since 1970 (-1: never) and digest of a key; a missing one has the type `none`."""
-    kind, digest = _ask(control, "TYPE", key), _ask(control, "DEBUG", "DIGEST-VALUE", key)
-    return kind.decode(), _ask(control, "PEXPIRETIME", key), digest[0].decode()
+    """Type, expiry in ms since 1970 (-1: never) and content of a key; a missing one has the type `none`.
+
+    The content is the server's digest, which does not see a stream's consumer groups, and for streams these.
+    """
+    kind, (digest,) = _ask(control, "TYPE", key).decode(), _ask(control, "DEBUG", "DIGEST-VALUE", key)
+    groups = f" groups {_ask(control, 'XINFO', 'GROUPS', key)}" if kind == "stream" else ""
+    return kind, _ask(control, "PEXPIRETIME", key), digest.decode() + groups
 
 
 def _ask(control: Control, *words: str | bytes) -> Any:

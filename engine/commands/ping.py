@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import ceil
 
 from .. import undo
 from ..grammar import Invocation
+from ..latency import PERCENTILES, percentile_name
 from ..logs import Log
 from ..output import say_result
 from ..partitioners.control import Control
@@ -15,8 +17,8 @@ from ..text import plural
 from ..workers.endpoint import Endpoint
 from ..workers.errors import EXIT_OK, AccessError
 
-#: Shares of the round trips that take no longer than the figure shown.
-PERCENTILES = (50, 95, 99, 100)
+#: Shares of the round trips that take no longer than the figure shown, unless -l asks for more of them.
+FEW_PERCENTILES = (50, 95, 99, 100)
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,15 @@ class Answer:
         """What to type there, as it could not be put back."""
         return [outcome.command for outcome in self.left if outcome.failed]
 
-    def percentile(self, share: int) -> float:
+    @property
+    def times_ms(self) -> dict[str, float]:
+        """Percentiles by their names."""
+        shares = PERCENTILES if self.server.endpoint.latency else FEW_PERCENTILES
+        return {percentile_name(share): self._percentile(share) for share in shares}
+
+    def _percentile(self, share: float) -> float:
         """So many percent of the round trips took no longer."""
-        last = len(self.round_trips_ms) - 1
-        return self.round_trips_ms[min(last, last * share // 100 + (last * share % 100 > 0))]
+        return self.round_trips_ms[ceil((len(self.round_trips_ms) - 1) * share / 100)]
 
 
 def run(call: Invocation, log: Log) -> int:
@@ -70,9 +77,7 @@ def ping(endpoint: Endpoint, count: int) -> Answer:
 def line(answer: Answer) -> str:
     """One server on two lines of at most 80 columns; more where a killed run has left something."""
     server = answer.server
-    times = " ".join(
-        f"{'max' if share == 100 else f'p{share}'} {answer.percentile(share):.2f}" for share in PERCENTILES
-    )
+    times = " ".join(f"{name} {time_ms:.2f}" for name, time_ms in answer.times_ms.items())
     name = f"{server.foreign or server.name}  {server.mode} {server.role}  {plural(server.keys, 'key')}"
     lines = [f"{server.endpoint.address}  {name}", f"  round trip ms: {times}"]
     lines += [f"  left by a run that was killed; to put it back: {command}" for command in answer.commands]
@@ -82,7 +87,6 @@ def line(answer: Answer) -> str:
 def fields(answer: Answer) -> dict[str, object]:
     """One server for programs."""
     server = answer.server
-    times = {"max" if share == 100 else f"p{share}": round(answer.percentile(share), 3) for share in PERCENTILES}
     return {
         "address": server.endpoint.address,
         "product": server.foreign or server.product,
@@ -91,6 +95,6 @@ def fields(answer: Answer) -> dict[str, object]:
         "role": server.role,
         "run_id": server.run_id,
         "keys": server.keys,
-        "round_trip_ms": times,
+        "round_trip_ms": {name: round(time_ms, 3) for name, time_ms in answer.times_ms.items()},
         "put_back_by": answer.commands,
     }

@@ -1,0 +1,131 @@
+"""What is told of a running phase, whatever shows it: share, rates, time left, and the reason when it is slow.
+
+Rates are those of the last seconds: a run that stands still says so. The share is 1 only when everything is
+acknowledged, and no time left is told before one percent is done, as it would be a guess.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from .reasons import split
+from .text import count_text, printable, rounded, seconds_text, size_text
+
+if TYPE_CHECKING:
+    from .coordinator import State
+
+#: Rates are means of so long.
+RECENT_S = 10.0
+#: How often keys and bytes are noted for them.
+SAMPLE_S = 0.2
+#: No time left is told before this share is done.
+MIN_SHARE = 0.01
+#: Shown at most while anything is left to do.
+ALMOST = 0.999
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One look at a phase. The names are those of the JSON progress lines, which README lists."""
+
+    phase: str
+    seconds: float  # since the phase began
+    share: float  # of the keys, 0 to 1
+    keys: int  # with an outcome
+    keys_total: int
+    total_known: bool  # False: `keys_total` is an estimate
+    keys_per_second: float
+    bytes: int
+    bytes_per_second: float
+    seconds_left: float | None
+    state: str  # running, throttled, waiting or reconnecting
+    reason: str
+    ranges_done: int
+    ranges: int
+    workers: int
+
+    def fields(self) -> dict[str, object]:
+        """The figures for programs, rounded."""
+        found = asdict(self)
+        return {name: round(value, 3) if isinstance(value, float) else value for name, value in found.items()}
+
+    @property
+    def total_text(self) -> str:
+        """How many keys there are: `~1.2 M`, and without the sign once it is known."""
+        return count_text(self.keys_total) if self.total_known else rounded(self.keys_total)
+
+    @property
+    def left_text(self) -> str:
+        """`3m07s left`, or nothing."""
+        return "" if self.seconds_left is None else f"{seconds_text(self.seconds_left)} left"
+
+    @property
+    def reason_line(self) -> str:
+        """`waiting: target out of memory`, or nothing."""
+        return printable(f"{self.state}: {self.reason}") if self.reason else ""
+
+    def lines(self) -> list[str]:
+        """A line of figures, and a second one where there is a reason."""
+        parts = [
+            f"{self.phase:<8}",
+            f"{100 * self.share:5.1f} %",
+            f"{self.keys:,} of {self.total_text} keys",
+            f"{self.keys_per_second:,.0f} keys/s",
+            f"{size_text(self.bytes_per_second)}/s",
+            self.left_text,
+        ]
+        line = "  ".join(part for part in parts if part)
+        return [line, f"  {self.reason_line}"] if self.reason else [line]
+
+
+class Watch:
+    """Looks at the states of one phase; it remembers the last seconds."""
+
+    def __init__(self, phase: str) -> None:
+        self.phase = phase
+        self._samples: deque[tuple[float, int, int]] = deque()  # when, keys, bytes
+
+    def note(self, state: State) -> None:
+        """Take in a state; often, so that rates are of the last seconds."""
+        now = time.monotonic()
+        if not self._samples:
+            self._samples.append((state.began_at, 0, 0))
+        if now - self._samples[-1][0] >= SAMPLE_S:
+            self._samples.append((now, state.counts.read, state.counts.bytes))
+        while len(self._samples) > 1 and self._samples[1][0] <= now - RECENT_S:
+            self._samples.popleft()
+
+    def figures(self, state: State) -> Figures:
+        """What there is to tell of a state."""
+        self.note(state)
+        keys_s, bytes_s = self._rates(state)
+        keys, done = state.counts.read, 0 < state.ranges <= state.ranges_done
+        total = keys if done else max(state.keys_total, keys)
+        share = 1.0 if done else min(keys / total, ALMOST) if total else 0.0
+        kind, reason = split(state.waiting)
+        return Figures(
+            phase=self.phase,
+            seconds=state.seconds,
+            share=share,
+            keys=keys,
+            keys_total=total,
+            total_known=done or state.total_known,
+            keys_per_second=keys_s,
+            bytes=state.counts.bytes,
+            bytes_per_second=bytes_s,
+            seconds_left=(total - keys) / keys_s if MIN_SHARE <= share < 1 and keys_s else None,
+            state=kind,
+            reason=reason,
+            ranges_done=state.ranges_done,
+            ranges=state.ranges,
+            workers=state.workers,
+        )
+
+    def _rates(self, state: State) -> tuple[float, float]:
+        """Keys and bytes a second; a pass that begins again takes some back, and counts as none."""
+        since, keys, size = self._samples[0]
+        seconds = max(time.monotonic() - since, 0.001)
+        return max(0, state.counts.read - keys) / seconds, max(0, state.counts.bytes - size) / seconds
