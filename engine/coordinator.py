@@ -19,12 +19,14 @@ from typing import Any
 from .aside import AsideFile
 from .executors import Seat, wait_for_reports
 from .fence import kill_clients
+from .governor import Governor
 from .ledger import DEATHS_TO_SPLIT, Entry, Ledger, small_enough_to_list
 from .partitioners.control import Control, ReplyError
 from .partitioners.topology import clock_shift_ms
 from .plan import Plan
 from .workers import errors
 from .workers.cursor import RING, cursor_at, position_of
+from .workers.pace import NOTHING, Share
 from .workers.task import COPY_KEYS, COPY_RANGE, LIST_KEYS, Aside, Counts, Order, Progress, Report, Setup, Task
 
 #: The loop looks at signals, clocks and silence at least so often.
@@ -55,6 +57,7 @@ class State:
     ranges_done: int = 0
     ranges: int = 0
     waiting: str = ""
+    throttled: str = ""  # which limit holds it back
     workers: int = 0
 
     @property
@@ -71,6 +74,8 @@ class _Worker:
     tasks: set[int] = field(default_factory=set)
     free: int = 0
     waiting: str = ""
+    held_by: str = ""
+    share: Share = NOTHING
     cpu_s: float = 0.0
     clients: list[int] = field(default_factory=list)
     heard_at: float = field(default_factory=time.monotonic)
@@ -107,10 +112,12 @@ class Coordinator:
         controls: tuple[Control, Control] | None = None,
         silence_s: float = 30.0,
         keys_total: int = 0,
+        governor: Governor | None = None,
     ) -> None:
         self.setup, self.executor, self.aside = setup, executor, aside
         self.say, self.warn, self.tick = say, warn, tick
         self.signal_seen, self.controls, self.silence_s = signal_seen, controls, silence_s
+        self.governor = governor
         self.wanted = workers
         self.ledger = Ledger(tasks)
         self.state = State(keys_total)
@@ -132,7 +139,8 @@ class Coordinator:
     @classmethod
     def of_plan(cls, plan: Plan, executor: Any, **more: Any) -> Coordinator:
         """The coordinator for a copy."""
-        more = {"silence_s": plan.silence_s, "keys_total": plan.keys} | more
+        governor = Governor(plan.limits, [node.endpoint for node in plan.setup.sources]) if plan.limits else None
+        more = {"silence_s": plan.silence_s, "keys_total": plan.keys, "governor": governor} | more
         return cls(plan.setup, plan.tasks(), plan.workers, executor, **more)
 
     @property
@@ -145,6 +153,8 @@ class Coordinator:
     def run(self) -> None:
         """Work until everything is done, a signal has ended it, or an error does (raised)."""
         try:
+            if self.governor:
+                self.governor.begin()
             for _ in range(self.wanted):
                 self._launch()
             while not self._over():
@@ -155,6 +165,8 @@ class Coordinator:
                 raise self.failure
             self._quit()
         finally:
+            if self.governor:
+                self.governor.end()
             for worker in self.workers:
                 worker.seat.kill()
                 worker.seat.close()
@@ -182,6 +194,8 @@ class Coordinator:
                 self._take_in(worker, report)
         self._bury()
         self._hand_out()
+        if self.governor:
+            self._share_out(self.governor)
         self._look_at_silence()
         self._look_at_connections()
         self._look_at_signals()
@@ -195,6 +209,8 @@ class Coordinator:
         self.state.waiting = next((worker.waiting for worker in self.workers if worker.waiting), "")
         if self.down:
             self.state.waiting = "connecting again: " + ", ".join(" ".join(where) for where in self.down)
+        if self.governor:
+            self.state.throttled = self.governor.why({worker.held_by for worker in self.workers})
         self.state.workers = len(self.workers)
 
     # ---- workers --------------------------------------------------------------------------------------------
@@ -303,6 +319,7 @@ class Coordinator:
     def _take_in(self, worker: _Worker, report: Report) -> None:
         worker.heard_at = time.monotonic()
         worker.free, worker.waiting, worker.cpu_s = report.free, report.waiting, report.cpu_s
+        worker.held_by = report.held_by
         worker.clients += [client for side, _, client in report.clients if side == "target" and client]
         worker.drained, worker.down = report.drained, report.down
         if report.unfenced:
@@ -371,6 +388,15 @@ class Coordinator:
             worker.alone = True
             return self.ledger.suspects.popleft()
         return self.ledger.waiting.popleft() if self.ledger.waiting else None
+
+    def _share_out(self, governor: Governor) -> None:
+        """Tell each worker its part of the limits; one that has nothing to copy keeps none."""
+        copying = [worker for worker in self.workers if any(map(self.ledger.copies, worker.tasks))]
+        share = governor.share(len(copying), self.ledger.total.read)
+        for worker in self.workers:
+            theirs = share if worker in copying else NOTHING
+            if theirs != worker.share and worker.seat.send(Order(share=theirs)):
+                worker.share = theirs
 
     def _look_at_silence(self) -> None:
         now = time.monotonic()

@@ -8,7 +8,7 @@ from .options import COMMAND, COMMAND_NAMES, COMMANDS, GLOBAL, MANY, NONE, ONE, 
 
 _INDENT = 30  # columns of the options' names
 #: The groups of a command's own options, in the order of the help.
-_GROUPS = ("what", "data", "how", "trust", "job", "seen")
+_GROUPS = ("what", "data", "how", "how hard", "trust", "job", "seen")
 
 _USAGE = {
     TWO: (

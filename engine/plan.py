@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from .limits import Limits
 from .partitioners import ranges
 from .partitioners.topology import Database, Server
 from .workers.cursor import RING
@@ -68,6 +69,7 @@ class Plan:
     warnings: list[str]
     silence_s: float
     put_aside: str
+    limits: Limits = Limits()
 
     @property
     def keys(self) -> int:
@@ -82,13 +84,15 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """About how long the copy takes; a rule of thumb."""
-        return max(self.keys / KEYS_A_SECOND, self.value_bytes / BYTES_A_SECOND)
+        """About how long the copy takes; a rule of thumb, unless a limit makes it longer."""
+        unlimited_s = max(self.keys / KEYS_A_SECOND, self.value_bytes / BYTES_A_SECOND)
+        return max(unlimited_s, self.limits.seconds(self.keys, self.value_bytes))
 
     @property
     def connections(self) -> int:
-        """At most so many connections a side: one for each worker and database at a time, and one for control."""
-        return self.workers * min(self.setup.links, len(self.databases)) + 1
+        """At most so many connections a side: one for each worker and database at a time, one or two for control."""
+        control = 1 + (self.limits.slower_s is not None)
+        return self.workers * min(self.setup.links, len(self.databases)) + control
 
     def tasks(self) -> list[Task]:
         """The first tasks, in the order in which they are handed out."""
@@ -117,6 +121,7 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
     databases = [_plan_database(survey, db, target, workers * lanes, options["ranges"]) for db, target in pairs]
     work = sum(max(len(part.cuts), workers if part.opaque else 1) for part in databases)
     workers = max(1, min(workers, work))
+    limits = Limits(options["rate"], options["bandwidth"], options["max_source_latency"])
     setup = Setup(
         sources=[_node(survey.source)],
         targets=[_node(survey.target)],
@@ -128,6 +133,7 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         batch_keys=options["batch"],
         scan_count=options["scan_count"],
         retry_for_s=options["retry_for"],
+        paced=bool(limits),
     )
     return Plan(
         survey=survey,
@@ -138,6 +144,7 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         warnings=warnings_of(survey, databases),
         silence_s=options["silence_s"],
         put_aside=options["put_aside"] or "",
+        limits=limits,
     )
 
 

@@ -129,7 +129,14 @@ class Bar:
 def postfix(state: State) -> str:
     """Bytes a second, and why it is slow when it is."""
     rate = size_text(state.counts.bytes / max(state.seconds, 0.001)) + "/s"
-    return f"{rate}, waiting: {state.waiting}" if state.waiting else rate
+    return ", ".join([rate, *why_slow(state)])
+
+
+def why_slow(state: State) -> list[str]:
+    """The reason why a run is slow, as one text or none; a server's state is a better one than our own limits."""
+    if state.waiting:
+        return [f"waiting: {state.waiting}"]
+    return [f"throttled: {state.throttled}"] if state.throttled else []
 
 
 def fields(state: State) -> dict[str, object]:
@@ -143,6 +150,7 @@ def fields(state: State) -> dict[str, object]:
         "ranges": state.ranges,
         "workers": state.workers,
         "waiting": state.waiting,
+        "throttled": state.throttled,
     }
 
 
@@ -162,6 +170,4 @@ def status_line(phase: str, state: State) -> str:
     ]
     if MIN_SHARE <= share < 1:
         parts.append(f"{seconds_text(seconds * (1 - share) / share)} left")
-    if state.waiting:
-        parts.append(f"waiting: {state.waiting}")
-    return "  ".join(parts)
+    return "  ".join(parts + why_slow(state))
