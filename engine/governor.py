@@ -15,8 +15,8 @@ from .workers.pace import NOTHING, WINDOW_S, Share
 
 #: The source's slowness is looked at so often …
 LOOK_S = 0.25
-#: … and set against the keys of the last so many seconds.
-RATE_S = 2.0
+#: … and set against the keys of so many seconds before.
+RATE_S = 1.0
 #: A far source needs larger windows to stay busy: they take at least this share of its round trip.
 ROUND_TRIP_SHARE = 0.25
 
@@ -28,13 +28,13 @@ class Governor:
         self.limits = limits
         self.throttle = Throttle(limits.slower_s) if limits.slower_s is not None else None
         self.pulses = [Pulse(source) for source in sources] if self.throttle else []
-        self._seen: deque[tuple[float, int]] = deque()  # when, and how many keys were done
+        self._looked_at = 0.0
+        self._seen: deque[tuple[float, int]] = deque()  # when, and how many keys were done; from the first ones on
 
     def begin(self) -> None:
         """Begin to measure."""
         for pulse in self.pulses:
             pulse.start()
-        self._seen.append((time.monotonic(), 0))
 
     def end(self) -> None:
         """Measure no more."""
@@ -43,7 +43,8 @@ class Governor:
 
     def share(self, workers: int, keys: int) -> Share:
         """The part of each of `workers`, when `keys` keys are done in all."""
-        self._look(keys)
+        if self.throttle and time.monotonic() >= self._looked_at + LOOK_S:
+            self._look(self.throttle, keys)
         if not workers:
             return NOTHING
         rates = [rate for rate in (self.limits.keys_a_second, self._throttled) if rate is not None]
@@ -73,18 +74,19 @@ class Governor:
     @property
     def _window_s(self) -> float:
         """The windows of all workers together should not make the source slower than it may become."""
-        if self._throttled is None:
+        if self.throttle is None or self.throttle.limit is None:
             return WINDOW_S
         far_s = max(pulse.least_s for pulse in self.pulses)
         return min(WINDOW_S, max(self.throttle.bound_s / 2, far_s * ROUND_TRIP_SHARE))
 
-    def _look(self, keys: int) -> None:
-        now = time.monotonic()
-        then, before = self._seen[0]
-        if self.throttle is None or now < self._seen[-1][0] + LOOK_S:
+    def _look(self, throttle: Throttle, keys: int) -> None:
+        self._looked_at = now = time.monotonic()
+        if not keys:
             return
         self._seen.append((now, keys))
-        while self._seen[1][0] < now - RATE_S:
+        while len(self._seen) > 2 and self._seen[1][0] < now - RATE_S:
             self._seen.popleft()
-        slower_s = max(pulse.slower_s() for pulse in self.pulses)
-        self.throttle.look(now, slower_s, max(0.0, (keys - before) / (now - then)))
+        then, before = self._seen[0]
+        if now - then > RATE_S / 2:
+            slower_s = max(pulse.slower_s() for pulse in self.pulses)
+            throttle.look(now, slower_s, max(0.0, (keys - before) / (now - then)))

@@ -46,6 +46,7 @@ EXAMPLES = {
         "keyferry replicate redis://old:6379/0 redis://new:6379/2 --dry-run",
         "keyferry -h old --askpass replicate -h new --pass-file new.password",
         "keyferry replicate old new --db-map 0:2,3:1 --workers 4",
+        "keyferry replicate old new --rate 20000 --max-source-latency 5ms",
     ),
     "generate": (
         "keyferry generate -h 127.0.0.1 --keys 100000",

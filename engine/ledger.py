@@ -64,8 +64,9 @@ class Ledger:
         return total
 
     def copies(self, task_id: int) -> bool:
-        """Whether a task that was given out copies keys."""
-        return task_id in self.given and self.given[task_id].task.kind != LIST_KEYS
+        """Whether a worker that was given this task copies keys for it, be it for a pass that was given up."""
+        entry = self.given.get(task_id)
+        return entry is None or entry.task.kind != LIST_KEYS
 
     def give(self, entry: Entry) -> Task:
         """Note that a worker has the task from now on."""

@@ -17,11 +17,11 @@ from .workers.endpoint import Endpoint
 from .workers.errors import AccessError
 
 #: Between an answer and the next request.
-PAUSE_S = 0.05
+PAUSE_S = 0.025
 #: The first requests come without a pause: the smallest round trip should be known before the load begins.
 FIRST = 5
-#: The answers that count, about half a second of them; the slowest one may be an accident and does not.
-ANSWERS = 10
+#: The last so many answers count, half a second of them or more; the slowest of them are accidents, and do not.
+ANSWERS, ACCIDENTS = 20, 2
 #: A request that is on its way for so long counts before it is answered.
 PATIENCE_S = 0.25
 #: When the connection is lost, another one is tried after so long.
@@ -43,7 +43,7 @@ class Pulse(threading.Thread):
         """Seconds by which answers take longer than the quickest one; 0 where nothing is known."""
         asked_at = self._asked_at
         waited_s = time.perf_counter() - asked_at if asked_at is not None else 0.0
-        usual = sorted(self._answers_s)[:-1]
+        usual = sorted(self._answers_s)[:-ACCIDENTS]
         if waited_s > PATIENCE_S:
             usual = [waited_s]
         return max(0.0, sum(usual) / len(usual) - self.least_s) if usual and self.least_s < float("inf") else 0.0

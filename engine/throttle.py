@@ -13,11 +13,11 @@ WHAT HAPPENS IF the source is slow for another reason: the limit falls to a smal
 from __future__ import annotations
 
 #: A step down has so long to show before the next one.
-SETTLE_S = 0.75
+SETTLE_S = 1.0
 #: A step down leaves this share where the source is just over the bound, less where it is worse, but never below …
 KEEP_MOST, KEEP_LEAST = 0.9, 0.5
 #: A step up, and the smallest and the largest limit, as shares of the best rate seen.
-STEP, LEAST, MOST = 0.04, 0.02, 1.25
+STEP, LEAST, MOST = 0.04, 0.05, 1.25
 #: Between this share of the bound and the bound, the limit stays as it is.
 CALM = 0.8
 
