@@ -10,12 +10,16 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keyferry.aside import AsideFile
+from keyferry.coordinator import Coordinator
 from keyferry.governor import Governor
 from keyferry.limits import Limits
 from keyferry.throttle import LEAST, Throttle
 from keyferry.workers.choose import Chooser
+from keyferry.workers.cursor import RING
 from keyferry.workers.lane import DEPTH
 from keyferry.workers.pace import NOTHING, SAVED_S, Bucket, Pace, Share
+from keyferry.workers.task import COPY_RANGE, LIST_KEYS, Counts, Order, Progress, Report, Setup, Task
 
 # -- a bucket -----------------------------------------------------------------------------------------------------
 
@@ -222,6 +226,53 @@ def test_the_limits_are_divided_among_those_who_have_work() -> None:
     assert governor.share(4, 0) == Share(keys_a_second=5_000, bytes_a_second=2_500_000)
     assert governor.share(1, 0) == Share(keys_a_second=20_000, bytes_a_second=10_000_000)
     assert governor.share(0, 0) == NOTHING
+
+
+class NotedSeat:
+    """A worker's seat that notes the orders."""
+
+    def __init__(self) -> None:
+        self.orders: list[Order] = []
+
+    def send(self, order: Order) -> bool:
+        self.orders.append(order)
+        return True
+
+    def take_shares(self) -> list[Share]:
+        """The shares that were told since the last call."""
+        shares = [order.share for order in self.orders if order.share]
+        self.orders.clear()
+        return shares
+
+
+class NotedSeats:
+    """An executor that starts nothing."""
+
+    def launch(self, setup: Setup, epoch: int) -> NotedSeat:
+        return NotedSeat()
+
+
+def test_a_worker_without_work_keeps_nothing_and_only_changes_are_told() -> None:
+    governor = Governor(Limits(keys_a_second=20_000), [])
+    tasks = [Task(0, COPY_RANGE), Task(1, COPY_RANGE), Task(2, LIST_KEYS, db=1)]
+    run = Coordinator(
+        Setup([], []), tasks, 3, NotedSeats(), aside=AsideFile(""), say=print, warn=print, tick=print, governor=governor
+    )
+    for _ in range(3):
+        run._launch()
+        run.workers[-1].free = 1
+    run._hand_out()
+    run._share_out(governor)
+    first, second, lister = [worker.seat for worker in run.workers]
+    assert [seat.take_shares() for seat in (first, second, lister)] == [[Share(10_000.0)], [Share(10_000.0)], []]
+    run._share_out(governor)
+    assert [seat.take_shares() for seat in (first, second, lister)] == [[], [], []]
+    run._take_in(run.workers[0], Report([Progress(0, RING, Counts(), finished=True)]))
+    run._share_out(governor)
+    assert [seat.take_shares() for seat in (first, second, lister)] == [[NOTHING], [Share(20_000.0)], []]
+    run.ledger.forget(0)  # its worker has lanes for it all the same, until they end
+    run._share_out(governor)
+    assert second.take_shares() == []
 
 
 # -- the throttle -------------------------------------------------------------------------------------------------
