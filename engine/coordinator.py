@@ -19,6 +19,7 @@ from typing import Any
 from .aside import AsideFile
 from .executors import Seat, wait_for_reports
 from .fence import kill_clients
+from .governor import Governor
 from .ledger import DEATHS_TO_SPLIT, Entry, Ledger, small_enough_to_list
 from .partitioners.control import Control, ReplyError
 from .partitioners.topology import clock_shift_ms
@@ -26,6 +27,7 @@ from .plan import Plan
 from .reasons import most_important
 from .workers import errors
 from .workers.cursor import RING, cursor_at, position_of
+from .workers.pace import NOTHING, Share
 from .workers.task import COPY_KEYS, COPY_RANGE, LIST_KEYS, Aside, Counts, Order, Progress, Report, Setup, Task
 
 #: The loop looks at signals, clocks and silence at least so often.
@@ -73,6 +75,8 @@ class _Worker:
     tasks: set[int] = field(default_factory=set)
     free: int = 0
     waiting: str = ""
+    held_by: str = ""
+    share: Share = NOTHING
     cpu_s: float = 0.0
     clients: list[int] = field(default_factory=list)
     heard_at: float = field(default_factory=time.monotonic)
@@ -110,10 +114,12 @@ class Coordinator:
         controls: tuple[Control, Control] | None = None,
         silence_s: float = 30.0,
         keys_total: int = 0,
+        governor: Governor | None = None,
     ) -> None:
         self.setup, self.executor, self.aside = setup, executor, aside
         self.say, self.warn, self.tick = say, warn, tick
         self.signal_seen, self.measured, self.controls, self.silence_s = signal_seen, measured, controls, silence_s
+        self.governor = governor
         self.wanted = workers
         self.ledger = Ledger(tasks)
         self.state = State(keys_total)
@@ -135,7 +141,8 @@ class Coordinator:
     @classmethod
     def of_plan(cls, plan: Plan, executor: Any, **more: Any) -> Coordinator:
         """The coordinator for a copy."""
-        more = {"silence_s": plan.silence_s, "keys_total": plan.keys} | more
+        governor = Governor(plan.limits, [node.endpoint for node in plan.setup.sources]) if plan.limits else None
+        more = {"silence_s": plan.silence_s, "keys_total": plan.keys, "governor": governor} | more
         return cls(plan.setup, plan.tasks(), plan.workers, executor, **more)
 
     @property
@@ -148,6 +155,8 @@ class Coordinator:
     def run(self) -> None:
         """Work until everything is done, a signal has ended it, or an error does (raised)."""
         try:
+            if self.governor:
+                self.governor.begin()
             for _ in range(self.wanted):
                 self._launch()
             while not self._over():
@@ -158,6 +167,8 @@ class Coordinator:
                 raise self.failure
             self._quit()
         finally:
+            if self.governor:
+                self.governor.end()
             for worker in self.workers:
                 worker.seat.kill()
                 worker.seat.close()
@@ -185,6 +196,8 @@ class Coordinator:
                 self._take_in(worker, report)
         self._bury()
         self._hand_out()
+        if self.governor:
+            self._share_out(self.governor)
         self._look_at_silence()
         self._look_at_connections()
         self._look_at_signals()
@@ -195,8 +208,10 @@ class Coordinator:
     def _update_state(self) -> None:
         self.state.counts = self.ledger.total
         self.state.ranges, self.state.ranges_done = self.ledger.ranges, self.ledger.ranges_done
-        down = [f"reconnecting: {' '.join(where)}" for where in self.down]
-        self.state.waiting = most_important([*down, *(worker.waiting for worker in self.workers)])
+        reasons = [f"reconnecting: {' '.join(where)}" for where in self.down]
+        if self.governor and (why := self.governor.why({worker.held_by for worker in self.workers})):
+            reasons.append(f"throttled: {why}")
+        self.state.waiting = most_important([*reasons, *(worker.waiting for worker in self.workers)])
         self.state.workers = len(self.workers)
 
     # ---- workers --------------------------------------------------------------------------------------------
@@ -306,6 +321,7 @@ class Coordinator:
         worker.heard_at = time.monotonic()
         worker.free, worker.waiting, worker.cpu_s = report.free, report.waiting, report.cpu_s
         self.measured(report.latencies)
+        worker.held_by = report.held_by
         worker.clients += [client for side, _, client in report.clients if side == "target" and client]
         worker.drained, worker.down = report.drained, report.down
         if report.unfenced:
@@ -374,6 +390,15 @@ class Coordinator:
             worker.alone = True
             return self.ledger.suspects.popleft()
         return self.ledger.waiting.popleft() if self.ledger.waiting else None
+
+    def _share_out(self, governor: Governor) -> None:
+        """Tell each worker its part of the limits; one that has nothing to copy keeps none."""
+        copying = [worker for worker in self.workers if any(map(self.ledger.copies, worker.tasks))]
+        share = governor.share(len(copying), self.ledger.total.read)
+        for worker in self.workers:
+            theirs = share if worker in copying else NOTHING
+            if theirs != worker.share and worker.seat.send(Order(share=theirs)):
+                worker.share = theirs
 
     def _look_at_silence(self) -> None:
         now = time.monotonic()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .workers.cursor import RING, expected_keys
-from .workers.task import COPY_KEYS, COPY_RANGE, GENERATE, Aside, Counts, Progress, Task
+from .workers.task import COPY_KEYS, COPY_RANGE, GENERATE, LIST_KEYS, Aside, Counts, Progress, Task
 
 #: A range that has killed so many workers is taken apart until the key is found.
 DEATHS_TO_SPLIT = 3
@@ -62,6 +62,11 @@ class Ledger:
         for entry in self.given.values():
             total.add(entry.unsettled)
         return total
+
+    def copies(self, task_id: int) -> bool:
+        """Whether a worker that was given this task copies keys for it, be it for a pass that was given up."""
+        entry = self.given.get(task_id)
+        return entry is None or entry.task.kind != LIST_KEYS
 
     def give(self, entry: Entry) -> Task:
         """Note that a worker has the task from now on."""

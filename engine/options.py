@@ -152,6 +152,11 @@ OPTIONS = (
         "how", "source-rdbcompression", values.choice("on", "off"), "LZF at the source, only for the run",
         metavar="on|off", default_text="as it is",
     ),
+    _replicate("how hard", "rate", values.RATE, "most keys a second", metavar="KEYS/S", unit="keys a second"),
+    _replicate("how hard", "bandwidth", values.BANDWIDTH, "most bytes of values a second", metavar="BYTES/S",
+               unit="bytes a second"),
+    _replicate("how hard", "max-source-latency", values.ABOVE_0, "slow down where the source gets slower",
+               metavar="TIME", unit="seconds"),
     _replicate("trust", "no-verify", None, "do not verify after the copy"),
     _replicate("job", "dry-run", None, "show the plan and touch nothing"),
     _replicate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from .limits import Limits
 from .partitioners import ranges
 from .partitioners.topology import Database, Server
 from .undo import Wanted
@@ -74,6 +75,7 @@ class Plan:
     silence_s: float
     put_aside: str
     settings: list[Wanted]  # of the source, for the time of the run
+    limits: Limits = Limits()
 
     @property
     def keys(self) -> int:
@@ -88,13 +90,15 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """About how long the copy takes; a rule of thumb."""
-        return max(self.keys / KEYS_A_SECOND, self.value_bytes / BYTES_A_SECOND)
+        """About how long the copy takes; a rule of thumb, unless a limit makes it longer."""
+        unlimited_s = max(self.keys / KEYS_A_SECOND, self.value_bytes / BYTES_A_SECOND)
+        return max(unlimited_s, self.limits.seconds(self.keys, self.value_bytes))
 
     @property
     def connections(self) -> int:
-        """At most so many connections a side: one for each worker and database at a time, and one for control."""
-        return self.workers * min(self.setup.links, len(self.databases)) + 1
+        """At most so many connections a side: one for each worker and database at a time, one or two for control."""
+        control = 1 + (self.limits.slower_s is not None)
+        return self.workers * min(self.setup.links, len(self.databases)) + control
 
     def tasks(self) -> list[Task]:
         """The first tasks, in the order in which they are handed out."""
@@ -123,6 +127,7 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
     databases = [_plan_database(survey, db, target, workers * lanes, options["ranges"]) for db, target in pairs]
     work = sum(max(len(part.cuts), workers if part.opaque else 1) for part in databases)
     workers = max(1, min(workers, work))
+    limits = Limits(options["rate"], options["bandwidth"], options["max_source_latency"])
     setup = Setup(
         sources=[_node(survey.source)],
         targets=[_node(survey.target)],
@@ -135,6 +140,7 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         scan_count=options["scan_count"],
         measured=[server.side for server in (survey.source, survey.target) if server.endpoint.latency],
         retry_for_s=options["retry_for"],
+        paced=bool(limits),
     )
     return Plan(
         survey=survey,
@@ -146,6 +152,7 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         silence_s=options["silence_s"],
         put_aside=options["put_aside"] or "",
         settings=_settings(survey, options),
+        limits=limits,
     )
 
 

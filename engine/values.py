@@ -98,6 +98,18 @@ def _bytes(text: str) -> int:
     return int(found[1]) * _BYTES[found[2]]
 
 
+def _rate(text: str) -> int:
+    return _digits(text, RATE.wanted)
+
+
+def _bandwidth(text: str) -> int:
+    """A size, as bytes a second."""
+    try:
+        return _bytes(text)
+    except ValueError:
+        raise ValueError(f"must be {BANDWIDTH.wanted}", "10mb is 10 * 1024 * 1024 bytes, 10m is 10,000,000") from None
+
+
 def _share(text: str) -> float:
     found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)(%?)", text)
     if not found:
@@ -175,6 +187,9 @@ COUNT = whole(1)
 DATABASE = whole(0, 10**9)
 TIMEOUT = Kind("above 0 seconds", _seconds_or_bare, lambda value: _is_number(value) and value > 0)
 DURATION = Kind("a duration of 0 seconds or more", _seconds, lambda value: _is_number(value) and value >= 0)
+ABOVE_0 = Kind("a duration above 0, like 5ms", _seconds, lambda value: _is_number(value) and value > 0)
+RATE = Kind("whole keys a second, like 20000", _rate, lambda value: _is_whole(value) and value > 0)
+BANDWIDTH = Kind("bytes a second, like 10mb or 10m", _bandwidth, lambda value: _is_whole(value) and value > 0)
 SHARE = Kind("a share from 0% to 100%", _share, lambda value: _is_number(value) and 0 <= value <= 1)
 SIZES = Kind("bytes, the smaller first: 10-100", _span(_bytes), lambda value: _is_span(value, _is_whole, 0))
 COUNTS = Kind("numbers from 1, the smaller first: 1-50", _span(_count), lambda value: _is_span(value, _is_whole, 1))

@@ -12,6 +12,7 @@ from keyferry.workers.batch import Batch, Row, batch_of, single
 from keyferry.workers.choose import FIRST_WINDOW_KEYS, WINDOW_BYTES, Chooser
 from keyferry.workers.cursor import RING, cursor_at, expected_keys, position_of, rev64, tile
 from keyferry.workers.expiry import NEVER, Clock, Expiries
+from keyferry.workers.pace import Share
 from keyferry.workers.policy import Action, rule_for
 from keyferry.workers.read import Method, database_has_expiries
 from keyferry.workers.resp import argument, argument_value, command, info_fields
@@ -183,9 +184,9 @@ def test_only_a_clear_zero_means_that_nothing_expires(info: object, expected: bo
 def test_messages_survive_the_pipe() -> None:
     task = Task(7, COPY_RANGE, db=3, start=5, end=RING, db_keys=10)
     keys = Task(8, COPY_KEYS, keys=[b"\xff\x00", b""], end=1)
-    assert Order.unpack(Order([task, keys], shift_ms=-3, credit=2, drain=True).pack()) == Order(
-        [task, keys], shift_ms=-3, credit=2, drain=True
-    )
+    order = Order([task, keys], shift_ms=-3, credit=2, share=Share(2.5, None, 0.01), drain=True)
+    assert Order.unpack(order.pack()) == order
+    assert Order.unpack(Order().pack()) == Order()
     news = [
         Progress(7, RING, Counts(1, 2, 3, 4, 5, 6), [Aside(b"\xff", 0, "hash", 9, "why")], finished=True),
         Progress(8, RING - 1, Counts(), listed=[b"a", b"\xfe"], opaque="why"),

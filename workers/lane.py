@@ -16,6 +16,7 @@ from .careful import Careful
 from .choose import Chooser
 from .cursor import RING
 from .link import Link
+from .pace import Pace
 from .scan import Found, RangeScan
 from .task import COPY_RANGE, Aside, Counts, Progress, Task
 from .window import Window
@@ -47,9 +48,15 @@ class Lane:
     """Copies the keys of one COPY_RANGE or COPY_KEYS task; `changed(self)` is called when there is news at its end."""
 
     def __init__(
-        self, task: Task, link: Link, chooser: Chooser, scan_count: int, changed: Callable[[Lane], None]
+        self,
+        task: Task,
+        link: Link,
+        chooser: Chooser,
+        scan_count: int,
+        changed: Callable[[Lane], None],
+        pace: Pace | None = None,
     ) -> None:
-        self.task, self.link, self.chooser, self.changed = task, link, chooser, changed
+        self.task, self.link, self.chooser, self.changed, self.pace = task, link, chooser, changed, pace
         self.segments: deque[_Segment] = deque()
         self.open = 0
         self.stopping = False
@@ -66,6 +73,8 @@ class Lane:
     def go(self) -> None:
         """Open windows while there are keys, and ask for keys when there are none."""
         while self._may_open() and (segment := self._unopened()):
+            if self.pace and not self.pace.admits(self):
+                break
             self._open_window(segment)
         scan = self.scan
         may_ask = self._may_open() and not self._unopened()
@@ -110,7 +119,9 @@ class Lane:
     # ---- windows --------------------------------------------------------------------------------------------
 
     def _open_window(self, segment: _Segment) -> None:
-        keys = segment.found.keys[segment.opened : segment.opened + self.chooser.keys]
+        most = self.pace.window_keys(self.chooser) if self.pace else self.chooser.keys
+        keys = segment.found.keys[segment.opened : segment.opened + most]
+        paid = self.pace.open(len(keys), self.chooser.value_bytes) if self.pace else 0
         segment.opened += len(keys)
         segment.open += 1
         self.open += 1
@@ -118,17 +129,19 @@ class Lane:
         method = self.chooser.method
         if segment.found.elsewhere:
             strings_first = self.chooser.policy != "dump"
-            Careful(self.link, keys, strings_first, lambda c: self._settled(segment, c), counted=False).start()
+            Careful(self.link, keys, strings_first, lambda c: self._settled(segment, c, paid), counted=False).start()
         else:
-            Window(self.link, keys, method, lambda w: self._settled(segment, w)).start()
+            Window(self.link, keys, method, lambda w: self._settled(segment, w, paid)).start()
 
-    def _settled(self, segment: _Segment, window: Window | Careful) -> None:
+    def _settled(self, segment: _Segment, window: Window | Careful, paid: float) -> None:
         segment.open -= 1
         self.open -= 1
         segment.counts.add(window.counts)
         segment.asides += window.asides
         self.chooser.learn(window.counts.copied, window.strings, window.counts.bytes)
         self.link.closed(window.alone)
+        if self.pace:
+            self.pace.settle(paid, window.counts.bytes)
         self.go()
 
     # ---- news -----------------------------------------------------------------------------------------------

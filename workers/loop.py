@@ -25,6 +25,7 @@ from .errors import InternalError, KeyferryError, StateError
 from .lane import Lane
 from .link import Link
 from .links import Events, Links
+from .pace import Pace
 from .patience import Patience
 from .produce import GenerateLane, ListLane
 from .synth import unpack as unpack_spec
@@ -51,6 +52,7 @@ class Worker:
         self.spec = unpack_spec(setup.synth) if setup.synth else None
         self.timers: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = itertools.count()
+        self.pace = Pace(self._later) if setup.paced else None
         self.report = Report(free=setup.lanes)
         self.has_news = True
         self.reported_at = 0.0
@@ -112,6 +114,8 @@ class Worker:
         if order.credit:
             for lane in [lane for lane in self.lanes.values() if isinstance(lane, ListLane)]:
                 lane.grant(order.credit)
+        if order.share and self.pace:
+            self.pace.change(order.share)
         self.queue.extend(order.tasks)
         if order.drain:
             self._drain()
@@ -139,7 +143,7 @@ class Worker:
 
     def _lane(self, task: Task, link: Link, chooser: Chooser) -> Any:
         if task.kind in (COPY_RANGE, COPY_KEYS):
-            return Lane(task, link, chooser, self.setup.scan_count, self._changed)
+            return Lane(task, link, chooser, self.setup.scan_count, self._changed, self.pace)
         if task.kind == GENERATE:
             assert self.spec is not None
             return GenerateLane(task, link, self.spec, self._changed)
@@ -222,6 +226,7 @@ class Worker:
         report.latencies = self.links.latencies.take()
         report.drained = self.draining and not self.lanes
         report.down = [[conn.side, conn.endpoint.address, why] for conn, why in self.links.down.items()]
+        report.held_by = self.pace.held_by() if self.pace else ""
         try:
             self.pipe.send_bytes(report.pack())
         except OSError:

@@ -14,6 +14,7 @@ from . import endpoint
 from .cursor import RING
 from .endpoint import Endpoint
 from .expiry import Clock
+from .pace import Share
 
 #: What a task asks for.
 COPY_RANGE = "range"  # scan [start, end) of a database and copy its keys
@@ -127,6 +128,7 @@ class Report:
     progress: list[Progress] = field(default_factory=list)
     free: int = 0  # lanes that wait for a task
     waiting: str = ""  # why it is slow: 'target out of memory', …
+    held_by: str = ""  # the limit that its windows wait for: 'keys', 'bytes'
     cpu_s: float = 0.0  # processor time of this process so far
     latencies: list[list[Any]] = field(default_factory=list)  # [side, command, times in µs]: `latency.Latencies`
     clients: list[list[Any]] = field(default_factory=list)  # [side, node, CLIENT ID] of new connections
@@ -155,18 +157,21 @@ class Order:
     tasks: list[Task] = field(default_factory=list)
     shift_ms: int | None = None  # how far the target's clock is ahead, measured again
     credit: int = 0  # LIST_KEYS: so many more batches may come up
+    share: Share | None = None  # of the limits of the run, from now on
     drain: bool = False  # open nothing more, finish what is open
     quit: bool = False
 
     def pack(self) -> bytes:
         """The order as msgpack."""
-        return msgpack.packb(self.__dict__ | {"tasks": [task.pack() for task in self.tasks]})
+        packed = self.__dict__ | {"tasks": [task.pack() for task in self.tasks]}
+        return msgpack.packb(packed | {"share": self.share.pack() if self.share else None})
 
     @classmethod
     def unpack(cls, data: bytes) -> Order:
         """The order that `pack` made."""
         packed = msgpack.unpackb(data)
-        return cls(**packed | {"tasks": [Task.unpack(task) for task in packed["tasks"]]})
+        share = Share(**packed["share"]) if packed["share"] else None
+        return cls(**packed | {"tasks": [Task.unpack(task) for task in packed["tasks"]], "share": share})
 
 
 @dataclass
@@ -205,6 +210,7 @@ class Setup:
     scan_count: int = 500
     retry_for_s: float = 300.0
     measured: list[str] = field(default_factory=list)  # sides whose requests are timed
+    paced: bool = False  # there are limits: nothing is read before an order has told the share
     synth: dict[str, Any] | None = None  # GENERATE: synth.Spec.pack
 
     def pack(self) -> bytes:

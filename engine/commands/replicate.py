@@ -56,6 +56,7 @@ def plan_lines(plan: Plan) -> list[str]:
     lines += [
         f"workers   {each}; at most {plan.connections} connections a side",
         f"method    {setup.method}; at most {setup.batch_keys:,} keys a window; SCAN COUNT {setup.scan_count:,}",
+        *[f"limits    {'; '.join(texts)}" for texts in [plan.limits.texts()] if texts],
         f"estimate  {size_text(plan.value_bytes)}, {seconds_text(plan.seconds)} (a rule of thumb)",
     ]
     for wanted in plan.settings:
@@ -102,6 +103,9 @@ def plan_fields(plan: Plan) -> dict[str, object]:
         "method": setup.method,
         "batch_keys": setup.batch_keys,
         "scan_count": setup.scan_count,
+        "rate_keys_per_second": plan.limits.keys_a_second,
+        "bandwidth_bytes_per_second": plan.limits.bytes_a_second,
+        "max_source_latency_ms": None if plan.limits.slower_s is None else 1000 * plan.limits.slower_s,
         "estimated_bytes": plan.value_bytes,
         "estimated_seconds": round(plan.seconds, 1),
         "clock_shift_ms": found.shift_ms,
