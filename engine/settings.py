@@ -48,6 +48,7 @@ class Settings:
             answer = self._ask({"endpoint": where.pack(), "side": side, "wanted": vars(wanted)})
         except OSError as error:
             answer = {"changed": False, "why": f"its guard process failed: {error}"}
+            self._changed.append((where, side, wanted))  # perhaps it did: the end will tell
         if answer["changed"]:
             self._changed.append((where, side, wanted))
             self.log.notice(f"{what} is {wanted.value} until the end of this run; it was {answer['old']}")
