@@ -87,8 +87,8 @@ runpy.run_module("keyferry", run_name="__main__", alter_sys=True)
 """
 
 
-def at_a_terminal(*words: str, typed: Iterable[str] = ()) -> tuple[Result, str]:
-    """Run a command line whose stderr is a terminal; the result, and all that the terminal was sent.
+def at_a_terminal(*words: str, typed: Iterable[str] = (), kind: str = "xterm") -> tuple[Result, str]:
+    """Run a command line whose stderr is a terminal of a kind; the result, and all that the terminal was sent.
 
     Each text of `typed` is typed when a password is asked for.
     """
@@ -98,7 +98,7 @@ def at_a_terminal(*words: str, typed: Iterable[str] = ()) -> tuple[Result, str]:
     reader = threading.Thread(target=_read, args=(master, screen))
     reader.start()
     try:
-        with start_command(sys.executable, "-c", TERMINAL, os.ttyname(slave), *words) as run:
+        with start_command(sys.executable, "-c", TERMINAL, os.ttyname(slave), *words, env={"TERM": kind}) as run:
             for number, text in enumerate(typed, 1):
                 _wait_for_prompts(run, screen, number)
                 os.write(master, text.encode() + b"\n")

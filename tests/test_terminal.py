@@ -66,6 +66,11 @@ def bars(lines: list[str]) -> list[str]:
     return [line for line in lines if BAR.fullmatch(line)]
 
 
+def is_slow(lines: list[str], reason: str) -> bool:
+    """Whether the screen ends with a bar, and the reason below it."""
+    return len(lines) > 1 and lines[-1] == reason and BAR.fullmatch(lines[-2]) is not None
+
+
 def is_aside(line: str) -> bool:
     """Whether a line tells of the set; it is longer than 80 columns, and goes on in the next line."""
     return line.startswith('warning: put aside "a set" (db 0, set): target: ERR ')
@@ -76,8 +81,8 @@ def test_the_bar_tells_why_it_waits_and_what_scrolls_above_it_stays(pair: Three,
     with Terminal(*words(source, proxy, "--put-aside", str(tmp_path / "aside"))) as terminal:
         terminal.wait_for(lambda lines: [bar for bar in bars(lines) if bar.endswith(" left")])
         fill_up(target)
-        *_, bar, reason = terminal.wait_for(lambda lines: WAITING in lines)
-        assert BAR.fullmatch(bar) and len(bar) <= 80 and reason == WAITING
+        *_, bar, _ = terminal.wait_for(lambda lines: is_slow(lines, WAITING))
+        assert len(bar) <= 80
         make_room(target)
         terminal.wait_for(lambda lines: bars(lines) and WAITING not in lines)
         lines = terminal.wait_for(lambda lines: bars(lines) and any(map(is_aside, lines)))
@@ -89,6 +94,22 @@ def test_the_bar_tells_why_it_waits_and_what_scrolls_above_it_stays(pair: Three,
     assert not bars(lines) and WAITING not in lines
     assert lines[0].startswith(source.address)
     assert not CONTROL.search(ran.out)
+
+
+def test_the_bar_tells_that_a_server_is_gone_until_it_is_back(pair: Three, tmp_path: Path) -> None:
+    source, proxy, target = pair
+    gone = f"reconnecting: target {proxy.address}"
+    with Terminal(*words(source, proxy, "--put-aside", str(tmp_path / "aside"))) as terminal:
+        terminal.wait_for(bars)
+        target.call("CONFIG", "SET", "maxclients", "1")  # that is us
+        proxy.cut()
+        *above, _, _ = terminal.wait_for(lambda lines: is_slow(lines, gone))
+        assert any(line.startswith(f"warning: target {proxy.address}: connection lost") for line in above)
+        target.call("CONFIG", "SET", "maxclients", "10000")
+        terminal.wait_for(lambda lines: bars(lines) and gone not in lines)
+        ran, _ = terminal.ended()
+    assert ran.code == 1
+    assert keys_of(target) == 1_999
 
 
 def test_the_same_run_in_a_pipe_is_plain_lines(pair: Three, tmp_path: Path) -> None:
