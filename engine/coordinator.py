@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .aside import AsideFile
+from .eviction import Watch
 from .executors import Seat, wait_for_reports
 from .fence import kill_clients
 from .ledger import DEATHS_TO_SPLIT, Entry, Ledger, small_enough_to_list
@@ -108,12 +109,14 @@ class Coordinator:
         signal_seen: Callable[[], int] = lambda: 0,
         measured: Callable[[list[list[Any]]], None] = lambda told: None,
         controls: tuple[Control, Control] | None = None,
+        watch: Watch | None = None,
         silence_s: float = 30.0,
         keys_total: int = 0,
     ) -> None:
         self.setup, self.executor, self.aside = setup, executor, aside
         self.say, self.warn, self.tick = say, warn, tick
         self.signal_seen, self.measured, self.controls, self.silence_s = signal_seen, measured, controls, silence_s
+        self.watch = watch
         self.wanted = workers
         self.ledger = Ledger(tasks)
         self.state = State(keys_total)
@@ -189,6 +192,7 @@ class Coordinator:
         self._look_at_connections()
         self._look_at_signals()
         self._look_at_clocks()
+        self._look_at_evictions()
         self._update_state()
         self.tick(self.state)
 
@@ -413,6 +417,14 @@ class Coordinator:
                 return  # next time; the workers have connections of their own, and will tell
             for worker in self.workers:
                 worker.seat.send(Order(shift_ms=shift))
+
+    def _look_at_evictions(self) -> None:
+        """A source that has less room, or that evicts, is asked for less at a time."""
+        unread_bytes = self.watch.look(time.monotonic()) if self.watch else None
+        if unread_bytes is not None:
+            self.setup = replace(self.setup, unread_bytes=unread_bytes)
+            for worker in self.workers:
+                worker.seat.send(Order(unread_bytes=unread_bytes))
 
     def _quit(self) -> None:
         for worker in self.workers:

@@ -152,6 +152,7 @@ OPTIONS = (
         "how", "source-rdbcompression", values.choice("on", "off"), "LZF at the source, only for the run",
         metavar="on|off", default_text="as it is",
     ),
+    _replicate("how", "accept-eviction", None, "exit 0 though the source evicts keys"),
     _replicate("trust", "no-verify", None, "do not verify after the copy"),
     _replicate("job", "dry-run", None, "show the plan and touch nothing"),
     _replicate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from .eviction import unread_bytes
 from .partitioners import ranges
 from .partitioners.topology import Database, Server
 from .undo import Wanted
@@ -135,6 +136,8 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         scan_count=options["scan_count"],
         measured=[server.side for server in (survey.source, survey.target) if server.endpoint.latency],
         retry_for_s=options["retry_for"],
+        unread_bytes=unread_bytes(survey.source.maxmemory, survey.source.used_memory),
+        workers=workers,
     )
     return Plan(
         survey=survey,

@@ -12,10 +12,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from .budget import fitting, sizes_of, sizes_request
 from .careful import Careful
 from .choose import Chooser
 from .cursor import RING
 from .link import Link
+from .resp import argument
 from .scan import Found, RangeScan
 from .task import COPY_RANGE, Aside, Counts, Progress, Task
 from .window import Window
@@ -33,6 +35,8 @@ class _Segment:
     open: int = 0  # windows not settled
     counts: Counts = field(default_factory=Counts)
     asides: list[Aside] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)  # of the next keys, where they were asked for
+    sizing: bool = False  # sizes are on their way
 
     @property
     def unopened(self) -> int:
@@ -42,6 +46,14 @@ class _Segment:
     def settled(self) -> bool:
         return not self.open and not self.unopened
 
+    def next_keys(self, count: int) -> list[bytes]:
+        """Give the next keys to a window."""
+        keys = self.found.keys[self.opened : self.opened + count]
+        self.opened += count
+        self.open += 1
+        del self.sizes[:count]
+        return keys
+
 
 class Lane:
     """Copies the keys of one COPY_RANGE or COPY_KEYS task; `changed(self)` is called when there is news at its end."""
@@ -50,8 +62,10 @@ class Lane:
         self, task: Task, link: Link, chooser: Chooser, scan_count: int, changed: Callable[[Lane], None]
     ) -> None:
         self.task, self.link, self.chooser, self.changed = task, link, chooser, changed
+        self.scan_count = scan_count
         self.segments: deque[_Segment] = deque()
         self.open = 0
+        self.scan_bytes = 0  # what the SCAN on its way is expected to bring
         self.stopping = False
         self.opaque = ""
         self._news = Progress(task.id, task.start, Counts())
@@ -66,11 +80,12 @@ class Lane:
     def go(self) -> None:
         """Open windows while there are keys, and ask for keys when there are none."""
         while self._may_open() and (segment := self._unopened()):
-            self._open_window(segment)
+            if not self._open_window(segment):
+                break
         scan = self.scan
         may_ask = self._may_open() and not self._unopened()
         if scan and may_ask and not scan.asking and not scan.done:
-            scan.ask()
+            self._ask_keys(scan)
         if self.ended:
             self.changed(self)
 
@@ -99,35 +114,77 @@ class Lane:
 
     # ---- keys -----------------------------------------------------------------------------------------------
 
+    def _ask_keys(self, scan: RangeScan) -> None:
+        count = self.chooser.scan_count(self.scan_count)
+        size = int(count * self.chooser.name_bytes)
+        if self.chooser.budget.take(size, self.go):
+            self.scan_bytes, scan.count = size, count
+            scan.ask()
+
+    def _told_keys(self) -> None:
+        size, self.scan_bytes = self.scan_bytes, 0
+        self.chooser.budget.give(size)
+
     def _found(self, found: Found) -> None:
         self.segments.append(_Segment(found))
+        self.chooser.learn_names(found.keys)
+        self._told_keys()
         self.go()
 
     def _opaque(self, why: str) -> None:
         self.opaque = why
+        self._told_keys()
         self.go()
 
     # ---- windows --------------------------------------------------------------------------------------------
 
-    def _open_window(self, segment: _Segment) -> None:
-        keys = segment.found.keys[segment.opened : segment.opened + self.chooser.keys]
-        segment.opened += len(keys)
-        segment.open += 1
+    def _open_window(self, segment: _Segment) -> bool:
+        """Open a window on the segment's next keys; False where it has to wait for their sizes or for the budget."""
+        chooser, method = self.chooser, self.chooser.method
+        if chooser.sizes_first:
+            if not segment.sizes:
+                self._ask_sizes(segment)
+                return False
+            count, size = fitting(segment.sizes, chooser.keys, chooser.budget.window_bytes)
+        else:
+            count = min(chooser.keys, segment.unopened)
+            size = chooser.window_bytes(count)
+        if not chooser.budget.take(size, self.go):
+            return False
+        keys = segment.next_keys(count)
         self.open += 1
         self.link.open += 1
-        method = self.chooser.method
         if segment.found.elsewhere:
-            strings_first = self.chooser.policy != "dump"
-            Careful(self.link, keys, strings_first, lambda c: self._settled(segment, c), counted=False).start()
+            strings_first = chooser.policy != "dump"
+            Careful(self.link, keys, strings_first, lambda c: self._settled(segment, c, size), counted=False).start()
         else:
-            Window(self.link, keys, method, lambda w: self._settled(segment, w)).start()
+            window = Window(self.link, keys, method, lambda w: self._settled(segment, w, size))
+            window.usual_bytes = chooser.usual_bytes(count)
+            window.start()
+        return True
 
-    def _settled(self, segment: _Segment, window: Window | Careful) -> None:
+    def _ask_sizes(self, segment: _Segment) -> None:
+        """Ask how large the next keys are, as many as the next windows may take."""
+        if segment.sizing:
+            return
+        segment.sizing = True
+        keys = segment.found.keys[segment.opened : segment.opened + DEPTH * self.chooser.keys]
+
+        def told(replies: list) -> None:
+            segment.sizing = False
+            segment.sizes = sizes_of(replies, unknown=self.chooser.budget.window_bytes)
+            self.go()
+
+        self.link.reader.ask(*sizes_request([argument(key) for key in keys]), told)
+
+    def _settled(self, segment: _Segment, window: Window | Careful, size: int) -> None:
         segment.open -= 1
         self.open -= 1
         segment.counts.add(window.counts)
         segment.asides += window.asides
-        self.chooser.learn(window.counts.copied, window.strings, window.counts.bytes)
+        largest = window.largest if isinstance(window, Window) else 0
+        self.chooser.learn(window.counts.copied, window.strings, window.counts.bytes, largest)
+        self.chooser.budget.give(size)
         self.link.closed(window.alone)
         self.go()
 

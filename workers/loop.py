@@ -109,6 +109,8 @@ class Worker:
         self.quit = order.quit
         if order.shift_ms is not None:
             self.links.set_shift(order.shift_ms)
+        if order.unread_bytes is not None:
+            self.links.share_out(order.unread_bytes)
         if order.credit:
             for lane in [lane for lane in self.lanes.values() if isinstance(lane, ListLane)]:
                 lane.grant(order.credit)

@@ -155,6 +155,7 @@ class Order:
     tasks: list[Task] = field(default_factory=list)
     shift_ms: int | None = None  # how far the target's clock is ahead, measured again
     credit: int = 0  # LIST_KEYS: so many more batches may come up
+    unread_bytes: int | None = None  # Setup.unread_bytes from now on
     drain: bool = False  # open nothing more, finish what is open
     quit: bool = False
 
@@ -205,6 +206,8 @@ class Setup:
     scan_count: int = 500
     retry_for_s: float = 300.0
     measured: list[str] = field(default_factory=list)  # sides whose requests are timed
+    unread_bytes: int = 64 << 20  # of one source node's memory that replies may take, over all workers
+    workers: int = 1  # how many share that
     synth: dict[str, Any] | None = None  # GENERATE: synth.Spec.pack
 
     def pack(self) -> bytes:
