@@ -85,7 +85,8 @@ class Copy:
             plan = make(found, pairs, self.options, min(pools))
             for part in plan.databases:
                 self.log.info(f"db {part.db} → {part.target_db}: {plural(part.keys, 'key')}, {part.how}")
-            self.log.info(f"{plural(plan.workers, 'worker')} of {plan.lanes} lanes, method {plan.setup.method}")
+            lanes = f"{plan.lanes} to {plan.setup.most_lanes}"
+            self.log.info(f"{plural(plan.workers, 'worker')} of {lanes} lanes, method {plan.setup.method}")
             check_rights(controls, found, self.options["method"], may_write)
         except BaseException:
             controls.close()

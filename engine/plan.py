@@ -16,6 +16,8 @@ from .workers.task import COPY_RANGE, LIST_KEYS, Node, Setup, Task
 
 #: Tasks that a worker has in hand at a time: enough to keep both servers busy over a short distance.
 LANES = 8
+#: Over a long distance workers take more (`workers/adapt.py`), together as many as these: each takes some memory.
+MOST_LANES = 256
 #: A rule of thumb for estimates: what one machine copies over a near network.
 KEYS_A_SECOND, BYTES_A_SECOND = 250_000, 200_000_000
 #: A difference of clocks that deserves a word.
@@ -131,6 +133,7 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         method=options["method"],
         clock=Clock(absolute=survey.source.knows((7, 0)), shift_ms=survey.shift_ms),
         lanes=lanes,
+        most_lanes=max(lanes, MOST_LANES // workers),
         links=max(1, pool // options["workers"]),
         batch_keys=options["batch"],
         scan_count=options["scan_count"],

@@ -52,6 +52,11 @@ class Budget:
         """Whether no window may be asked for before the sizes of its keys are known."""
         return self.total < TIGHT_BYTES
 
+    @property
+    def short(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._waiting)
+
     def take(self, size: int, again: Callable[[], None]) -> bool:
         """Whether `size` bytes may be asked for now; if not, again() is called when others have given theirs back."""
         if self.asked and self.asked + size > self.limit:

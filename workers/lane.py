@@ -8,15 +8,18 @@ Counters travel with it, so that a range which another worker takes over is coun
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from .adapt import Meter
 from .budget import fitting, sizes_of, sizes_request
 from .careful import Careful
 from .choose import Chooser
 from .cursor import RING
 from .link import Link
+from .policy import Action, first_error, rule_for
 from .resp import argument
 from .scan import Found, RangeScan
 from .task import COPY_RANGE, Aside, Counts, Progress, Task
@@ -59,9 +62,15 @@ class Lane:
     """Copies the keys of one COPY_RANGE or COPY_KEYS task; `changed(self)` is called when there is news at its end."""
 
     def __init__(
-        self, task: Task, link: Link, chooser: Chooser, scan_count: int, changed: Callable[[Lane], None]
+        self,
+        task: Task,
+        link: Link,
+        chooser: Chooser,
+        meter: Meter,
+        scan_count: int,
+        changed: Callable[[Lane], None],
     ) -> None:
-        self.task, self.link, self.chooser, self.changed = task, link, chooser, changed
+        self.task, self.link, self.chooser, self.meter, self.changed = task, link, chooser, meter, changed
         self.scan_count = scan_count
         self.segments: deque[_Segment] = deque()
         self.open = 0
@@ -154,11 +163,16 @@ class Lane:
         keys = segment.next_keys(count)
         self.open += 1
         self.link.open += 1
+        opened_at = time.monotonic()
+
+        def settled(window: Window | Careful) -> None:
+            self._settled(segment, window, size, opened_at)
+
         if segment.found.elsewhere:
             strings_first = chooser.policy != "dump"
-            Careful(self.link, keys, strings_first, lambda c: self._settled(segment, c, size), counted=False).start()
+            Careful(self.link, keys, strings_first, settled, counted=False).start()
         else:
-            window = Window(self.link, keys, method, lambda w: self._settled(segment, w, size))
+            window = Window(self.link, keys, method, settled)
             window.usual_bytes = chooser.usual_bytes(count)
             window.start()
         return True
@@ -172,18 +186,22 @@ class Lane:
 
         def told(replies: list) -> None:
             segment.sizing = False
+            error = first_error(replies)
+            if error is not None and rule_for(error).action is Action.WAIT:
+                return self.link.trouble("source", 0, error, self.go)
             segment.sizes = sizes_of(replies, unknown=self.chooser.budget.window_bytes)
             self.go()
 
         self.link.reader.ask(*sizes_request([argument(key) for key in keys]), told)
 
-    def _settled(self, segment: _Segment, window: Window | Careful, size: int) -> None:
+    def _settled(self, segment: _Segment, window: Window | Careful, size: int, opened_at: float) -> None:
         segment.open -= 1
         self.open -= 1
         segment.counts.add(window.counts)
         segment.asides += window.asides
         largest = window.largest if isinstance(window, Window) else 0
         self.chooser.learn(window.counts.copied, window.strings, window.counts.bytes, largest)
+        self.meter.add(window.counts.copied, opened_at, time.monotonic())
         self.chooser.budget.give(size)
         self.link.closed(window.alone)
         self.go()

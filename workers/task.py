@@ -200,7 +200,8 @@ class Setup:
     epoch: int = 0  # counts the workers of a job: names their connections
     method: str = "auto"
     clock: Clock = Clock(absolute=True)
-    lanes: int = 8  # tasks at a time
+    lanes: int = 8  # tasks at a time, at least …
+    most_lanes: int = 8  # … and at most
     links: int = 4  # databases at a time: each takes a connection a side
     batch_keys: int = 1000  # at most so many keys in a window
     scan_count: int = 500
