@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..workers.dialog import Dialog, NotRedis, ReplyError
@@ -39,6 +39,10 @@ class Control:
         must do no harm when it is executed twice.
         """
         return self._again_if_lost(lambda dialog: dialog.call(*words))
+
+    def call_all(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
+        """Like `call`, for some short commands that are sent together."""
+        return self._again_if_lost(lambda dialog: dialog.call_all(commands))
 
     def ask(self, *words: str | bytes | int) -> None:
         """Like `call`, but wait for nothing: `answer` brings the reply."""

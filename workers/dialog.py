@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import time
+from collections.abc import Sequence
 
 import hiredis
 
@@ -55,12 +56,16 @@ class Dialog:
 
     def call(self, *words: str | bytes | int) -> object:
         """The reply to one command: bytes, int, list, None or ReplyError."""
+        return self.call_all([words])[0]
+
+    def call_all(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[object]:
+        """The replies to some short commands that are sent together, so that the way is gone once."""
         deadline = time.monotonic() + self.timeout_s
         self._sock.settimeout(self.timeout_s)
-        self._sock.sendall(command(*map(_encoded, words)))
+        self._sock.sendall(b"".join([command(*map(_encoded, words)) for words in commands]))
         if self._asked:
             self._take_answer(self._wait_until(deadline))
-        return self._wait_until(deadline)
+        return [self._wait_until(deadline) for _ in commands]
 
     def _wait_until(self, deadline: float) -> object:
         while (reply := self._next()) is _NO_MORE:
