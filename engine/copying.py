@@ -144,8 +144,8 @@ class Copy:
         if self.summary.counts.aside:
             text = f"{plural(self.summary.counts.aside, 'key')} could not be copied: see {aside.path}"
             self.log.warning(text, "mend the reason that it names for each key, then run the same command again")
-        for warning in watch.warnings():
-            self.log.warning(warning)
+        for text, advice in watch.warnings():
+            self.log.warning(text, advice)
         if not self.options["no_verify"]:
             self.log.warning(UNVERIFIED)
         return self.summary

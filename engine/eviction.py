@@ -92,13 +92,14 @@ class Watch:
         for side in (self.source, self.target):
             side.take_in(side.control.call("INFO"))
 
-    def warnings(self) -> list[str]:
-        """What to tell of keys that were evicted meanwhile, and what to do about it: a line a side."""
-        found = []
-        for side, advice in ((self.source, SOURCE_ADVICE), (self.target, TARGET_ADVICE)):
-            if side.keys:
-                found.append(f"the {side.control.side} evicted {plural(side.keys, 'key')} meanwhile: {advice}")
-        return found
+    def warnings(self) -> list[tuple[str, str]]:
+        """What to tell of keys that were evicted meanwhile, and what to do about it: a pair a side."""
+        sides = ((self.source, SOURCE_ADVICE), (self.target, TARGET_ADVICE))
+        return [
+            (f"the {side.control.side} evicted {plural(side.keys, 'key')} meanwhile", advice)
+            for side, advice in sides
+            if side.keys
+        ]
 
     def _budget(self, info: dict[str, str], evicts: bool) -> int | None:
         self.halvings += evicts

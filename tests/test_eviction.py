@@ -113,7 +113,7 @@ def test_a_target_that_evicts_forbids_0(server: ServerFactory) -> None:
     ran = run_keyferry(*at(source), "replicate", *at(target), "--accept-eviction")
     assert ran.code == 1, ran.err
     assert f"evicted meanwhile: 0 at the source · {evicted(target):,} at the target" in ran.out
-    assert f"warning: the target evicted {evicted(target):,} keys meanwhile: raise its maxmemory" in ran.err
+    assert f"warning: the target evicted {evicted(target):,} keys meanwhile\nhint: raise its maxmemory" in ran.err
 
 
 # ---- the budget --------------------------------------------------------------------------------------------
