@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .aside import AsideFile
+from .eviction import Watch
 from .executors import Seat, wait_for_reports
 from .fence import kill_clients
 from .governor import Governor
@@ -112,6 +113,7 @@ class Coordinator:
         signal_seen: Callable[[], int] = lambda: 0,
         measured: Callable[[list[list[Any]]], None] = lambda told: None,
         controls: tuple[Control, Control] | None = None,
+        watch: Watch | None = None,
         silence_s: float = 30.0,
         keys_total: int = 0,
         governor: Governor | None = None,
@@ -120,6 +122,7 @@ class Coordinator:
         self.say, self.warn, self.tick = say, warn, tick
         self.signal_seen, self.measured, self.controls, self.silence_s = signal_seen, measured, controls, silence_s
         self.governor = governor
+        self.watch = watch
         self.wanted = workers
         self.ledger = Ledger(tasks)
         self.state = State(keys_total)
@@ -202,6 +205,7 @@ class Coordinator:
         self._look_at_connections()
         self._look_at_signals()
         self._look_at_clocks()
+        self._look_at_evictions()
         self._update_state()
         self.tick(self.state)
 
@@ -438,6 +442,14 @@ class Coordinator:
                 return  # next time; the workers have connections of their own, and will tell
             for worker in self.workers:
                 worker.seat.send(Order(shift_ms=shift))
+
+    def _look_at_evictions(self) -> None:
+        """A source that has less room, or that evicts, is asked for less at a time."""
+        unread_bytes = self.watch.look(time.monotonic()) if self.watch else None
+        if unread_bytes is not None:
+            self.setup = replace(self.setup, unread_bytes=unread_bytes)
+            for worker in self.workers:
+                worker.seat.send(Order(unread_bytes=unread_bytes))
 
     def _quit(self) -> None:
         for worker in self.workers:

@@ -7,6 +7,7 @@ from typing import Any
 
 from .aside import AsideFile, key_fields
 from .coordinator import Coordinator
+from .eviction import Watch
 from .executors import LocalProcesses
 from .forkserver import helpers_cpu_s
 from .grammar import Invocation
@@ -84,7 +85,8 @@ class Copy:
             plan = make(found, pairs, self.options, min(pools))
             for part in plan.databases:
                 self.log.info(f"db {part.db} → {part.target_db}: {plural(part.keys, 'key')}, {part.how}")
-            self.log.info(f"{plural(plan.workers, 'worker')} of {plan.lanes} lanes, method {plan.setup.method}")
+            lanes = f"{plan.lanes} to {plan.setup.most_lanes}"
+            self.log.info(f"{plural(plan.workers, 'worker')} of {lanes} lanes, method {plan.setup.method}")
             check_rights(controls, found, self.options["method"], may_write)
         except BaseException:
             controls.close()
@@ -95,6 +97,7 @@ class Copy:
         aside = AsideFile(plan.put_aside, self._tell_aside)
         self.aside_path = aside.path
         shown = display(self.options["progress"], "copy", self.log, self.signals.status_asked)
+        watch = Watch((controls.source, plan.survey.source), (controls.target, plan.survey.target))
         coordinator = Coordinator.of_plan(
             plan,
             LocalProcesses(),
@@ -105,12 +108,14 @@ class Copy:
             signal_seen=self.signals.seen,
             measured=self.latencies.add,
             controls=(controls.source, controls.target),
+            watch=watch,
         )
         failure: KeyferryError | None = None
         try:
             coordinator.run()
             if not coordinator.signal:
                 check_identities(plan, controls)
+                watch.last_look()
         except ChangedError:
             raise
         except KeyferryError as error:
@@ -128,6 +133,8 @@ class Copy:
             reasons=aside.reasons,
             latency=self.latencies.rows(),
             verify_note=" (--no-verify)" if self.options["no_verify"] else "",
+            evicted=(watch.source.keys, watch.target.keys),
+            accept_eviction=self.options["accept_eviction"],
         )
         if coordinator.signal:
             self.summary.exit_code = EXIT_SIGNAL + coordinator.signal
@@ -137,6 +144,8 @@ class Copy:
         if self.summary.counts.aside:
             text = f"{plural(self.summary.counts.aside, 'key')} could not be copied: see {aside.path}"
             self.log.warning(text, "mend the reason that it names for each key, then run the same command again")
+        for text, advice in watch.warnings():
+            self.log.warning(text, advice)
         if not self.options["no_verify"]:
             self.log.warning(UNVERIFIED)
         return self.summary

@@ -157,6 +157,7 @@ OPTIONS = (
                unit="bytes a second"),
     _replicate("how hard", "max-source-latency", values.ABOVE_0, "slow down where the source gets slower",
                metavar="TIME", unit="seconds"),
+    _replicate("how", "accept-eviction", None, "exit 0 though the source evicts keys"),
     _replicate("trust", "no-verify", None, "do not verify after the copy"),
     _replicate("job", "dry-run", None, "show the plan and touch nothing"),
     _replicate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from .eviction import unread_bytes
 from .limits import Limits
 from .partitioners import ranges
 from .partitioners.topology import Database, Server
@@ -16,6 +17,8 @@ from .workers.task import COPY_RANGE, LIST_KEYS, Node, Setup, Task
 
 #: Tasks that a worker has in hand at a time: enough to keep both servers busy over a short distance.
 LANES = 8
+#: Over a long distance workers take more (`workers/adapt.py`), together as many as these: each takes some memory.
+MOST_LANES = 256
 #: A rule of thumb for estimates: what one machine copies over a near network.
 KEYS_A_SECOND, BYTES_A_SECOND = 250_000, 200_000_000
 #: A difference of clocks that deserves a word.
@@ -135,12 +138,15 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         method=options["method"],
         clock=Clock(absolute=survey.source.knows((7, 0)), shift_ms=survey.shift_ms),
         lanes=lanes,
+        most_lanes=max(lanes, MOST_LANES // workers),
         links=max(1, pool // options["workers"]),
         batch_keys=options["batch"],
         scan_count=options["scan_count"],
         measured=[server.side for server in (survey.source, survey.target) if server.endpoint.latency],
         retry_for_s=options["retry_for"],
         paced=bool(limits),
+        unread_bytes=unread_bytes(survey.source.maxmemory, survey.source.used_memory),
+        workers=workers,
     )
     return Plan(
         survey=survey,

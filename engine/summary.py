@@ -28,10 +28,14 @@ class Summary:
     phase: str = "copy"
     verify_note: str = ""
     latency: list[Row] = field(default_factory=list)  # where -l asked for it
+    evicted: tuple[int, int] = (0, 0)  # keys that source and target threw away meanwhile
+    accept_eviction: bool = False  # … and at the source that is expected
     exit_code: int = EXIT_OK
 
     def __post_init__(self) -> None:
-        if self.exit_code == EXIT_OK and self.counts.aside:
+        at_source, at_target = self.evicted
+        incomplete = self.counts.aside or at_target or (at_source and not self.accept_eviction)
+        if self.exit_code == EXIT_OK and incomplete:
             self.exit_code = EXIT_INCOMPLETE
 
     @property
@@ -58,6 +62,8 @@ class Summary:
                 f"expired {counts.expired:,} · skipped 0 · changing 0 · put aside {counts.aside:,}"
                 f" · retried {counts.retried:,}"
             )
+        if any(self.evicted):
+            lines.append("evicted meanwhile: {:,} at the source · {:,} at the target".format(*self.evicted))
         return lines + self._aside_lines() + table(self.latency)
 
     def _aside_lines(self) -> list[str]:
@@ -92,6 +98,8 @@ class Summary:
             "put_aside_file": self.put_aside_file,
             "put_aside_reasons": self.reasons,
             "retried": counts.retried,
+            "evicted_at_source": self.evicted[0],
+            "evicted_at_target": self.evicted[1],
             "cpu_seconds": round(self.cpu_s, 3),
             "verified": False,
             "latency_ms": [row.fields() for row in self.latency],

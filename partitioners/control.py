@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..workers.dialog import Dialog, NotRedis, ReplyError
@@ -37,20 +38,38 @@ class Control:
         Where the connection was lost it is opened again, once: it is idle for most of a copy. So what is sent here
         must do no harm when it is executed twice.
         """
+        return self._again_if_lost(lambda dialog: dialog.call(*words))
+
+    def call_all(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
+        """Like `call`, for some short commands that are sent together."""
+        return self._again_if_lost(lambda dialog: dialog.call_all(commands))
+
+    def ask(self, *words: str | bytes | int) -> None:
+        """Like `call`, but wait for nothing: `answer` brings the reply."""
+        self._again_if_lost(lambda dialog: dialog.ask(*words))
+
+    def answer(self) -> Any:
+        """The reply to `ask`, once; None while it has not come. Raises AccessError when the connection is lost."""
+        return self._try(lambda dialog: dialog.answer()) if self._dialog else None
+
+    def _again_if_lost(self, what: Callable[[Dialog], Any]) -> Any:
         try:
-            return self._ask(*words)
+            return self._try(what)
         except AccessError:
             self.open()
             db, self._db = self._db, 0
             if isinstance(reply := self.select(db), ReplyError):
                 raise self.refused(f"database {db}", reply) from None
-            return self._ask(*words)
+            return self._try(what)
 
     def _ask(self, *words: str | bytes | int) -> Any:
+        return self._try(lambda dialog: dialog.call(*words))
+
+    def _try(self, what: Callable[[Dialog], Any]) -> Any:
         try:
             if self._dialog is None:
                 raise ConnectionError("the connection was lost")
-            return self._dialog.call(*words)
+            return what(self._dialog)
         except (OSError, NotRedis) as error:
             self.close()
             raise self._unreachable(error) from None

@@ -1,9 +1,9 @@
 """May this server's cursors be split? Found out by trying, never by the version number.
 
-The probe reads about 140 small SCANs (some 15 ms on a near server). A ring shows by what it returns: positions
-advance, arcs hold as many keys as they should, the middle of an arc brings a part of its keys, other arcs bring
-others. Each simulated foreign scheme (shard numbers in low or high bits, offsets, tables of cursors) breaks one of
-these. What breaks only later is caught on each reply while copying (`workers.scan`).
+The probe reads about 140 small SCANs (some 15 ms on a near server), sent in three lots, as a server may be far away.
+A ring shows by what it returns: positions advance, arcs hold as many keys as they should, the middle of an arc brings
+a part of its keys, other arcs bring others. Each simulated foreign scheme (shard numbers in low or high bits, offsets,
+tables of cursors) breaks one of these. What breaks only later is caught on each reply while copying (`workers.scan`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ DENSITY = (0.6, 1.67)
 #: A shard number in the lowest bits of a cursor shows as a jump at 1/2, 1/4, … of the ring; tried to this depth.
 EDGE_BITS = 14
 
-Scan = Callable[[int, int], tuple[int, list[bytes]]]
+Step = tuple[int, list[bytes]]  # the position reached, and the keys that came
+#: Several SCANs from a position each, by COUNT each; sent together, for the way to the server may be long.
+Scan = Callable[[list[tuple[int, int]]], list[Step]]
 
 
 class _NoRing(Exception):
@@ -32,14 +34,9 @@ class _NoRing(Exception):
 def why_not_a_ring(control: Control, db_keys: int) -> str:
     """'' when the selected database's cursors are positions on a ring, else the reason in a few words."""
 
-    def scan(cursor: int, count: int) -> tuple[int, list[bytes]]:
-        reply = control.call("SCAN", cursor, "COUNT", count)
-        if isinstance(reply, ReplyError):
-            raise _NoRing(f"SCAN {cursor} is refused: {reply}")
-        try:
-            return int(reply[0]), reply[1]
-        except ValueError:
-            raise _NoRing("cursors are no numbers") from None
+    def scan(asked: list[tuple[int, int]]) -> list[Step]:
+        replies = control.call_all([("SCAN", cursor_at(position), "COUNT", count) for position, count in asked])
+        return [_step(position, count, reply, db_keys) for (position, count), reply in zip(asked, replies)]
 
     try:
         _probe_arcs(scan, db_keys)
@@ -49,10 +46,14 @@ def why_not_a_ring(control: Control, db_keys: int) -> str:
     return ""
 
 
-def _step(scan: Scan, position: int, count: int, db_keys: int) -> tuple[int, list[bytes]]:
-    """One SCAN from a position: where it got to, and its keys."""
-    cursor, keys = scan(cursor_at(position), count)
-    reached = position_of(cursor)
+def _step(position: int, count: int, reply: object, db_keys: int) -> Step:
+    """What one SCAN from a position brought, once it has been checked."""
+    if isinstance(reply, ReplyError):
+        raise _NoRing(f"SCAN {cursor_at(position)} is refused: {reply}")
+    try:
+        reached, keys = position_of(int(reply[0])), reply[1]  # type: ignore[index]
+    except ValueError:
+        raise _NoRing("cursors are no numbers") from None
     if reached <= position:
         raise _NoRing("a position went back")
     if expected_keys(position, reached, db_keys) > 4 * len(keys) + 8 * count:
@@ -61,37 +62,31 @@ def _step(scan: Scan, position: int, count: int, db_keys: int) -> tuple[int, lis
 
 
 def _probe_arcs(scan: Scan, db_keys: int) -> None:
+    starts = [j * RING // STARTS for j in range(STARTS)]
+    arcs = scan([(start, COUNT) for start in starts])
     seen: set[bytes] = set()
-    returned = 0
-    covered = 0
-    for j in range(STARTS):
-        start = j * RING // STARTS
-        end, keys = _step(scan, start, COUNT, db_keys)
-        arc = set(keys)
-        if not arc:
+    for _, keys in arcs:
+        if not keys:
             raise _NoRing("an arc is empty")
-        _probe_middle(scan, start, end, arc, db_keys)
-        if len(arc & seen) > max(1, len(arc) // 4):
+        if len(seen.intersection(keys)) > max(1, len(set(keys)) // 4):
             raise _NoRing("two arcs hold the same keys")
-        seen |= arc
-        returned += len(keys)
-        covered += end - start
-    density = returned / (covered / RING * db_keys)
+        seen.update(keys)
+    _probe_middles(scan, starts, arcs)
+    covered = sum(end - start for start, (end, _) in zip(starts, arcs))
+    density = sum(len(keys) for _, keys in arcs) / (covered / RING * db_keys)
     if not DENSITY[0] < density < DENSITY[1]:
         raise _NoRing(f"{density:.2f} keys returned for each one expected")
 
 
-def _probe_middle(scan: Scan, start: int, end: int, arc: set[bytes], db_keys: int) -> None:
+def _probe_middles(scan: Scan, starts: list[int], arcs: list[Step]) -> None:
     """What lies from the middle of an arc to its end must have been in the arc."""
-    reached, keys = _step(scan, start + (end - start) // 2, max(1, COUNT // 4), db_keys)
-    if reached <= end and len(set(keys) - arc) > max(1, len(keys) // 4):
-        raise _NoRing("the second half of an arc is not a part of it")
+    middles = [start + (end - start) // 2 for start, (end, _) in zip(starts, arcs)]
+    for (end, arc), (reached, keys) in zip(arcs, scan([(middle, max(1, COUNT // 4)) for middle in middles])):
+        if reached <= end and len(set(keys).difference(arc)) > max(1, len(keys) // 4):
+            raise _NoRing("the second half of an arc is not a part of it")
 
 
 def _probe_edges(scan: Scan, db_keys: int) -> None:
     back = RING // db_keys * COUNT // 2
-    for bit in range(1, EDGE_BITS + 1):
-        edge = RING >> bit
-        if edge < 4 * back:
-            return
-        _step(scan, edge - back, COUNT, db_keys)
+    edges = [RING >> bit for bit in range(1, EDGE_BITS + 1)]
+    scan([(edge - back, COUNT) for edge in edges if edge >= 4 * back])

@@ -207,7 +207,7 @@ def test_the_demos_output_in_the_readme_has_the_lines_of_a_real_one(tmp_path: Pa
 # ---- what is sent ---------------------------------------------------------------------------------------------
 
 #: Commands that are documented with their second word.
-WITH_SUBCOMMAND = ("CLIENT", "CONFIG")
+WITH_SUBCOMMAND = ("CLIENT", "CONFIG", "MEMORY")
 
 
 def documented(side: str, *whens: str) -> set[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import time
+from collections.abc import Sequence
 
 import hiredis
 
@@ -30,19 +32,52 @@ class Dialog:
         self.timeout_s = endpoint.timeout_s
         self._reader = hiredis.Reader(notEnoughData=_NO_MORE, replyError=ReplyError)
         self._sock = connected(endpoint)
+        self._asked = False  # the reply to `ask` has still to be read
+        self._answer: object = None
+
+    def ask(self, *words: str | bytes | int) -> None:
+        """Send one command and do not wait; `answer` brings its reply. Nothing is sent while one is on its way."""
+        if not self._asked:
+            self._sock.settimeout(self.timeout_s)
+            self._sock.sendall(command(*map(_encoded, words)))
+            self._asked = True
+
+    def answer(self) -> object:
+        """The reply to `ask`, once, or None while it has not come."""
+        while self._asked and select.select([self._sock], [], [], 0)[0]:
+            self._receive()
+            self._take_answer(self._next())
+        answer, self._answer = self._answer, None
+        return answer
+
+    def _take_answer(self, reply: object) -> None:
+        if reply is not _NO_MORE:
+            self._asked, self._answer = False, reply
 
     def call(self, *words: str | bytes | int) -> object:
         """The reply to one command: bytes, int, list, None or ReplyError."""
+        return self.call_all([words])[0]
+
+    def call_all(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[object]:
+        """The replies to some short commands that are sent together, so that the way is gone once."""
         deadline = time.monotonic() + self.timeout_s
         self._sock.settimeout(self.timeout_s)
-        self._sock.sendall(command(*map(_encoded, words)))
+        self._sock.sendall(b"".join([command(*map(_encoded, words)) for words in commands]))
+        if self._asked:
+            self._take_answer(self._wait_until(deadline))
+        return [self._wait_until(deadline) for _ in commands]
+
+    def _wait_until(self, deadline: float) -> object:
         while (reply := self._next()) is _NO_MORE:
             self._sock.settimeout(max(0.001, deadline - time.monotonic()))
-            data = self._sock.recv(RECV_BYTES)
-            if not data:
-                raise ConnectionError("Connection closed by server")
-            self._reader.feed(data)
+            self._receive()
         return reply
+
+    def _receive(self) -> None:
+        data = self._sock.recv(RECV_BYTES)
+        if not data:
+            raise ConnectionError("Connection closed by server")
+        self._reader.feed(data)
 
     def _next(self) -> object:
         try:

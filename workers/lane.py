@@ -8,15 +8,20 @@ Counters travel with it, so that a range which another worker takes over is coun
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from .adapt import Meter
+from .budget import fitting, sizes_of, sizes_request
 from .careful import Careful
 from .choose import Chooser
 from .cursor import RING
 from .link import Link
 from .pace import Pace
+from .policy import Action, first_error, rule_for
+from .resp import argument
 from .scan import Found, RangeScan
 from .task import COPY_RANGE, Aside, Counts, Progress, Task
 from .window import Window
@@ -34,6 +39,8 @@ class _Segment:
     open: int = 0  # windows not settled
     counts: Counts = field(default_factory=Counts)
     asides: list[Aside] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)  # of the next keys, where they were asked for
+    sizing: bool = False  # sizes are on their way
 
     @property
     def unopened(self) -> int:
@@ -42,6 +49,14 @@ class _Segment:
     @property
     def settled(self) -> bool:
         return not self.open and not self.unopened
+
+    def next_keys(self, count: int) -> list[bytes]:
+        """Give the next keys to a window."""
+        keys = self.found.keys[self.opened : self.opened + count]
+        self.opened += count
+        self.open += 1
+        del self.sizes[:count]
+        return keys
 
 
 class Lane:
@@ -52,13 +67,16 @@ class Lane:
         task: Task,
         link: Link,
         chooser: Chooser,
+        meter: Meter,
         scan_count: int,
         changed: Callable[[Lane], None],
         pace: Pace | None = None,
     ) -> None:
-        self.task, self.link, self.chooser, self.changed, self.pace = task, link, chooser, changed, pace
+        self.task, self.link, self.chooser, self.meter = task, link, chooser, meter
+        self.scan_count, self.changed, self.pace = scan_count, changed, pace
         self.segments: deque[_Segment] = deque()
         self.open = 0
+        self.scan_bytes = 0  # what the SCAN on its way is expected to bring
         self.stopping = False
         self.opaque = ""
         self._news = Progress(task.id, task.start, Counts())
@@ -73,13 +91,12 @@ class Lane:
     def go(self) -> None:
         """Open windows while there are keys, and ask for keys when there are none."""
         while self._may_open() and (segment := self._unopened()):
-            if self.pace and not self.pace.admits(self):
+            if not self._open_window(segment):
                 break
-            self._open_window(segment)
         scan = self.scan
         may_ask = self._may_open() and not self._unopened()
         if scan and may_ask and not scan.asking and not scan.done:
-            scan.ask()
+            self._ask_keys(scan)
         if self.ended:
             self.changed(self)
 
@@ -108,37 +125,89 @@ class Lane:
 
     # ---- keys -----------------------------------------------------------------------------------------------
 
+    def _ask_keys(self, scan: RangeScan) -> None:
+        count = self.chooser.scan_count(self.scan_count)
+        size = int(count * self.chooser.name_bytes)
+        if self.chooser.budget.take(size, self.go):
+            self.scan_bytes, scan.count = size, count
+            scan.ask()
+
+    def _told_keys(self) -> None:
+        size, self.scan_bytes = self.scan_bytes, 0
+        self.chooser.budget.give(size)
+
     def _found(self, found: Found) -> None:
         self.segments.append(_Segment(found))
+        self.chooser.learn_names(found.keys)
+        self._told_keys()
         self.go()
 
     def _opaque(self, why: str) -> None:
         self.opaque = why
+        self._told_keys()
         self.go()
 
     # ---- windows --------------------------------------------------------------------------------------------
 
-    def _open_window(self, segment: _Segment) -> None:
-        most = self.pace.window_keys(self.chooser) if self.pace else self.chooser.keys
-        keys = segment.found.keys[segment.opened : segment.opened + most]
-        paid = self.pace.open(len(keys), self.chooser.value_bytes) if self.pace else 0
-        segment.opened += len(keys)
-        segment.open += 1
+    def _open_window(self, segment: _Segment) -> bool:
+        """Open a window on the segment's next keys; False where it has to wait: for their sizes, a limit, or memory."""
+        chooser, pace = self.chooser, self.pace
+        if pace and not pace.admits(self):
+            return False
+        most = pace.window_keys(chooser) if pace else chooser.keys
+        if chooser.sizes_first:
+            if not segment.sizes:
+                self._ask_sizes(segment)
+                return False
+            count, size = fitting(segment.sizes, most, chooser.budget.window_bytes)
+        else:
+            count = min(most, segment.unopened)
+            size = chooser.window_bytes(count)
+        if not chooser.budget.take(size, self.go):
+            return False
+        paid = pace.open(count, chooser.value_bytes) if pace else 0
         self.open += 1
         self.link.open += 1
-        method = self.chooser.method
+        opened_at = time.monotonic()
+        self._start_window(segment, count, lambda window: self._settled(segment, window, size, paid, opened_at))
+        return True
+
+    def _start_window(self, segment: _Segment, count: int, settled: Callable[[Window | Careful], None]) -> None:
+        keys = segment.next_keys(count)
         if segment.found.elsewhere:
             strings_first = self.chooser.policy != "dump"
-            Careful(self.link, keys, strings_first, lambda c: self._settled(segment, c, paid), counted=False).start()
+            Careful(self.link, keys, strings_first, settled, counted=False).start()
         else:
-            Window(self.link, keys, method, lambda w: self._settled(segment, w, paid)).start()
+            window = Window(self.link, keys, self.chooser.method, settled)
+            window.usual_bytes = self.chooser.usual_bytes(count)
+            window.start()
 
-    def _settled(self, segment: _Segment, window: Window | Careful, paid: float) -> None:
+    def _ask_sizes(self, segment: _Segment) -> None:
+        """Ask how large the next keys are, as many as the next windows may take."""
+        if segment.sizing:
+            return
+        segment.sizing = True
+        keys = segment.found.keys[segment.opened : segment.opened + DEPTH * self.chooser.keys]
+
+        def told(replies: list) -> None:
+            segment.sizing = False
+            error = first_error(replies)
+            if error is not None and rule_for(error).action is Action.WAIT:
+                return self.link.trouble("source", 0, error, self.go)
+            segment.sizes = sizes_of(replies, unknown=self.chooser.budget.window_bytes)
+            self.go()
+
+        self.link.reader.ask(*sizes_request([argument(key) for key in keys]), told)
+
+    def _settled(self, segment: _Segment, window: Window | Careful, size: int, paid: float, opened_at: float) -> None:
         segment.open -= 1
         self.open -= 1
         segment.counts.add(window.counts)
         segment.asides += window.asides
-        self.chooser.learn(window.counts.copied, window.strings, window.counts.bytes)
+        largest = window.largest if isinstance(window, Window) else 0
+        self.chooser.learn(window.counts.copied, window.strings, window.counts.bytes, largest)
+        self.meter.add(window.counts.copied, opened_at, time.monotonic())
+        self.chooser.budget.give(size)
         self.link.closed(window.alone)
         if self.pace:
             self.pace.settle(paid, window.counts.bytes)

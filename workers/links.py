@@ -6,6 +6,7 @@ import select
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .budget import Budget
 from .choose import Chooser
 from .conn import Connection, Lost
 from .errors import RunError
@@ -37,6 +38,7 @@ class Links:
         self.clock = setup.clock
         self.connections: dict[int, Connection] = {}
         self.by_key: dict[Key, tuple[Link, Chooser]] = {}
+        self.budgets = [Budget(setup.unread_bytes, setup.workers) for _ in setup.sources or setup.targets]
         self.down: dict[Connection, str] = {}  # lost ones, with the reason, until another takes their place
         self.latencies = Latencies()
         self._turn = 0
@@ -55,6 +57,11 @@ class Links:
         self.clock = type(self.clock)(self.clock.absolute, shift_ms)
         for link, _ in self.by_key.values():
             link.clock = self.clock
+
+    def share_out(self, unread_bytes: int) -> None:
+        """The sources have more room for replies, or less."""
+        for budget in self.budgets:
+            budget.resize(unread_bytes)
 
     def close(self) -> None:
         """Close all connections."""
@@ -80,7 +87,7 @@ class Links:
         source = self._new("source", task.node, task.db) if task.kind != GENERATE else None
         limit = min(node.max_value_bytes for node in setup.targets)
         link = Link(source, Router(sinks), self.clock, self.events.wait, task.db, limit, task.no_expiries)
-        self.by_key[key] = link, Chooser(setup.method, setup.batch_keys)
+        self.by_key[key] = link, Chooser(setup.method, setup.batch_keys, self.budgets[task.node])
         link.resume = lambda: self.events.ready(link)
         for conn in link.connections:
             conn.when_ready = lambda conn=conn: self._came(link, conn)  # type: ignore[misc]

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from .adapt import Meter, climb_from
 from .choose import Chooser
 from .conn import Connection, Lost
 from .errors import InternalError, KeyferryError, StateError
@@ -35,6 +36,8 @@ from .task import COPY_KEYS, COPY_RANGE, GENERATE, Order, Report, Setup, Task
 REPORT_S = 0.1
 #: … and a sign of life, also without news.
 HEARTBEAT_S = 0.5
+#: The number of lanes is as wanted when it is off by less than this share: some have just ended, or end soon.
+FULL = 0.75
 
 
 class Worker:
@@ -47,6 +50,8 @@ class Worker:
         self.patience = Patience(setup.retry_for_s)
         events = Events(self._later, self._wait, self._link_ready, self._connected)
         self.links = Links(setup, self.poll, self.patience, events)
+        self.meter = Meter()
+        self.climb = climb_from(setup.lanes, setup.most_lanes)
         self.lanes: dict[int, Any] = {}
         self.queue: deque[Task] = deque()  # tasks whose database has no link yet, and no room for one
         self.spec = unpack_spec(setup.synth) if setup.synth else None
@@ -84,6 +89,8 @@ class Worker:
         now = time.monotonic()
         while self.timers and self.timers[0][0] <= now:
             heapq.heappop(self.timers)[2]()
+        if self.meter.is_over(now):
+            self._adapt(now)
         self._report_when_due(now)
 
     def _patience(self) -> float:
@@ -100,6 +107,15 @@ class Worker:
         self._send_report()
         self.quit = True
 
+    def _adapt(self, now: float) -> None:
+        """Have more lanes or fewer, as an interval advises that had as many as wanted, and budget enough."""
+        wanted, used = self.climb.lanes, len(self.lanes)
+        if used < FULL * wanted or wanted < FULL * used or any(budget.short for budget in self.links.budgets):
+            return self.meter.begin(now)
+        before, self.climb = self.climb, self.meter.step(self.climb, now)
+        if self.climb.lanes > before.lanes:
+            self.has_news, self.reported_at = True, 0.0  # ask for tasks at once
+
     # ---- orders ---------------------------------------------------------------------------------------------
 
     def _obey(self) -> None:
@@ -111,6 +127,8 @@ class Worker:
         self.quit = order.quit
         if order.shift_ms is not None:
             self.links.set_shift(order.shift_ms)
+        if order.unread_bytes is not None:
+            self.links.share_out(order.unread_bytes)
         if order.credit:
             for lane in [lane for lane in self.lanes.values() if isinstance(lane, ListLane)]:
                 lane.grant(order.credit)
@@ -143,7 +161,7 @@ class Worker:
 
     def _lane(self, task: Task, link: Link, chooser: Chooser) -> Any:
         if task.kind in (COPY_RANGE, COPY_KEYS):
-            return Lane(task, link, chooser, self.setup.scan_count, self._changed, self.pace)
+            return Lane(task, link, chooser, self.meter, self.setup.scan_count, self._changed, self.pace)
         if task.kind == GENERATE:
             assert self.spec is not None
             return GenerateLane(task, link, self.spec, self._changed)
@@ -221,7 +239,7 @@ class Worker:
 
     def _send_report(self) -> None:
         report = self.report
-        report.free = 0 if self.draining else self.setup.lanes - len(self.lanes) - len(self.queue)
+        report.free = 0 if self.draining else self.climb.lanes - len(self.lanes) - len(self.queue)
         report.cpu_s = time.process_time()
         report.latencies = self.links.latencies.take()
         report.drained = self.draining and not self.lanes

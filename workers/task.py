@@ -158,6 +158,7 @@ class Order:
     shift_ms: int | None = None  # how far the target's clock is ahead, measured again
     credit: int = 0  # LIST_KEYS: so many more batches may come up
     share: Share | None = None  # of the limits of the run, from now on
+    unread_bytes: int | None = None  # Setup.unread_bytes from now on
     drain: bool = False  # open nothing more, finish what is open
     quit: bool = False
 
@@ -204,13 +205,16 @@ class Setup:
     epoch: int = 0  # counts the workers of a job: names their connections
     method: str = "auto"
     clock: Clock = Clock(absolute=True)
-    lanes: int = 8  # tasks at a time
+    lanes: int = 8  # tasks at a time, at least …
+    most_lanes: int = 8  # … and at most
     links: int = 4  # databases at a time: each takes a connection a side
     batch_keys: int = 1000  # at most so many keys in a window
     scan_count: int = 500
     retry_for_s: float = 300.0
     measured: list[str] = field(default_factory=list)  # sides whose requests are timed
     paced: bool = False  # there are limits: nothing is read before an order has told the share
+    unread_bytes: int = 64 << 20  # of one source node's memory that replies may take, over all workers
+    workers: int = 1  # how many share that
     synth: dict[str, Any] | None = None  # GENERATE: synth.Spec.pack
 
     def pack(self) -> bytes:

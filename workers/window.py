@@ -74,6 +74,8 @@ class Window:
         self.strings = 0  # keys of this window that turned out to be strings
         self.losses = 0  # of a connection under this window
         self.alone = False  # it had to be tried with nothing else under way
+        self.usual_bytes = 0.0  # with more bytes than these, its largest value is looked for …
+        self.largest = 0  # … and this many bytes long
         self._pending = 0  # writes on their way
         self._failed: tuple[str, int, Exception] | None = None
 
@@ -160,6 +162,8 @@ class Window:
             size = sum(map(len, batch.all_values()))
         if size > self.link.max_value_bytes and max(map(len, batch.all_values())) > self.link.max_value_bytes:
             raise TypeError("a value over the target's limit")
+        if size > self.usual_bytes:
+            self.largest = max(self.largest, *map(len, batch.all_values()))
         return _Part(build, batch, size)
 
     def _ask_expiries(self, keys: Sequence[bytes], then: Callable[[Expiries], None]) -> None:

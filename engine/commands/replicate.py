@@ -52,7 +52,7 @@ def plan_lines(plan: Plan) -> list[str]:
     for part in plan.databases:
         size = f"{plural(part.keys, 'key')}, {part.expiring:,} with an expiry, {part.how}"
         lines.append(f"db {part.db} → {part.target_db}".ljust(9) + f" {size}")
-    each = f"{plural(plan.workers, 'worker')} of {plan.lanes} lanes"
+    each = f"{plural(plan.workers, 'worker')} of {plan.lanes} to {setup.most_lanes} lanes"
     lines += [
         f"workers   {each}; at most {plan.connections} connections a side",
         f"method    {setup.method}; at most {setup.batch_keys:,} keys a window; SCAN COUNT {setup.scan_count:,}",
@@ -99,6 +99,7 @@ def plan_fields(plan: Plan) -> dict[str, object]:
         "keys": plan.keys,
         "workers": plan.workers,
         "lanes": plan.lanes,
+        "most_lanes": setup.most_lanes,
         "connections_a_side": plan.connections,
         "method": setup.method,
         "batch_keys": setup.batch_keys,
