@@ -120,7 +120,7 @@ def test_the_same_database_is_refused(server: ServerFactory, tmp_path: Path) -> 
     assert ran.out == "RefusedError 6  True\n"
 
 
-@pytest.mark.covers("retry-for-s")
+@pytest.mark.covers("retry-for")
 def test_a_state_is_borne_no_longer_than_was_said(server: ServerFactory, tmp_path: Path) -> None:
     source, target = server("7.0"), server("7.0", maxmemory="2mb")
     write_strings(source, 4_000, 1_000)

@@ -15,6 +15,7 @@ from keyferry.coordinator import Coordinator
 from keyferry.governor import Governor
 from keyferry.limits import Limits
 from keyferry.throttle import LEAST, Throttle
+from keyferry.workers.budget import Budget
 from keyferry.workers.choose import Chooser
 from keyferry.workers.cursor import RING
 from keyferry.workers.lane import DEPTH
@@ -111,7 +112,7 @@ class PacedLane:
 
 def paced_lanes(world: World, windows_s: list[float], sizes: list[int]) -> tuple[Pace, list[PacedLane]]:
     pace = Pace(world.later, clock=lambda: world.now)
-    chooser = Chooser("auto", 1000)
+    chooser = Chooser("auto", 1000, Budget(64 << 20))
     log: list[tuple[float, int, int]] = []
     lanes = [PacedLane(world, pace, chooser, window_s, sizes, log) for window_s in windows_s]
     for lane in lanes:

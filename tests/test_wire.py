@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from keyferry.workers import endpoint
 from keyferry.workers.batch import Batch, Row, batch_of, single
-from keyferry.workers.choose import FIRST_WINDOW_KEYS, WINDOW_BYTES, Chooser
+from keyferry.workers.budget import WINDOW_BYTES, Budget
+from keyferry.workers.choose import FIRST_WINDOW_KEYS, Chooser
 from keyferry.workers.cursor import RING, cursor_at, expected_keys, position_of, rev64, tile
 from keyferry.workers.expiry import NEVER, Clock, Expiries
 from keyferry.workers.pace import Share
@@ -76,6 +77,7 @@ def test_a_request_is_read_back_as_its_words(words: list[bytes]) -> None:
 
 
 NOW_MS = 10**12
+AMPLE = Budget(64 << 20)
 rows = st.lists(
     st.tuples(
         st.binary(max_size=20).map(argument), st.binary(max_size=9000), st.just(NEVER) | st.integers(NOW_MS + 1, 10**13)
@@ -209,7 +211,7 @@ def test_info_is_read_line_by_line() -> None:
 
 
 def test_windows_begin_small_and_double_up_to_the_limit() -> None:
-    chooser = Chooser("auto", 500)
+    chooser = Chooser("auto", 500, AMPLE)
     sizes = []
     for _ in range(8):
         sizes.append(chooser.keys)
@@ -220,21 +222,21 @@ def test_windows_begin_small_and_double_up_to_the_limit() -> None:
 
 
 def test_one_giant_shrinks_the_next_window_at_once() -> None:
-    chooser = Chooser("auto", 500, keys=500)
+    chooser = Chooser("auto", 500, AMPLE, keys=500)
     chooser.learn(500, 500, 64 << 20)
     assert chooser.keys * (64 << 20) // 500 <= 2 * WINDOW_BYTES
 
 
 @given(st.lists(st.tuples(st.integers(1, 500), st.integers(0, 10**8)), max_size=50), st.integers(1, 500))
 def test_a_window_is_never_empty_nor_over_the_limit(seen: list[tuple[int, int]], limit: int) -> None:
-    chooser = Chooser("native", limit)
+    chooser = Chooser("native", limit, AMPLE)
     for keys, size in seen:
         chooser.learn(keys, keys, size)
         assert 1 <= chooser.keys <= limit
 
 
 def test_auto_follows_what_it_sees_and_the_other_methods_do_not() -> None:
-    auto, native, dump = (Chooser(policy, 500) for policy in ("auto", "native", "dump"))
+    auto, native, dump = (Chooser(policy, 500, AMPLE) for policy in ("auto", "native", "dump"))
     for chooser in (auto, native, dump):
         for _ in range(20):
             chooser.learn(100, 0, 100 * 200)
