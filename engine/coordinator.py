@@ -53,6 +53,7 @@ class State:
     """What can be seen of a run while it runs."""
 
     keys_total: int
+    unit: str = "keys"  # what is counted
     began_at: float = field(default_factory=time.monotonic)
     counts: Counts = field(default_factory=Counts)
     ranges_done: int = 0
@@ -65,6 +66,11 @@ class State:
     def seconds(self) -> float:
         """Since the run began."""
         return time.monotonic() - self.began_at
+
+    @property
+    def endless(self) -> bool:
+        """Only a signal ends it: there is no total, and no share of it."""
+        return self.unit == "changes" and not self.keys_total
 
 
 @dataclass
