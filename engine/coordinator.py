@@ -53,7 +53,6 @@ class State:
     """What can be seen of a run while it runs."""
 
     keys_total: int
-    unit: str = "keys"  # what is counted
     began_at: float = field(default_factory=time.monotonic)
     counts: Counts = field(default_factory=Counts)
     ranges_done: int = 0
@@ -61,6 +60,7 @@ class State:
     waiting: str = ""  # the worst of what the workers tell (`reasons`)
     workers: int = 0
     total_known: bool = False  # `keys_total` is no estimate
+    unit: str = "keys"  # what is counted
 
     @property
     def seconds(self) -> float:

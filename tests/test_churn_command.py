@@ -288,7 +288,7 @@ def test_a_bar_counts_changes(server: ServerFactory) -> None:
         ("--ops set", "--ops needs --churn"),
         ("--churn-only", "--churn-only needs --churn"),
         ("--churn 0", "--churn '0': must be a whole number of at least 1"),
-        ("--churn 10 --for 0s", "--for '0s': must be a duration above 0 seconds"),
+        ("--churn 10 --for 0s", "--for '0s': must be a duration above 0"),
         ("--churn 10 --for 5", "--for '5': the unit is missing"),
         ("--churn 10 --ops sett", "'sett' is no operation"),
         ("--churn 10 --ops grow --types string=1", "--ops: grow does nothing to the types of --types"),
