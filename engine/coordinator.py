@@ -61,11 +61,17 @@ class State:
     waiting: str = ""  # the worst of what the workers tell (`reasons`)
     workers: int = 0
     total_known: bool = False  # `keys_total` is no estimate
+    unit: str = "keys"  # what is counted
 
     @property
     def seconds(self) -> float:
         """Since the run began."""
         return time.monotonic() - self.began_at
+
+    @property
+    def endless(self) -> bool:
+        """Only a signal ends it: there is no total, and no share of it."""
+        return self.unit == "changes" and not self.keys_total
 
 
 @dataclass

@@ -32,6 +32,7 @@ class Figures:
     """One look at a phase. The names are those of the JSON progress lines, which README lists."""
 
     phase: str
+    unit: str  # of what is counted: keys, or changes
     seconds: float  # since the phase began
     share: float  # of the keys, 0 to 1
     keys: int  # with an outcome
@@ -58,6 +59,21 @@ class Figures:
         return count_text(self.keys_total) if self.total_known else rounded(self.keys_total)
 
     @property
+    def endless(self) -> bool:
+        """Only a signal ends the phase: there is no total."""
+        return self.unit == "changes" and not self.keys_total
+
+    @property
+    def share_text(self) -> str:
+        """` 45.0 %`; nothing where there is no total."""
+        return "" if self.endless else f"{100 * self.share:5.1f} %"
+
+    @property
+    def how_far_text(self) -> str:
+        """`1,234 of ~1.2 M keys`, or `1,234 changes` where there is no total."""
+        return f"{self.keys:,} {self.unit}" if self.endless else f"{self.keys:,} of {self.total_text} {self.unit}"
+
+    @property
     def left_text(self) -> str:
         """`3m07s left`, or nothing."""
         return "" if self.seconds_left is None else f"{seconds_text(self.seconds_left)} left"
@@ -71,9 +87,9 @@ class Figures:
         """A line of figures, and a second one where there is a reason."""
         parts = [
             f"{self.phase:<8}",
-            f"{100 * self.share:5.1f} %",
-            f"{self.keys:,} of {self.total_text} keys",
-            f"{self.keys_per_second:,.0f} keys/s",
+            self.share_text,
+            self.how_far_text,
+            f"{self.keys_per_second:,.0f} {self.unit}/s",
             f"{size_text(self.bytes_per_second)}/s",
             self.left_text,
         ]
@@ -104,10 +120,12 @@ class Watch:
         keys_s, bytes_s = self._rates(state)
         keys, done = state.counts.read, 0 < state.ranges <= state.ranges_done
         total = keys if done else max(state.keys_total, keys)
+        total = 0 if state.endless else total
         share = 1.0 if done else min(keys / total, ALMOST) if total else 0.0
         kind, reason = split(state.waiting)
         return Figures(
             phase=self.phase,
+            unit=state.unit,
             seconds=state.seconds,
             share=share,
             keys=keys,

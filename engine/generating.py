@@ -1,106 +1,96 @@
-"""Writing a synthetic data set by the same workers that copy."""
+"""Writing a synthetic data set, and changing it, by the same workers that copy."""
 
 from __future__ import annotations
 
 import secrets
-import time
 from typing import Any
 
-from .aside import AsideFile
-from .coordinator import Coordinator
-from .executors import LocalProcesses
-from .forkserver import helpers_cpu_s
+from .churning import churn
 from .latency import Latencies
 from .logs import Log
 from .partitioners.control import Control, ReplyError
 from .partitioners.topology import database_size, refuse_what_we_cannot_copy
-from .progress import display
+from .producing import Produced, Producer
 from .signals import Signals
 from .summary import Summary
 from .survey import reach
 from .text import plural
 from .workers.endpoint import Endpoint
-from .workers.errors import EXIT_SIGNAL, UsageError
+from .workers.errors import UsageError
 from .workers.expiry import time_ms
 from .workers.synth import Spec, block_count
 from .workers.task import GENERATE, Node, Setup, Task
 
-#: Blocks that a worker has in hand as one task.
+#: Blocks that a worker has in hand as one task, at most …
 BLOCKS_A_TASK = 16
+#: … and tasks that each worker gets at least, as far as blocks allow: one that is slow holds up less.
+TASKS_A_WORKER = 4
 #: Tasks at a time: the target answers in order, so more would only wait.
 LANES = 2
 WAIT_FOR_S = 60.0
 
 
-def generate(target: Endpoint, options: dict[str, Any], log: Log, signals: Signals) -> Summary:
-    """Write the data set that the options describe. Raises KeyferryError."""
-    latencies = Latencies([target])
-    control, server = reach(target, "target", WAIT_FOR_S, False, log, may_change=True)
-    try:
-        refuse_what_we_cannot_copy(server)
-        db = target.db or 0
-        held = database_size(control, db)
-        log.notice(f"{target.address} db {db} · {server.name} · {plural(held, 'key')}")
-        spec = make_spec(options, control)
-        if options["flush"]:
-            flush(control)
-            log.notice(f"db {db} was emptied of {plural(held, 'key')}")
-    finally:
-        control.close()
-    node = Node(target, server.run_id, server.replid, server.knows((7, 2)), server.max_value_bytes)
-    setup = Setup(
-        sources=[],
-        targets=[node],
-        job=secrets.token_hex(4),
-        lanes=LANES,
-        measured=["target"] if target.latency else [],
-        retry_for_s=options["retry_for"],
-        synth=spec.pack(),
-    )
-    return _run(setup, latencies, tasks_of(spec, db), spec, options, log, signals)
+class Generation:
+    """One run of `keyferry generate`; `summary` is there once the first phase is over, also after an error."""
 
+    def __init__(self, target: Endpoint, options: dict[str, Any], log: Log, signals: Signals) -> None:
+        self.target, self.options, self.log = target, options, log
+        self.producer = Producer(options, log, signals, Latencies([target]))
+        self.db = target.db or 0
+        self.summary: Summary | None = None
 
-def _run(
-    setup: Setup,
-    latencies: Latencies,
-    tasks: list[Task],
-    spec: Spec,
-    options: dict[str, Any],
-    log: Log,
-    signals: Signals,
-) -> Summary:
-    began_at, began_cpu_s = time.monotonic(), time.process_time()
-    workers = max(1, min(options["workers"], len(tasks)))
-    shown = display(options["progress"], "generate", log, signals.status_asked)
-    coordinator = Coordinator(
-        setup,
-        tasks,
-        workers,
-        LocalProcesses(),
-        aside=AsideFile(""),
-        say=log.notice,
-        warn=log.warning,
-        tick=shown.tick,
-        signal_seen=signals.seen,
-        measured=latencies.add,
-        keys_total=spec.keys,
-    )
-    coordinator.state.total_known = True
-    try:
-        coordinator.run()
-    finally:
-        shown.close()
-    summary = Summary(
-        counts=coordinator.state.counts,
-        seconds=time.monotonic() - began_at,
-        workers=workers,
-        cpu_s=coordinator.cpu_s + helpers_cpu_s() + time.process_time() - began_cpu_s,
-        phase="generate",
-        latency=latencies.rows(),
-    )
-    if coordinator.signal:
-        summary.exit_code = EXIT_SIGNAL + coordinator.signal
-    return summary
+    def run(self) -> Summary:
+        """Write the data set, unless it is only to be changed, and change it if asked for. Raises KeyferryError."""
+        setup, spec = self._prepare()
+        if not self.options["churn_only"]:
+            self._write(setup, spec)
+        if self.options["churn"] and not (self.summary and self.summary.exit_code):
+            self._churn(setup, spec)
+        assert self.summary is not None
+        return self.summary
+
+    def _prepare(self) -> tuple[Setup, Spec]:
+        control, server = reach(self.target, "target", WAIT_FOR_S, False, self.log, may_change=True)
+        try:
+            refuse_what_we_cannot_copy(server)
+            held = database_size(control, self.db)
+            self.log.notice(f"{self.target.address} db {self.db} · {server.name} · {plural(held, 'key')}")
+            spec = make_spec(self.options, control)
+            if self.options["flush"]:
+                flush(control)
+                self.log.notice(f"db {self.db} was emptied of {plural(held, 'key')}")
+        finally:
+            control.close()
+        node = Node(self.target, server.run_id, server.replid, server.knows((7, 2)), server.max_value_bytes)
+        setup = Setup(
+            sources=[],
+            targets=[node],
+            job=secrets.token_hex(4),
+            lanes=LANES,
+            measured=["target"] if self.target.latency else [],
+            retry_for_s=self.options["retry_for"],
+            synth=spec.pack(),
+        )
+        return setup, spec
+
+    def _write(self, setup: Setup, spec: Spec) -> None:
+        tasks = tasks_of(spec, self.db, self.options["workers"])
+        workers = max(1, min(self.options["workers"], len(tasks)))
+        done = self.producer.run("generate", setup, tasks, workers, spec.keys, "keys")
+        self.summary = Summary(done.counts, done.seconds, workers, cpu_s=done.cpu_s, phase="generate")
+        self._end(self.summary, done)
+
+    def _churn(self, setup: Setup, spec: Spec) -> None:
+        churned = churn(self.producer, setup, spec, self.db)
+        self.summary = self.summary or Summary(phase="churn")
+        self.summary.churn = churned
+        self._end(self.summary, churned.done)
+
+    def _end(self, summary: Summary, done: Produced) -> None:
+        summary.exit_code = done.exit_code
+        summary.latency = self.producer.latencies.rows()
+        if done.failure:
+            raise done.failure
 
 
 def make_spec(options: dict[str, Any], control: Control) -> Spec:
@@ -134,11 +124,11 @@ def flush(control: Control) -> None:
         raise control.refused("FLUSHDB", reply)
 
 
-def tasks_of(spec: Spec, db: int) -> list[Task]:
-    """Runs of blocks."""
+def tasks_of(spec: Spec, db: int, workers: int) -> list[Task]:
+    """Runs of blocks, short enough that each of the workers gets some."""
     blocks = block_count(spec)
-    starts = range(0, blocks, BLOCKS_A_TASK)
+    room = max(1, min(BLOCKS_A_TASK, blocks // (workers * TASKS_A_WORKER)))
     return [
-        Task(j, GENERATE, target_db=db, start=start, end=min(start + BLOCKS_A_TASK, blocks))
-        for j, start in enumerate(starts)
+        Task(number, GENERATE, target_db=db, start=start, end=min(start + room, blocks))
+        for number, start in enumerate(range(0, blocks, room))
     ]

@@ -9,7 +9,7 @@ from .options import COMMAND, COMMAND_NAMES, COMMANDS, GLOBAL, MANY, NONE, ONE, 
 _INDENT = 30  # columns of the options' names
 #: The groups of a command's own options, in the order of the help.
 _HEADINGS = {"seen": "Output"}
-_GROUPS = ("what", "data", "how", "how hard", "trust", "job", "seen")
+_GROUPS = ("what", "data", "churn", "how", "how hard", "trust", "job", "seen")
 
 _USAGE = {
     TWO: (
@@ -50,7 +50,7 @@ EXAMPLES = {
         "keyferry replicate old new --rate 20000 --max-source-latency 5ms",
     ),
     "generate": (
-        "keyferry generate -h 127.0.0.1 --keys 100000",
+        "keyferry generate -h 127.0.0.1 --keys 100000 --churn 5000 --for 2s",
         "keyferry generate localhost/3 --types string=60,hash=40 --size 10-1kb",
         "keyferry generate localhost --ttl-share 25% --ttl 60s-1h --flush --yes",
     ),

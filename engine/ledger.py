@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .workers.cursor import RING, expected_keys
-from .workers.task import COPY_KEYS, COPY_RANGE, GENERATE, LIST_KEYS, Aside, Counts, Progress, Task
+from .workers.task import CHURN, COPY_KEYS, COPY_RANGE, LIST_KEYS, SOURCELESS, Aside, Counts, Progress, Task
 
 #: A range that has killed so many workers is taken apart until the key is found.
 DEATHS_TO_SPLIT = 3
@@ -33,7 +33,7 @@ class Entry:
     @property
     def restarts(self) -> bool:
         """Whether another worker would have to begin from the task's start."""
-        return not (self.task.kind == GENERATE or (self.task.kind == COPY_RANGE and self.task.checked))
+        return not (self.task.kind in SOURCELESS or (self.task.kind == COPY_RANGE and self.task.checked))
 
 
 class Ledger:
@@ -47,6 +47,7 @@ class Ledger:
         self.next_id = len(tasks)
         self.ranges = len(tasks)
         self.ranges_done = 0
+        self.reached = 0  # the highest position of all news
 
     @property
     def finished(self) -> bool:
@@ -89,6 +90,7 @@ class Ledger:
         entry.asides += news.asides
         moved = news.position > entry.position
         entry.position = news.position
+        self.reached = max(self.reached, news.position)
         if not (news.finished or (moved and not entry.restarts)):
             return []
         if news.finished:
@@ -107,7 +109,7 @@ class Ledger:
             start = task.start if entry.restarts else entry.position
             entry.task = Task(**task.__dict__ | {"start": start, "id": self.next_id})
             entry.position = start
-            entry.deaths += killed
+            entry.deaths += killed and task.kind != CHURN  # no stretch of time is to blame
             self.next_id += 1
         return entries
 

@@ -79,10 +79,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _all_types() -> object:
+def _all_types() -> Any:
     from .workers.synth import DEFAULT_SHARES  # reads tables that the other commands do without
 
     return DEFAULT_SHARES
+
+
+def _all_operations() -> Any:
+    from .workers.churn import DEFAULT_OPERATIONS
+
+    return DEFAULT_OPERATIONS
 
 
 def _side(name: str, letter: str, kind: Kind | None, metavar: str, help: str, **more: Any) -> Option:
@@ -108,6 +114,10 @@ def _replicate(group: str, name: str, kind: Kind | None, help: str, **more: Any)
 
 def _generate(name: str, kind: Kind | None, help: str, **more: Any) -> Option:
     return _replicate("data", name, kind, help, **{"commands": _GENERATE} | more)
+
+
+def _churn(name: str, kind: Kind | None, help: str, **more: Any) -> Option:
+    return _replicate("churn", name, kind, help, **{"commands": _GENERATE} | more)
 
 
 def _keyword(name: str, kind: Kind, help: str, **more: Any) -> Option:
@@ -196,6 +206,11 @@ OPTIONS = (
     _generate("binary", None, "names and values of all bytes"),
     _generate("flush", None, "empty the database first; needs --yes", environment=False),
     _generate("yes", None, "confirms --flush"),
+    _churn("churn", values.COUNT, "then change keys, so often a second", metavar="RATE", unit="changes/s"),
+    _churn("for", values.ABOVE_0, "ends the churn; else Ctrl-C does", metavar="TIME", unit="seconds"),
+    _churn("ops", values.OPERATIONS, "weights: set=60,del=10", metavar="O=W,O",
+           default=_all_operations, default_text="all"),
+    _churn("churn-only", None, "change keys that are there: do not write"),
     Option(
         "count", COMMAND, values.whole(1, 10**6), "round trips to each server", metavar="N", default=20,
         default_text="20", group="how", commands=("ping",),
@@ -209,7 +224,7 @@ BY_LETTER = {option.letter: option for option in OPTIONS if option.letter}
 #: Options that are answered at once, whatever else is said.
 ANSWERS = ("help", "version")
 #: Of each of these sets, one at most.
-EXCLUSIVE = (("quiet", "info", "debug"), ("dbs", "db_map"))
+EXCLUSIVE = (("quiet", "info", "debug"), ("dbs", "db_map"), ("flush", "churn_only"))
 
 
 def options_of(command: str, *places: str) -> list[Option]:
@@ -272,8 +287,25 @@ def check_together(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
         raise UsageError(f"{labels['db_map']} puts two databases into one", hint="--merge-dbs allows it")
     if given.get("flush") and not given.get("yes"):
         raise UsageError(f"{labels['flush']} empties the database", hint="add --yes if that is meant")
-    if "ttl" in given and not given.get("ttl_share"):
+    if "ttl" in given and not (given.get("ttl_share") or given.get("churn")):
         raise UsageError(f"{labels['ttl']} needs --ttl-share: no key would get an expiry", hint="--ttl-share 25%")
+    _check_churn(given, labels)
+
+
+def _check_churn(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+    lonely = next((key for key in ("for", "ops", "churn_only") if given.get(key) and not given.get("churn")), None)
+    if lonely:
+        raise UsageError(f"{labels[lonely]} needs --churn", hint="--churn 1000 changes a thousand keys a second")
+    if given.get("ops"):
+        from .workers.churn import operations_for
+
+        suited = operations_for(given.get("types") or _all_types(), given["ops"])
+        idle = [name for name, _ in given["ops"] if name not in dict(suited)]
+        if idle:
+            raise UsageError(
+                f"{labels['ops']}: {idle[0]} does nothing to the types of {labels.get('types', '--types')}",
+                hint="set changes strings and counters, grow all others",
+            )
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .latency import Row, table
 from .text import printable, size_text
 from .workers.errors import EXIT_INCOMPLETE, EXIT_OK
 from .workers.task import Counts
+
+if TYPE_CHECKING:
+    from .churning import Churned
 
 #: So many reasons are listed for keys that were put aside.
 TOP_REASONS = 5
@@ -31,6 +34,7 @@ class Summary:
     evicted: tuple[int, int] = (0, 0)  # keys that source and target threw away meanwhile
     accept_eviction: bool = False  # … and at the source that is expected
     exit_code: int = EXIT_OK
+    churn: Churned | None = None  # what was changed after the phase; phase "churn" is that alone
 
     def __post_init__(self) -> None:
         at_source, at_target = self.evicted
@@ -48,6 +52,10 @@ class Summary:
         return "\n".join(printable(line) for line in self._lines())
 
     def _lines(self) -> list[str]:
+        lines = [] if self.phase == "churn" else self._phase_lines()
+        return lines + (self.churn.lines() if self.churn else [])
+
+    def _phase_lines(self) -> list[str]:
         counts, seconds = self.counts, max(self.seconds, 0.001)
         about = "" if self.exact else "~"
         processes = f"{self.workers} worker{'' if self.workers == 1 else 's'}"
@@ -80,7 +88,8 @@ class Summary:
     def fields(self) -> dict[str, Any]:
         """The result for programs."""
         counts = self.counts
-        return {
+        churn = {"churn": self.churn.fields()} if self.churn else {}
+        return churn | {
             "phase": self.phase,
             "exit_code": self.exit_code,
             "keys": counts.copied,

@@ -142,6 +142,12 @@ def _weights(text: str) -> object:
     return parse_types(text)
 
 
+def _operations(text: str) -> object:
+    from .workers.churn import parse_operations
+
+    return parse_operations(text)
+
+
 def _databases(text: str) -> str | list[int]:
     """`all`, or numbers in the order given."""
     if text == "all":
@@ -197,5 +203,6 @@ DURATIONS = Kind(
     "at least 1 ms, the shorter first: 60s-1h", _span(_seconds), lambda value: _is_span(value, _is_number, 0.001)
 )
 WEIGHTS = Kind("types with weights", _weights, lambda value: isinstance(value, tuple) and bool(value))
+OPERATIONS = Kind("operations, with weights or without", _operations, lambda value: isinstance(value, tuple))
 DATABASES = Kind("all, or numbers with commas: 0,3", _databases, _are_databases)
 RENAMES = Kind("pairs SOURCE:TARGET with commas: 0:2,3:1", _renames, _are_renames)

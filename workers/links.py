@@ -13,7 +13,7 @@ from .errors import RunError
 from .latency import Latencies, MeasuredConnection
 from .link import Link, Wait
 from .patience import Patience
-from .task import GENERATE, Setup, Task
+from .task import SOURCELESS, Setup, Task
 from .write import Router, Sink
 
 Key = tuple[int, int, int]  # source node, database, target database
@@ -84,7 +84,7 @@ class Links:
     def _open(self, key: Key, task: Task) -> None:
         setup = self.setup
         sinks = [Sink(number, self._new("target", number, task.target_db)) for number in range(len(setup.targets))]
-        source = self._new("source", task.node, task.db) if task.kind != GENERATE else None
+        source = None if task.kind in SOURCELESS else self._new("source", task.node, task.db)
         limit = min(node.max_value_bytes for node in setup.targets)
         link = Link(source, Router(sinks), self.clock, self.events.wait, task.db, limit, task.no_expiries)
         self.by_key[key] = link, Chooser(setup.method, setup.batch_keys, self.budgets[task.node])

@@ -21,6 +21,8 @@ from typing import Any
 
 from .adapt import Meter, climb_from
 from .choose import Chooser
+from .churn import unpack as unpack_churn
+from .churn_lane import ChurnLane
 from .conn import Connection, Lost
 from .errors import InternalError, KeyferryError, StateError
 from .lane import Lane
@@ -30,7 +32,7 @@ from .pace import Pace
 from .patience import Patience
 from .produce import GenerateLane, ListLane
 from .synth import unpack as unpack_spec
-from .task import COPY_KEYS, COPY_RANGE, GENERATE, Order, Report, Setup, Task
+from .task import CHURN, COPY_KEYS, COPY_RANGE, GENERATE, Order, Report, Setup, Task
 
 #: News goes up so often …
 REPORT_S = 0.1
@@ -165,6 +167,9 @@ class Worker:
         if task.kind == GENERATE:
             assert self.spec is not None
             return GenerateLane(task, link, self.spec, self._changed)
+        if task.kind == CHURN:
+            assert self.spec is not None and self.setup.churn is not None
+            return ChurnLane(task, link, unpack_churn(self.setup.churn, self.spec), self._later, self._changed)
         return ListLane(task, link, self.setup.scan_count, self._changed)
 
     # ---- troubles -------------------------------------------------------------------------------------------

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
@@ -42,16 +43,25 @@ def parse_types(text: str) -> Shares:
 
     Raises ValueError with a message that names the part that is wrong.
     """
+    shares = parse_weights(text, TYPES, "type to generate; the types")
+    if not shares:
+        raise ValueError(f"{text!r} leaves no type to generate: all weights are 0")
+    return shares
+
+
+def parse_weights(text: str, known: Collection[str], noun: str, plain: str = "") -> Shares:
+    """The parts of `name=weight,…` with a weight above 0; `plain` is the weight of a name alone, if it may be alone.
+
+    Raises ValueError; `noun` is what the names are, in the middle of its message.
+    """
     shares: dict[str, float] = {}
     for part in text.split(","):
-        name, _, weight = (word.strip() for word in part.partition("="))
-        if name not in TYPES:
-            raise ValueError(f"{name!r} is no type to generate; the types are {', '.join(TYPES)}")
+        name, sign, weight = (word.strip() for word in part.partition("="))
+        if name not in known:
+            raise ValueError(f"{name!r} is no {noun} are {', '.join(known)}")
         if name in shares:
             raise ValueError(f"{name} is given twice")
-        shares[name] = _weight(part, weight)
-    if not any(shares.values()):
-        raise ValueError(f"{text!r} leaves no type to generate: all weights are 0")
+        shares[name] = _weight(part, weight if sign else plain)
     return tuple((name, weight) for name, weight in shares.items() if weight)
 
 
@@ -122,6 +132,7 @@ class Block:
     value_bytes: int  # of strings, elements and bitmaps; names, fields and scores are not counted
 
 
+@lru_cache(maxsize=8)
 def block_keys(spec: Spec) -> int:
     """Keys of each block but the last: BLOCK_KEYS, or fewer when their values would go far beyond 1 MiB.
 
@@ -142,17 +153,37 @@ def block_count(spec: Spec) -> int:
 
 def block(spec: Spec, number: int) -> Block:
     """Block `number` of 0..block_count-1: a function of its arguments alone. Raises ValueError for other numbers."""
+    laid, source = _begin(spec, number)
+    room = block_keys(spec)
+    plan = _Plan(room, laid.places, laid.names, _expiries(spec, source, room))
+    commands = _strings(plan, source) + _counters(plan, source) + _collections(plan, source, spec)
+    return Block(b"".join(commands), len(commands), laid.keys, source.value_bytes)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The keys of a block by name and type; their values are left out."""
+
+    keys: int
+    names: list[bytes]  # of a full block, as bulk strings
+    places: dict[str, Sequence[int]]  # type -> which keys of the block, ascending; every type of the spec is there
+
+
+def layout(spec: Spec, number: int) -> Layout:
+    """What keys block `number` has: much cheaper than the block. Raises ValueError for numbers that `block` refuses."""
+    return _begin(spec, number)[0]
+
+
+def _begin(spec: Spec, number: int) -> tuple[Layout, Source]:
+    """A block's layout, and the randomness that is left for the rest of it."""
     room = block_keys(spec)
     first = number * room
     count = min(room, spec.keys - first)
     if number < 0 or count < 1:
         raise ValueError(f"there is no block {number}")
     source = Source(f"{spec.seed}:{number}", (spec.size_min, spec.size_max), spec.binary)
-    plan = _Plan(
-        room, _places(spec, source, room, count), _names(spec, source, first, room), _expiries(spec, source, room)
-    )
-    commands = _strings(plan, source) + _counters(plan, source) + _collections(plan, source, spec)
-    return Block(b"".join(commands), len(commands), count, source.value_bytes)
+    places = _places(spec, source, room, count)
+    return Layout(count, _names(spec, source, first, room), places), source
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,9 @@ COPY_RANGE = "range"  # scan [start, end) of a database and copy its keys
 COPY_KEYS = "keys"  # copy the keys named
 LIST_KEYS = "list"  # scan a whole database and hand its keys up in batches
 GENERATE = "generate"  # write one run of blocks of a synthetic data set
+CHURN = "churn"  # keep changing a synthetic data set
+#: Kinds that read from no source.
+SOURCELESS = (GENERATE, CHURN)
 
 
 @dataclass
@@ -32,7 +35,7 @@ class Task:
     node: int = 0  # index into Setup.sources
     db: int = 0
     target_db: int = 0
-    start: int = 0  # COPY_RANGE: positions in [0, RING]; GENERATE: numbers of blocks
+    start: int = 0  # COPY_RANGE: positions in [0, RING]; GENERATE: numbers of blocks; CHURN: ms
     end: int = RING
     keys: list[bytes] = field(default_factory=list)
     db_keys: int = 0  # DBSIZE when planned: how dense the ring is
@@ -60,6 +63,7 @@ class Counts:
     bytes: int = 0  # of values, as they were read
     retried: int = 0  # windows that were sent again
     again: int = 0  # keys that came twice and are counted elsewhere
+    idle: int = 0  # CHURN: operations that had nothing to change
 
     @property
     def read(self) -> int:
@@ -74,10 +78,11 @@ class Counts:
         self.bytes += other.bytes
         self.retried += other.retried
         self.again += other.again
+        self.idle += other.idle
 
     def pack(self) -> list[int]:
         """The figures in the order of the fields."""
-        return [self.copied, self.expired, self.aside, self.bytes, self.retried, self.again]
+        return [self.copied, self.expired, self.aside, self.bytes, self.retried, self.again, self.idle]
 
 
 @dataclass(frozen=True)
@@ -215,7 +220,8 @@ class Setup:
     paced: bool = False  # there are limits: nothing is read before an order has told the share
     unread_bytes: int = 64 << 20  # of one source node's memory that replies may take, over all workers
     workers: int = 1  # how many share that
-    synth: dict[str, Any] | None = None  # GENERATE: synth.Spec.pack
+    synth: dict[str, Any] | None = None  # GENERATE and CHURN: synth.Spec.pack
+    churn: dict[str, Any] | None = None  # CHURN: churn.Churn.pack
 
     def pack(self) -> bytes:
         """The setup as msgpack."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..copying import Copy
 from ..embedded import Embedded
-from ..generating import generate
+from ..generating import Generation
 from ..grammar import Invocation, from_python
 from ..logs import Log
 from ..output import say_result
@@ -77,7 +77,8 @@ class _Demo:
 
     def _generate(self, source: Embedded) -> None:
         call = from_python("generate", [source.endpoint], keys=self.keys, ttl_share=TTL_SHARE, ttl=TTL)
-        self.table += generate(call.servers[0], call.options, self.log, self.signals).text().splitlines()
+        summary = Generation(call.servers[0], call.options, self.log, self.signals).run()
+        self.table += summary.text().splitlines()
 
     def _copy(self, source: Embedded, target: Embedded) -> int:
         options: dict[str, Any] = {"no_verify": True, "put_aside": str(target.folder / "put-aside.jsonl")}
