@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .careful import Careful
 from .choose import Chooser
+from .conflict import Look
 from .cursor import RING
+from .guarded import Guarded
 from .link import Link
 from .pace import Pace
 from .scan import Found, RangeScan
@@ -32,6 +34,7 @@ class _Segment:
     found: Found
     opened: int = 0  # keys given to windows
     open: int = 0  # windows not settled
+    put_off: bool = False  # the keys go up in the report, to be copied when all ranges are done
     counts: Counts = field(default_factory=Counts)
     asides: list[Aside] = field(default_factory=list)
 
@@ -109,8 +112,29 @@ class Lane:
     # ---- keys -----------------------------------------------------------------------------------------------
 
     def _found(self, found: Found) -> None:
-        self.segments.append(_Segment(found))
+        segment = _Segment(found)
+        self.segments.append(segment)
+        if self.link.keeps_existing and found.elsewhere:
+            segment.put_off, segment.opened = True, len(found.keys)
+        elif self.link.keeps_existing and found.keys and not self.task.own:
+            self._look(segment)
         self.go()
+
+    def _look(self, segment: _Segment) -> None:
+        """Leave out the keys that exist at the target; until it has told, none is opened."""
+        keys = segment.found.keys
+
+        def told(absent: list[bytes]) -> None:
+            segment.counts.skipped += len(keys) - len(absent)
+            segment.found, segment.opened = replace(segment.found, keys=absent), 0
+            segment.open -= 1
+            self.open -= 1
+            self.go()
+
+        segment.opened = len(keys)
+        segment.open += 1
+        self.open += 1
+        Look(self.link, keys, told).start()
 
     def _opaque(self, why: str) -> None:
         self.opaque = why
@@ -131,7 +155,8 @@ class Lane:
             strings_first = self.chooser.policy != "dump"
             Careful(self.link, keys, strings_first, lambda c: self._settled(segment, c, paid), counted=False).start()
         else:
-            Window(self.link, keys, method, lambda w: self._settled(segment, w, paid)).start()
+            kind = Guarded if self.link.keeps_existing else Window
+            kind(self.link, keys, method, lambda w: self._settled(segment, w, paid)).start()
 
     def _settled(self, segment: _Segment, window: Window | Careful, paid: float) -> None:
         segment.open -= 1
@@ -170,6 +195,8 @@ class Lane:
     def _add(self, segment: _Segment) -> None:
         self._news.counts.add(segment.counts)
         self._news.asides += segment.asides
+        if segment.put_off:
+            self._news.listed = segment.found.keys
 
     def _first_is_done(self) -> bool:
         """Whether the oldest segment can be acknowledged; the parts of one reply are acknowledged together."""

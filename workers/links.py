@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .choose import Chooser
 from .conn import Connection, Lost
@@ -52,7 +52,7 @@ class Links:
 
     def set_shift(self, shift_ms: int) -> None:
         """The target's clock was measured again."""
-        self.clock = type(self.clock)(self.clock.absolute, shift_ms)
+        self.clock = replace(self.clock, shift_ms=shift_ms)
         for link, _ in self.by_key.values():
             link.clock = self.clock
 
@@ -80,6 +80,7 @@ class Links:
         source = self._new("source", task.node, task.db) if task.kind != GENERATE else None
         limit = min(node.max_value_bytes for node in setup.targets)
         link = Link(source, Router(sinks), self.clock, self.events.wait, task.db, limit, task.no_expiries)
+        link.target_db, link.on_conflict, link.atomic = task.target_db, setup.on_conflict, setup.atomic
         self.by_key[key] = link, Chooser(setup.method, setup.batch_keys)
         link.resume = lambda: self.events.ready(link)
         for conn in link.connections:
