@@ -291,7 +291,7 @@ class Coordinator:
             own, twice = self._keys_of(task)
             self.ledger.split(entry, own)
             if twice:
-                self.ledger.suspect(replace(task, kind=COPY_KEYS, keys=twice, counted=False))
+                self.ledger.put_off.append(replace(task, kind=COPY_KEYS, keys=twice, counted=False))
         elif len(task.keys) != 1:
             self.ledger.split(entry, task.keys or None)
         else:
@@ -365,9 +365,13 @@ class Coordinator:
         self.say(f"db {db}: its cursors cannot be split ({why}): it is copied again by one scanner")
         self.restarted[db] = why
         self.ledger.forget(db)
-        self.ledger.add(replace(task, kind=LIST_KEYS, start=0, end=RING, checked=False, no_expiries=False, keys=[]))
+        whole: dict[str, Any] = {"start": 0, "end": RING, "checked": False, "no_expiries": False, "keys": []}
+        self.ledger.add(replace(task, kind=LIST_KEYS, own=True, **whole))
 
     def _add_listed(self, worker: _Worker, task: Task, keys: list[bytes]) -> None:
+        if task.kind == COPY_RANGE:
+            again = replace(task, kind=COPY_KEYS, keys=keys, counted=False, own=True)
+            return self.ledger.put_off.append(again)
         self.listers[task.db] = worker
         self.ledger.add(replace(task, kind=COPY_KEYS, keys=keys))
 
@@ -382,6 +386,7 @@ class Coordinator:
     def _hand_out(self) -> None:
         if self.signal or self.failure:
             return
+        self.ledger.bring_up_what_was_put_off()
         for worker in self.workers:
             entries = []
             while worker.free > 0 and (entry := self._next_for(worker)) is not None:

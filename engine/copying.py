@@ -82,12 +82,12 @@ class Copy:
             for line in first_line(found, pairs).splitlines():
                 self.log.notice(line)
             pools = [side.pool for side in (self.call.source, self.call.target) if side.pool is not None]
-            plan = make(found, pairs, self.options, min(pools))
+            plan = make(found, pairs, self.options, min(pools), again)
             for part in plan.databases:
                 self.log.info(f"db {part.db} → {part.target_db}: {plural(part.keys, 'key')}, {part.how}")
             lanes = f"{plan.lanes} to {plan.setup.most_lanes}"
             self.log.info(f"{plural(plan.workers, 'worker')} of {lanes} lanes, method {plan.setup.method}")
-            check_rights(controls, found, self.options["method"], may_write)
+            check_rights(controls, found, self.options, may_write)
         except BaseException:
             controls.close()
             raise

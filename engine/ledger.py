@@ -41,6 +41,7 @@ class Ledger:
 
     def __init__(self, tasks: list[Task]) -> None:
         self.waiting: deque[Entry] = deque(Entry(task, task.start) for task in tasks)
+        self.put_off: list[Task] = []  # when nothing else is left
         self.suspects: deque[Entry] = deque()  # one of them killed a worker: each is tried alone
         self.given: dict[int, Entry] = {}
         self.totals: dict[int, Counts] = {}
@@ -52,7 +53,14 @@ class Ledger:
     @property
     def finished(self) -> bool:
         """Nothing is left to do."""
-        return not (self.waiting or self.suspects or self.given)
+        return not (self.waiting or self.suspects or self.given or self.put_off)
+
+    def bring_up_what_was_put_off(self) -> None:
+        """Queue the tasks that were put off, if it is their turn."""
+        if not (self.waiting or self.suspects or self.given):
+            tasks, self.put_off = self.put_off, []
+            for task in tasks:
+                self.add(task)
 
     @property
     def total(self) -> Counts:
@@ -107,7 +115,7 @@ class Ledger:
             entry.unsettled, entry.asides = Counts(), []
             task = entry.task
             start = task.start if entry.restarts else entry.position
-            entry.task = Task(**task.__dict__ | {"start": start, "id": self.next_id})
+            entry.task = Task(**task.__dict__ | {"start": start, "id": self.next_id, "own": True})
             entry.position = start
             entry.deaths += killed and task.kind != CHURN  # no stretch of time is to blame
             self.next_id += 1
@@ -150,6 +158,7 @@ class Ledger:
     def forget(self, db: int) -> None:
         """Drop everything about a database whose pass begins again."""
         self.waiting = deque(entry for entry in self.waiting if entry.task.db != db)
+        self.put_off = [task for task in self.put_off if task.db != db]
         self.suspects = deque(entry for entry in self.suspects if entry.task.db != db)
         self.given = {task_id: entry for task_id, entry in self.given.items() if entry.task.db != db}
         self.totals.pop(db, None)

@@ -162,6 +162,13 @@ OPTIONS = (
         "how", "source-rdbcompression", values.choice("on", "off"), "LZF at the source, only for the run",
         metavar="on|off", default_text="as it is",
     ),
+    _replicate("how", "atomic", None, "value and expiry of one moment (MULTI)"),
+    _replicate(
+        "how", "on-conflict", values.choice("replace", "skip", "fail"), "a key exists: replace, skip or fail",
+        metavar="HOW", default="replace",
+    ),
+    _replicate("how", "require-empty", None, "refuse a target that holds keys"),
+    _replicate("how", "no-ttl", None, "copy all keys without expiry"),
     _replicate("how hard", "rate", values.RATE, "most keys a second", metavar="KEYS/S", unit="keys a second"),
     _replicate("how hard", "bandwidth", values.BANDWIDTH, "most bytes of values a second", metavar="BYTES/S",
                unit="bytes a second"),

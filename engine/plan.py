@@ -9,6 +9,7 @@ from .eviction import unread_bytes
 from .limits import Limits
 from .partitioners import ranges
 from .partitioners.topology import Database, Server
+from .text import plural
 from .undo import Wanted
 from .workers.cursor import RING
 from .workers.errors import RefusedError, UsageError
@@ -26,6 +27,12 @@ SKEW_WARNING_MS = 1000
 #: The setting by which a server compresses what DUMP returns, and its values for --source-rdbcompression.
 RDBCOMPRESSION = "rdbcompression"
 RDBCOMPRESSION_VALUES = {"on": "yes", "off": "no"}
+#: What becomes of keys that a target database holds already, by --on-conflict.
+EXISTING = {
+    "replace": "those copied are replaced",
+    "skip": "they are left as they are",
+    "fail": "one that is to be copied ends the run",
+}
 #: Policies under which a server throws keys away by itself.
 EVICTING = ("allkeys", "volatile")
 
@@ -79,6 +86,7 @@ class Plan:
     put_aside: str
     settings: list[Wanted]  # of the source, for the time of the run
     limits: Limits = Limits()
+    again: bool = False  # an earlier pass of this run has written to the target
 
     @property
     def keys(self) -> int:
@@ -107,25 +115,37 @@ class Plan:
         """The first tasks, in the order in which they are handed out."""
         tasks: list[Task] = []
         for part in self.databases:
-            tasks += database_tasks(part, len(tasks))
+            tasks += self._tasks_of(part, len(tasks))
         return tasks
 
+    def _tasks_of(self, part: DatabasePlan, first_id: int) -> list[Task]:
+        """The tasks that copy one database, numbered from `first_id` on."""
+        common: dict[str, Any] = {"db": part.db, "target_db": part.target_db, "db_keys": part.keys}
+        if part.opaque:
+            # Such a server may tell a key twice at any time: what exists the second time is our own.
+            return [Task(first_id, LIST_KEYS, checked=False, own=True, **common)]
+        no_expiries = part.probed and not part.expiring and self.setup.clock.wanted
+        own = self.again or not part.target_keys
+        return [
+            Task(
+                first_id + j,
+                COPY_RANGE,
+                start=start,
+                end=end,
+                checked=part.probed,
+                no_expiries=no_expiries,
+                own=own,
+                **common,
+            )
+            for j, (start, end) in enumerate(part.cuts)
+        ]
 
-def database_tasks(part: DatabasePlan, first_id: int) -> list[Task]:
-    """The tasks that copy one database, numbered from `first_id` on."""
-    common: dict[str, Any] = {"db": part.db, "target_db": part.target_db, "db_keys": part.keys}
-    if part.opaque:
-        return [Task(first_id, LIST_KEYS, checked=False, **common)]
-    no_expiries = part.probed and not part.expiring
-    return [
-        Task(first_id + j, COPY_RANGE, start=start, end=end, checked=part.probed, no_expiries=no_expiries, **common)
-        for j, (start, end) in enumerate(part.cuts)
-    ]
 
-
-def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], pool: int) -> Plan:
+def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], pool: int, again: bool = False) -> Plan:
     """The plan for copying each (source db, target db) of `pairs`. Raises RefusedError where it would be unsafe."""
     refuse_same_database(survey, pairs)
+    if options["require_empty"] and not again:
+        refuse_keys_at_the_target(survey)
     workers, lanes = options["workers"], LANES
     databases = [_plan_database(survey, db, target, workers * lanes, options["ranges"]) for db, target in pairs]
     work = sum(max(len(part.cuts), workers if part.opaque else 1) for part in databases)
@@ -136,7 +156,9 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         targets=[_node(survey.target)],
         job=survey.job,
         method=options["method"],
-        clock=Clock(absolute=survey.source.knows((7, 0)), shift_ms=survey.shift_ms),
+        clock=Clock(survey.source.knows((7, 0)), survey.shift_ms, wanted=not options["no_ttl"]),
+        on_conflict=options["on_conflict"],
+        atomic=options["atomic"],
         lanes=lanes,
         most_lanes=max(lanes, MOST_LANES // workers),
         links=max(1, pool // options["workers"]),
@@ -154,11 +176,12 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         workers=workers,
         lanes=lanes,
         setup=setup,
-        warnings=warnings_of(survey, databases) + _warnings_of_settings(survey, options),
+        warnings=warnings_of(survey, databases, options["on_conflict"]) + _warnings_of_settings(survey, options),
         silence_s=options["silence_s"],
         put_aside=options["put_aside"] or "",
         settings=_settings(survey, options),
         limits=limits,
+        again=again,
     )
 
 
@@ -207,6 +230,18 @@ def refuse_same_database(survey: Survey, pairs: list[tuple[int, int]]) -> None:
             )
 
 
+def refuse_keys_at_the_target(survey: Survey) -> None:
+    """For those who want to be sure that they write into empty databases; raises RefusedError."""
+    held = [f"db {db} holds {plural(keys, 'key')}" for db, keys in survey.target_sizes.items() if keys]
+    if held:
+        raise RefusedError(
+            f"not empty: {', '.join(held)}",
+            side="target",
+            address=survey.target.endpoint.address,
+            hint="empty it, or leave --require-empty out: --on-conflict says what becomes of its keys",
+        )
+
+
 def choose_databases(options: dict[str, Any], source_db: int | None, target_db: int | None, held: list[int]) -> list:
     """The pairs (source db, target db) that the options ask for; `held` are the databases that hold keys."""
     chosen: list[int] | str | None = options["dbs"]
@@ -227,13 +262,14 @@ def choose_databases(options: dict[str, Any], source_db: int | None, target_db: 
     return pairs
 
 
-def warnings_of(survey: Survey, databases: list[DatabasePlan]) -> list[str]:
+def warnings_of(survey: Survey, databases: list[DatabasePlan], on_conflict: str) -> list[str]:
     """What the user should know before the first key is written."""
     source, target = survey.source, survey.target
     found = []
     for part in databases:
         if part.target_keys:
-            found.append(f"target db {part.target_db} holds {part.target_keys:,} keys: those copied are replaced")
+            held = plural(part.target_keys, "key")
+            found.append(f"target db {part.target_db} holds {held}: {EXISTING[on_conflict]}")
     for server in (source, target):
         if server.maxmemory and server.policy.startswith(EVICTING):
             found.append(f"{server.side} may evict keys: maxmemory-policy {server.policy}")

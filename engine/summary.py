@@ -67,7 +67,7 @@ class Summary:
         if self.phase == "copy":
             lines.append(f"verify    not done{self.verify_note}")
             lines.append(
-                f"expired {counts.expired:,} · skipped 0 · changing 0 · put aside {counts.aside:,}"
+                f"expired {counts.expired:,} · skipped {counts.skipped:,} · changing 0 · put aside {counts.aside:,}"
                 f" · retried {counts.retried:,}"
             )
         if any(self.evicted):
@@ -101,7 +101,7 @@ class Summary:
             "workers": self.workers,
             "read": counts.read,
             "expired": counts.expired,
-            "skipped": 0,
+            "skipped": counts.skipped,
             "changing": 0,
             "put_aside": counts.aside,
             "put_aside_file": self.put_aside_file,

@@ -128,7 +128,7 @@ def _databases(dbs: list[int]) -> str:
     return f"db {dbs[0]}" if len(dbs) == 1 else f"dbs {','.join(map(str, dbs))}" if dbs else "no db"
 
 
-def check_rights(controls: Controls, found: Survey, method: str, may_write: bool) -> None:
+def check_rights(controls: Controls, found: Survey, options: dict[str, Any], may_write: bool) -> None:
     """Raise AccessError naming the commands that a side's user may not run. Nothing is read or changed by it.
 
     Reads ask for a key that nobody has. Writes are sent with arguments that the server refuses once it has let the
@@ -142,9 +142,13 @@ def check_rights(controls: Controls, found: Survey, method: str, may_write: bool
         expiry: (expiry, key),
     }
     writes: dict[str, tuple[str | bytes | int, ...]] = {"RESTORE": ("RESTORE", key, 0, "none")}
-    if method != "dump":
+    if options["method"] != "dump":
         reads |= {"MGET": ("MGET", key), "GET": ("GET", key)}
         writes |= {"MSET": ("MSET", key, "value", key), "SET": ("SET", key, "value", "PXAT", "never")}
+    if options["atomic"]:
+        reads |= {"MULTI": ("MULTI",), "EXEC": ("EXEC",)}
+    if options["on_conflict"] != "replace":
+        writes |= {"EXISTS": ("EXISTS", key), "GET": ("GET", key), "DUMP": ("DUMP", key), "PTTL": ("PTTL", key)}
     sides = [(controls.source, reads)] + ([(controls.target, writes)] if may_write else [])
     for control, probes in sides:
         missing = topology.missing_commands(control, probes)

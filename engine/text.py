@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
+from .workers.errors import key_text
+
+__all__ = ["key_text", "plural", "printable", "rounded", "seconds_text", "shortened", "size_text"]
+
 
 def printable(text: str) -> str:
     """Text with every control character as `\\x1b`, so that no key or reply can move a terminal's cursor."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def key_text(key: bytes) -> str:
-    """A key in quotes, escaped as redis-cli does."""
-    out = []
-    for byte in key:
-        char = chr(byte)
-        if char in '"\\':
-            out.append("\\" + char)
-        elif 32 <= byte < 127:
-            out.append(char)
-        else:
-            out.append({7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 13: "\\r"}.get(byte, f"\\x{byte:02x}"))
-    return '"' + "".join(out) + '"'
 
 
 def shortened(text: str, columns: int = 40) -> str:

@@ -98,6 +98,19 @@ def test_the_plan_for_programs_has_the_same(server: ServerFactory) -> None:
     assert told["warnings"] == []
 
 
+def test_the_plan_shows_how_keys_are_read_and_written_where_that_is_chosen(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("9.1")
+    write_strings(source, 10)
+    write_strings(target, 1_234)
+    assert not [line for line in copied(source, target, "--dry-run").out.splitlines() if line.startswith("keys")]
+    words = ("--dry-run", "--on-conflict", "fail", "--atomic", "--no-ttl")
+    lines = copied(source, target, *words).out.splitlines()
+    assert "keys      the first that exists ends the run; read in transactions; written without expiry" in lines
+    assert "warning   target db 0 holds 1,234 keys: one that is to be copied ends the run" in lines
+    told = result_of(copied(source, target, *words, "--json"))
+    assert (told["on_conflict"], told["atomic"], told["no_ttl"]) == ("fail", True, True)
+
+
 def test_what_the_copy_would_refuse_the_dry_run_refuses(server: ServerFactory) -> None:
     one = server("7.0")
     ran = run_keyferry(*at(one), "replicate", *at(one), "--dry-run")

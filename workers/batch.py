@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import compress
+from itertools import compress, repeat
 
 from .expiry import FOREVER, NEVER, Expiries
 from .resp import argument_value
@@ -30,6 +30,10 @@ class Batch:
     def all_values(self) -> list[bytes]:
         """Every value, whatever its expiry."""
         return [*self.values, *(value for _, value, _ in self.expiring)]
+
+    def in_order(self) -> list[Row]:
+        """All keys with what is written of them, as they stand in a request that has a command for each."""
+        return [*self.expiring, *zip(self.keys, self.values, repeat(NEVER))]
 
     def by_node(self, node_of: Callable[[bytes], int]) -> dict[int, Batch]:
         """The batch in parts, by the node that `node_of` says each key belongs to."""

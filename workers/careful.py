@@ -15,15 +15,17 @@ key that loses the connection three times in a row is the cause; bad weather doe
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .batch import single
-from .policy import Action, Gone, Rule, rule_for
-from .read import MOMENT_TRIES, Apart, Method, expiries_of, expiries_request, values_request
+from .conflict import exists, leave_or_refuse
+from .policy import Action, Gone, Rule, first_error, rule_for
+from .read import MOMENT_TRIES, Apart, Method, Read, expiries_of, expiries_request, values_request
 from .resp import argument
+from .same import Same, Verdict
 from .task import Aside, Counts
-from .write import are_large, payloads_request, strings_request
+from .write import are_large
 
 if TYPE_CHECKING:
     from .link import Link
@@ -32,31 +34,6 @@ if TYPE_CHECKING:
 LOSSES_TO_SUSPECT = 2
 #: A key that was alone under way at so many losses is their cause.
 LOSSES_OF_A_KEY = 3
-#: The first byte of a DUMP payload, for the records of what was put aside (rdb.h of the servers).
-TYPE_OF_PAYLOAD = {
-    0: "string",
-    **dict.fromkeys((1, 10, 14, 18), "list"),
-    **dict.fromkeys((2, 11, 20), "set"),
-    **dict.fromkeys((3, 5, 12, 17), "zset"),
-    **dict.fromkeys((4, 9, 13, 16, 22, 23, 24, 25), "hash"),
-    **dict.fromkeys((15, 19, 21), "stream"),
-    **dict.fromkeys((6, 7), "module"),
-}
-
-
-@dataclass
-class _Read:
-    """One key as it was read: a string's value, or a payload."""
-
-    key: bytes
-    encoded: bytes
-    value: bytes
-    instant: int
-    is_payload: bool
-
-    @property
-    def type(self) -> str:
-        return TYPE_OF_PAYLOAD.get(self.value[0], "unknown") if self.is_payload else "string"
 
 
 class Careful:
@@ -92,61 +69,62 @@ class Careful:
 
     # ---- reading --------------------------------------------------------------------------------------------
 
-    def _read_on(self, found: list[_Read]) -> None:
+    def _read_on(self, found: list[Read]) -> None:
         """Read what is still to be read, then write."""
         if self._todo:
             self._read(*self._todo.pop(), found)
         else:
             self._write(found)
 
-    def _read(self, method: Method, keys: list[bytes], found: list[_Read]) -> None:
-        encoded = [argument(key) for key in keys]
-        request, count = values_request(method, encoded)
-        # Each key has a TIME of its own beside its expiry: a long request is not executed in one moment.
-        asked = [expiries_request(self.link.clock, [arg]) for arg in encoded]
-        width = asked[0][1]
+    def _read(self, method: Method, keys: list[bytes], found: list[Read]) -> None:
+        odd: list[bytes] = []
+        apart: list[bytes] = []
+        left = len(keys)
 
-        def answered(replies: list) -> None:
-            odd: list[bytes] = []
-            apart: list[bytes] = []
-            for j, (key, arg, value) in enumerate(zip(keys, encoded, replies)):
-                when = replies[count + j * width : count + (j + 1) * width]
-                try:
-                    self._one(method, key, arg, value, when, found, odd)
-                except Apart:
-                    apart.append(key)
+        def answered(key: bytes, arg: bytes, replies: list) -> None:
+            nonlocal left
+            try:
+                self._one(method, key, arg, replies, found, odd)
+            except Apart:
+                apart.append(key)
+            left -= 1
+            if left:
+                return
             self._tries += bool(apart)
             self._todo += [(how, some) for how, some in ((Method.DUMP, odd), (method, apart)) if some]
             self._read_on(found)
 
-        more = b"".join([request for request, _ in asked])
-        self.link.reader.ask(request + more, count + width * len(keys), answered)
+        for key in keys:
+            # Each key has a TIME of its own beside its expiry: a long request is not executed in one moment.
+            arg = argument(key)
+            request, count = values_request(method, [arg])
+            more, more_count = expiries_request(self.link.clock, [arg])
+            self.link.read(request + more, count + more_count, partial(answered, key, arg))
 
-    def _one(
-        self, method: Method, key: bytes, arg: bytes, value: object, when: list, found: list[_Read], odd: list[bytes]
-    ) -> None:
-        error = next((reply for reply in (value, *when) if isinstance(reply, Exception)), None)
+    def _one(self, method: Method, key: bytes, arg: bytes, replies: list, found: list[Read], odd: list[bytes]) -> None:
+        value, *when = replies
+        error = first_error(replies)
         if error is not None:
             if rule_for(error).action is Action.OTHER_METHOD and method is Method.GET:
                 odd.append(key)
             else:
                 self._failed("source", 0, key, error, "unknown", 0)
             return
-        (instant,) = expiries_of(when, self.link.clock, strict=self._tries < MOMENT_TRIES).instants()
+        (instant,) = expiries_of(when, self.link.clock, 1, strict=self._tries < MOMENT_TRIES).instants()
         if value is None or instant is None:
             self._count("expired")
-        elif len(value) > self.link.max_value_bytes:  # type: ignore[arg-type]
-            read = _Read(key, arg, value, instant, method is Method.DUMP)  # type: ignore[arg-type]
+        elif len(value) > self.link.max_value_bytes:
+            read = Read(key, arg, value, instant, method is Method.DUMP)
             self._put_aside(key, read.type, len(read.value), "over the target's proto-max-bulk-len")
         else:
-            found.append(_Read(key, arg, value, instant, method is Method.DUMP))  # type: ignore[arg-type]
+            found.append(Read(key, arg, value, instant, method is Method.DUMP))
 
     # ---- writing --------------------------------------------------------------------------------------------
 
-    def _write(self, found: list[_Read]) -> None:
+    def _write(self, found: list[Read]) -> None:
         writes = []
         for read in found:
-            build = payloads_request if read.is_payload else strings_request
+            build = self.link.writes.payloads if read.is_payload else self.link.writes.strings
             for sink, batch in self.link.router.split(single((read.encoded, read.value, read.instant))):
                 writes.append((read, sink, *build(batch, are_large(len(read.value), 1))))
         self._pending = len(writes)
@@ -155,12 +133,31 @@ class Careful:
         for read, sink, request, count in writes:
             sink.write(request, count, lambda got, r=read, n=sink.node: self._written(r, n, got))  # type: ignore[misc]
 
-    def _written(self, read: _Read, node: int, replies: list) -> None:
+    def _written(self, read: Read, node: int, replies: list) -> None:
         if replies == [b"OK"]:
-            self._count("copied", len(read.value))
-            self.strings += not read.is_payload
+            self._copied(read)
+        elif self.link.keeps_existing and exists(replies[0]):
+            return Same(self.link, node, read, lambda verdict: self._met(read, node, verdict)).start()
         else:
             self._failed("target", node, read.key, replies[0], read.type, len(read.value))
+        self._one_less()
+
+    def _met(self, read: Read, node: int, verdict: Verdict) -> None:
+        """The key exists at the target: written by us before, or by somebody else."""
+        if verdict is Verdict.SAME:
+            self._copied(read)
+        elif verdict is Verdict.GONE:
+            self._again.append(read.key)
+        else:
+            leave_or_refuse(self.link, node, read.key)
+            self._count("skipped")
+        self._one_less()
+
+    def _copied(self, read: Read) -> None:
+        self._count("copied", len(read.value))
+        self.strings += not read.is_payload
+
+    def _one_less(self) -> None:
         self._pending -= 1
         if not self._pending:
             self._done()
@@ -187,16 +184,18 @@ class Careful:
             self._trouble = (side, node, error)
 
     def _done(self) -> None:
-        if self._trouble is None:
+        if not self._again:
             self.losses = 0
             self.keys = self.keys[1:] if self.alone else []
             return self.start() if self.keys else self.settled(self)
-        side, node, error = self._trouble
-        self._trouble = None
         self.counts.retried += 1
         if not self.alone:
             self.keys = self._again
         self._again = []
+        if self._trouble is None:  # keys that were in the way are gone by now
+            return self.start()
+        side, node, error = self._trouble
+        self._trouble = None
         again = self.start
         if isinstance(error, Gone):
             self.losses += 1

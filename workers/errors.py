@@ -96,6 +96,20 @@ class InternalError(KeyferryError):
     exit_code = EXIT_BUG
 
 
+def key_text(key: bytes) -> str:
+    """A key in quotes, escaped as redis-cli does."""
+    out = []
+    for byte in key:
+        char = chr(byte)
+        if char in '"\\':
+            out.append("\\" + char)
+        elif 32 <= byte < 127:
+            out.append(char)
+        else:
+            out.append({7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 13: "\\r"}.get(byte, f"\\x{byte:02x}"))
+    return '"' + "".join(out) + '"'
+
+
 _KINDS = {
     kind.__name__: kind
     for kind in (UsageError, AccessError, RunError, ChangedError, RefusedError, StateError, InternalError)

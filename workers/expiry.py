@@ -23,6 +23,7 @@ class Clock:
 
     absolute: bool  # the source knows PEXPIRETIME (7.0 and later); else PTTL, next to TIME
     shift_ms: int = 0
+    wanted: bool = True  # False: every key is copied as one that never expires
 
 
 def time_ms(reply: list[bytes]) -> int:

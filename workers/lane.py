@@ -11,13 +11,15 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .adapt import Meter
 from .budget import fitting, sizes_of, sizes_request
 from .careful import Careful
 from .choose import Chooser
+from .conflict import Look
 from .cursor import RING
+from .guarded import Guarded
 from .link import Link
 from .pace import Pace
 from .policy import Action, first_error, rule_for
@@ -37,6 +39,7 @@ class _Segment:
     found: Found
     opened: int = 0  # keys given to windows
     open: int = 0  # windows not settled
+    put_off: bool = False  # the keys go up in the report, to be copied when all ranges are done
     counts: Counts = field(default_factory=Counts)
     asides: list[Aside] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)  # of the next keys, where they were asked for
@@ -137,10 +140,31 @@ class Lane:
         self.chooser.budget.give(size)
 
     def _found(self, found: Found) -> None:
-        self.segments.append(_Segment(found))
+        segment = _Segment(found)
+        self.segments.append(segment)
         self.chooser.learn_names(found.keys)
         self._told_keys()
+        if self.link.keeps_existing and found.elsewhere:
+            segment.put_off, segment.opened = True, len(found.keys)
+        elif self.link.keeps_existing and found.keys and not self.task.own:
+            self._look(segment)
         self.go()
+
+    def _look(self, segment: _Segment) -> None:
+        """Leave out the keys that exist at the target; until it has told, none is opened."""
+        keys = segment.found.keys
+
+        def told(absent: list[bytes]) -> None:
+            segment.counts.skipped += len(keys) - len(absent)
+            segment.found, segment.opened = replace(segment.found, keys=absent), 0
+            segment.open -= 1
+            self.open -= 1
+            self.go()
+
+        segment.opened = len(keys)
+        segment.open += 1
+        self.open += 1
+        Look(self.link, keys, told).start()
 
     def _opaque(self, why: str) -> None:
         self.opaque = why
@@ -178,7 +202,8 @@ class Lane:
             strings_first = self.chooser.policy != "dump"
             Careful(self.link, keys, strings_first, settled, counted=False).start()
         else:
-            window = Window(self.link, keys, self.chooser.method, settled)
+            kind = Guarded if self.link.keeps_existing else Window
+            window = kind(self.link, keys, self.chooser.method, settled)
             window.usual_bytes = self.chooser.usual_bytes(count)
             window.start()
 
@@ -239,6 +264,8 @@ class Lane:
     def _add(self, segment: _Segment) -> None:
         self._news.counts.add(segment.counts)
         self._news.asides += segment.asides
+        if segment.put_off:
+            self._news.listed = segment.found.keys
 
     def _first_is_done(self) -> bool:
         """Whether the oldest segment can be acknowledged; the parts of one reply are acknowledged together."""

@@ -18,7 +18,8 @@ from .conn import Connection, Lost
 from .errors import InternalError, RunError
 from .expiry import Clock
 from .policy import Action, Gone, rule_for
-from .write import Router
+from .read import in_one_moment, moment_of
+from .write import ONLY_NEW, REPLACING, Router, Writes
 
 #: What a worker does about a state that may pass: (side, address, reason, hint, what to do again).
 Wait = Callable[[str, str, str, str, Callable[[], None]], None]
@@ -35,6 +36,9 @@ class Link:
     db: int = 0
     max_value_bytes: int = 512 << 20
     no_expiries: bool = False
+    target_db: int = 0
+    on_conflict: str = "replace"
+    atomic: bool = False  # values are read together with their expiries, at one moment
     lanes: int = 0  # how many lanes use the link now
     open: int = 0  # windows under way
     resume: Callable[[], None] = lambda: None  # lanes may open windows again
@@ -48,6 +52,16 @@ class Link:
         return ([self.source] if self.source else []) + [sink.conn for sink in self.router.sinks]
 
     @property
+    def keeps_existing(self) -> bool:
+        """No key that exists at the target may be replaced."""
+        return self.on_conflict != "replace"
+
+    @property
+    def writes(self) -> Writes:
+        """How keys are written."""
+        return ONLY_NEW if self.keeps_existing else REPLACING
+
+    @property
     def ready(self) -> bool:
         """Every connection has been through its handshake."""
         return all(conn.ready for conn in self.connections)
@@ -57,6 +71,13 @@ class Link:
         """The source's connection, for those who read."""
         assert self.source is not None
         return self.source
+
+    def read(self, request: bytes, replies: int, then: Callable[[list], None]) -> None:
+        """Ask the source for values and what belongs to them."""
+        if self.atomic:
+            self.reader.ask(*in_one_moment(request, replies), lambda got: then(moment_of(got)))
+        else:
+            self.reader.ask(request, replies, then)
 
     def replace(self, old: Connection, new: Connection) -> None:
         """Put a connection in the place of one that was lost."""

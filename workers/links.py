@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .budget import Budget
 from .choose import Chooser
@@ -54,7 +54,7 @@ class Links:
 
     def set_shift(self, shift_ms: int) -> None:
         """The target's clock was measured again."""
-        self.clock = type(self.clock)(self.clock.absolute, shift_ms)
+        self.clock = replace(self.clock, shift_ms=shift_ms)
         for link, _ in self.by_key.values():
             link.clock = self.clock
 
@@ -87,6 +87,7 @@ class Links:
         source = None if task.kind in SOURCELESS else self._new("source", task.node, task.db)
         limit = min(node.max_value_bytes for node in setup.targets)
         link = Link(source, Router(sinks), self.clock, self.events.wait, task.db, limit, task.no_expiries)
+        link.target_db, link.on_conflict, link.atomic = task.target_db, setup.on_conflict, setup.atomic
         self.by_key[key] = link, Chooser(setup.method, setup.batch_keys, self.budgets[task.node])
         link.resume = lambda: self.events.ready(link)
         for conn in link.connections:

@@ -71,12 +71,15 @@ RULES = (
     Rule("", Action.PUT_ASIDE, "refused"),
 )
 
+#: What a transaction says that was refused at its very end, before the reason.
+_DISCARDED = "EXECABORT Transaction discarded because of: "
+
 _COMPILED = [(re.compile(rule.pattern, re.DOTALL), rule) for rule in RULES]
 
 
 def rule_for(reply: object) -> Rule:
     """The rule for an error reply (an exception object of hiredis, or its text)."""
-    text = str(reply)
+    text = str(reply).removeprefix(_DISCARDED)
     return next(rule for pattern, rule in _COMPILED if pattern.match(text))
 
 

@@ -7,16 +7,26 @@ Methods of reading (`Method`):
 
 A value and its expiry are two commands. Another client's write can fall between them when the request is longer
 than one 16 KB read of the server; a snapshot copy then may hold the old value with the new expiry. Windows are
-kept short, and that is all that can be done without MULTI.
+kept short, and that is all that can be done without MULTI. With MULTI … EXEC around a window's request
+(`in_one_moment`, for --atomic) nothing falls between.
+
+WHY A TRANSACTION DOES NOT GET IN THE WAY of others on its connection: it is one request, queued in one piece, so no
+command of another lane can come to lie between MULTI and EXEC. EXEC ends it whatever has happened before; an EXEC that
+is refused discards it.
+
+WHERE EXPIRIES ARE LEFT BEHIND (--no-ttl) none is asked for. The read itself says that a key was alive: for one whose
+time is up the server answers nil, whether it was collected or not. A key read in its last millisecond was alive as
+well, and becomes permanent by the same wish as one that had a year to go.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 
-from .expiry import Clock, Expiries, time_ms
+from .expiry import Clock, Expiries, none_of, time_ms
 from .resp import CRLF, command
 
 #: Commands of one key, up to the key; each also ends the command before it, so that they can join a list of keys.
@@ -24,7 +34,9 @@ PEXPIRETIME = b"\r\n*2\r\n$11\r\nPEXPIRETIME"
 PTTL = b"\r\n*2\r\n$4\r\nPTTL"
 GET = b"\r\n*2\r\n$3\r\nGET"
 DUMP = b"\r\n*2\r\n$4\r\nDUMP"
+EXISTS = b"\r\n*2\r\n$6\r\nEXISTS"
 TIME = command(b"TIME")
+MULTI, EXEC = command(b"MULTI"), command(b"EXEC")
 INFO_KEYSPACE = command(b"INFO", b"keyspace")
 
 
@@ -36,6 +48,34 @@ MOMENT_TRIES = 40
 
 class Apart(Exception):
     """The expiries of a window were not read in one moment."""
+
+
+#: The first byte of a DUMP payload (rdb.h of the servers).
+TYPE_OF_PAYLOAD = {
+    0: "string",
+    **dict.fromkeys((1, 10, 14, 18), "list"),
+    **dict.fromkeys((2, 11, 20), "set"),
+    **dict.fromkeys((3, 5, 12, 17), "zset"),
+    **dict.fromkeys((4, 9, 13, 16, 22, 23, 24, 25), "hash"),
+    **dict.fromkeys((15, 19, 21), "stream"),
+    **dict.fromkeys((6, 7), "module"),
+}
+
+
+@dataclass(frozen=True)
+class Read:
+    """One key as it was read: a string's value, or a payload, and the target's instant at which it ends."""
+
+    key: bytes
+    encoded: bytes
+    value: bytes
+    instant: int
+    is_payload: bool
+
+    @property
+    def type(self) -> str:
+        """As TYPE has it, or `unknown`."""
+        return TYPE_OF_PAYLOAD.get(self.value[0], "unknown") if self.is_payload else "string"
 
 
 class Method(Enum):
@@ -60,9 +100,29 @@ def _each(name: bytes, encoded: Sequence[bytes]) -> bytes:
 
 def expiries_request(clock: Clock, encoded: Sequence[bytes]) -> tuple[bytes, int]:
     """TIME and the expiry of each key; how many replies it brings. PTTLs stand between two TIMEs: see `expiries_of`."""
+    if not clock.wanted:
+        return b"", 0
     if clock.absolute:
         return TIME + _each(PEXPIRETIME, encoded), len(encoded) + 1
     return TIME + _each(PTTL, encoded) + TIME, len(encoded) + 2
+
+
+def exists_request(encoded: Sequence[bytes]) -> tuple[bytes, int]:
+    """The request that asks of each key whether it exists, and how many replies it brings."""
+    return _each(EXISTS, encoded), len(encoded)
+
+
+def in_one_moment(request: bytes, replies: int) -> tuple[bytes, int]:
+    """The request as a transaction; how many replies it brings: see `moment_of`."""
+    return MULTI + request + EXEC, replies + 2
+
+
+def moment_of(replies: list) -> list:
+    """The replies of the commands inside of `in_one_moment`; of a transaction that failed, the cause for each."""
+    if isinstance(replies[-1], list):
+        return replies[-1]
+    # The first error is the cause: what was refused before EXEC, which tells only that something was.
+    return [next(reply for reply in replies if isinstance(reply, Exception))] * (len(replies) - 2)
 
 
 def values_of(method: Method, replies: list, count: int) -> list:
@@ -74,13 +134,15 @@ def values_of(method: Method, replies: list, count: int) -> list:
     return replies[0]
 
 
-def expiries_of(replies: list, clock: Clock, strict: bool = True) -> Expiries:
-    """What `expiries_request` brought; raises TypeError where TIME was refused.
+def expiries_of(replies: list, clock: Clock, count: int, strict: bool = True) -> Expiries:
+    """What `expiries_request` brought for `count` keys; raises TypeError where TIME was refused.
 
     A server may do other clients' work in the middle of a long request. A PTTL counts from the moment when it was
     executed, somewhere between the two TIMEs around it; half-way is the best guess. With `strict`, Apart is raised
     where they are too far apart for a guess.
     """
+    if not clock.wanted:
+        return none_of(count)
     if clock.absolute:
         return Expiries.told(replies[1:], _now_ms(replies[0]), clock)
     before_ms, after_ms = _now_ms(replies[0]), _now_ms(replies[-1])

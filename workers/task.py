@@ -42,6 +42,7 @@ class Task:
     checked: bool = True  # verify on each reply that cursors are ring positions
     counted: bool = True  # COPY_KEYS: False where another task counts these keys
     no_expiries: bool = False  # no key of the database had an expiry when planned
+    own: bool = False  # keys that exist at the target may have been written by this run
 
     def pack(self) -> dict[str, Any]:
         """A map for msgpack; RING does not fit its 64 bits, so `end` travels less one."""
@@ -55,7 +56,7 @@ class Task:
 
 @dataclass
 class Counts:
-    """Outcomes of distinct keys, and what they cost. They add up: read = copied + expired + aside."""
+    """Outcomes of distinct keys, and what they cost. They add up: read = copied + expired + aside + skipped."""
 
     copied: int = 0
     expired: int = 0  # gone between SCAN and read, or in their last millisecond
@@ -64,11 +65,12 @@ class Counts:
     retried: int = 0  # windows that were sent again
     again: int = 0  # keys that came twice and are counted elsewhere
     idle: int = 0  # CHURN: operations that had nothing to change
+    skipped: int = 0  # they exist at the target, and were left as they are
 
     @property
     def read(self) -> int:
         """Distinct keys that have an outcome."""
-        return self.copied + self.expired + self.aside
+        return self.copied + self.expired + self.aside + self.skipped
 
     def add(self, other: Counts) -> None:
         """Add another's figures to these."""
@@ -79,10 +81,20 @@ class Counts:
         self.retried += other.retried
         self.again += other.again
         self.idle += other.idle
+        self.skipped += other.skipped
 
     def pack(self) -> list[int]:
         """The figures in the order of the fields."""
-        return [self.copied, self.expired, self.aside, self.bytes, self.retried, self.again, self.idle]
+        return [
+            self.copied,
+            self.expired,
+            self.aside,
+            self.bytes,
+            self.retried,
+            self.again,
+            self.idle,
+            self.skipped,
+        ]
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,7 @@ class Progress:
     asides: list[Aside] = field(default_factory=list)
     finished: bool = False
     opaque: str = ""  # why this server's cursors cannot be split; the task has stopped
-    listed: list[bytes] | None = None  # LIST_KEYS: a batch of keys
+    listed: list[bytes] | None = None  # LIST_KEYS: a batch of keys; COPY_RANGE: those that are put off
 
     def pack(self) -> list[Any]:
         """A list for msgpack; a position of RING does not fit its 64 bits, so it travels as -1."""
@@ -213,6 +225,8 @@ class Setup:
     lanes: int = 8  # tasks at a time, at least …
     most_lanes: int = 8  # … and at most
     links: int = 4  # databases at a time: each takes a connection a side
+    on_conflict: str = "replace"  # what is done about keys that exist: replace, skip, fail
+    atomic: bool = False  # read values and expiries in transactions
     batch_keys: int = 1000  # at most so many keys in a window
     scan_count: int = 500
     retry_for_s: float = 300.0

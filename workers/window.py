@@ -7,13 +7,15 @@
 
 The fast way keeps no account of single keys: it knows that all went well, or it knows nothing. As every write
 replaces a whole key, doing the window again is harmless: it writes what the source holds then. That is what lets
-one careful window find out about each key, and what lets another worker repeat the window of one that died.
+one careful window find out about each key, and what lets another worker repeat the window of one that died. Where
+nothing may be replaced this does not hold: `conflict.py` has the window for that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import compress
 from operator import add
 from typing import TYPE_CHECKING
@@ -35,21 +37,21 @@ from .read import (
 )
 from .resp import HEADS
 from .task import Aside, Counts
-from .write import are_large, payloads_request, strings_request
+from .write import Build, are_large
 
 if TYPE_CHECKING:
-    from .conn import Request
     from .link import Link
 
 #: Expiries that are asked for once more come so many at a time, and fewer at each try that was not one moment. The
 #: request stays far below the 16 KB that a server reads at once.
 MOMENT_KEYS = 50
+#: In a transaction nobody comes in between, so that only a slow machine can part the moments: a few tries will do.
+ATOMIC_TRIES = 5
 #: The first byte of a DUMP payload of a string.
 STRING_PAYLOAD = 0
 
 
 Take = Callable[[list, Expiries], None]
-Build = Callable[[Batch, bool], "tuple[Request, int]"]
 
 _NOTHING: Sequence[bytes] = ()
 
@@ -77,6 +79,7 @@ class Window:
         self.usual_bytes = 0.0  # with more bytes than these, its largest value is looked for …
         self.largest = 0  # … and this many bytes long
         self._pending = 0  # writes on their way
+        self._apart = 0  # transactions that took too long to tell a moment
         self._failed: tuple[str, int, Exception] | None = None
 
     def start(self) -> None:
@@ -86,10 +89,10 @@ class Window:
         request, replies = values_request(self.method, self.encoded)
         if self.link.no_expiries:
             # Only what INFO says after the values, on their own connection, proves that none of them expires.
-            self.link.reader.ask(request + INFO_KEYSPACE, replies + 1, self._read_without_expiries)
+            self.link.read(request + INFO_KEYSPACE, replies + 1, self._read_without_expiries)
         else:
             more, count = expiries_request(self.link.clock, self.encoded)
-            self.link.reader.ask(request + more, replies + count, self._read)
+            self.link.read(request + more, replies + count, self._read)
 
     # ---- reading --------------------------------------------------------------------------------------------
 
@@ -115,9 +118,13 @@ class Window:
         count = len(keys)
         try:
             values = values_of(method, replies, count)
-            expiries = expiries_of(replies[1 if method is Method.MGET else count :], self.link.clock)
+            told = replies[1 if method is Method.MGET else count :]
+            expiries = expiries_of(told, self.link.clock, count, strict=self._apart < ATOMIC_TRIES)
             take(values, expiries)
         except Apart:
+            if self.link.atomic:  # an expiry that is asked for alone may be of another value
+                self._apart += 1
+                return self.start()
             self._ask_expiries(keys, lambda expiries: take(values, expiries))
         except TypeError:
             self._read_failed(replies)
@@ -132,7 +139,7 @@ class Window:
             there = [isinstance(value, bytes) for value in values]
             keys, values, expiries = list(compress(keys, there)), list(compress(values, there)), expiries.only(there)
             size = sum(map(len, values))
-        build = payloads_request if self.method is Method.DUMP else strings_request
+        build = self.link.writes.payloads if self.method is Method.DUMP else self.link.writes.strings
         part = self._part(build, batch_of(keys, values, expiries), size, len(keys))
         self.strings = len(part.batch)
         if self.method is Method.DUMP:
@@ -150,11 +157,9 @@ class Window:
             there = [payload is not None for payload in payloads]
             keys, payloads = list(compress(odd, there)), list(compress(payloads, there))
             batch = batch_of(keys, payloads, expiries.only(there))
-            self._write([strings, self._part(payloads_request, batch, sum(map(len, payloads)), len(keys))])
+            self._write([strings, self._part(self.link.writes.payloads, batch, sum(map(len, payloads)), len(keys))])
 
-        self.link.reader.ask(
-            request + more, count + more_count, lambda replies: self._told(Method.DUMP, odd, replies, take)
-        )
+        self.link.read(request + more, count + more_count, lambda replies: self._told(Method.DUMP, odd, replies, take))
 
     def _part(self, build: Build, batch: Batch, size: int, count: int) -> _Part:
         """What is written of `count` keys whose values had `size` bytes. TypeError: the target would hang up on one."""
@@ -178,7 +183,8 @@ class Window:
         def answered(replies: list) -> None:
             nonlocal tries
             try:
-                found.extend(expiries_of(replies, self.link.clock, strict=tries < MOMENT_TRIES).settled())
+                count = len(replies) - 2
+                found.extend(expiries_of(replies, self.link.clock, count, strict=tries < MOMENT_TRIES).settled())
                 tries = 0
                 if len(found) < len(keys):
                     return ask()
@@ -208,14 +214,14 @@ class Window:
         requests = []
         for part in parts:
             large = are_large(part.size, len(part.batch))
-            requests += [(sink, *part.build(batch, large)) for sink, batch in self.link.router.split(part.batch)]
+            requests += [(sink, batch, *part.build(batch, large)) for sink, batch in self.link.router.split(part.batch)]
         self._pending = len(requests)
         if not requests:
             return self.settled(self)
-        for sink, request, replies in requests:
-            sink.write(request, replies, lambda got, node=sink.node: self._written(node, got))  # type: ignore[misc]
+        for sink, batch, request, replies in requests:
+            sink.write(request, replies, partial(self._written, sink.node, batch))
 
-    def _written(self, node: int, replies: list) -> None:
+    def _written(self, node: int, batch: Batch, replies: list) -> None:
         if replies.count(b"OK") != len(replies):
             error = first_error(replies) or RuntimeError(f"unexpected reply {replies[0]!r}")
             if self._failed is None or rule_for(error).action is not Action.PUT_ASIDE:

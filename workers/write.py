@@ -1,7 +1,8 @@
 """The writer: requests that put values at the target, and the sinks that carry them.
 
-Every write replaces a whole key (MSET, SET, RESTORE … REPLACE) with an absolute expiry. So a window may be sent
-again: the second time writes what the source holds then, and nothing adds up.
+Every write is of a whole key with an absolute expiry. Those that replace (MSET, SET, RESTORE … REPLACE) may be sent
+again: the second time writes what the source holds then, and nothing adds up. Those that write only new keys (SET … NX,
+RESTORE) are refused the second time: see `conflict.py`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,18 @@ from .resp import CRLF, HEADS
 #: Commands up to the key. Arguments follow as `resp.argument` encodes them, values as their head and their bytes.
 SET = b"*3\r\n$3\r\nSET"
 SET_UNTIL = b"*5\r\n$3\r\nSET"
+SET_NEW = b"*4\r\n$3\r\nSET"
+SET_NEW_UNTIL = b"*6\r\n$3\r\nSET"
 RESTORE = b"*5\r\n$7\r\nRESTORE"
 RESTORE_UNTIL = b"*6\r\n$7\r\nRESTORE"
+RESTORE_NEW = b"*4\r\n$7\r\nRESTORE"
+RESTORE_NEW_UNTIL = b"*5\r\n$7\r\nRESTORE"
 #: What follows the key, or the value.
 NO_TTL = b"\r\n$1\r\n0"
 PXAT = b"\r\n$4\r\nPXAT"
 REPLACE = b"\r\n$7\r\nREPLACE\r\n"
+NX = b"\r\n$2\r\nNX\r\n"
+ABSTTL = b"\r\n$6\r\nABSTTL\r\n"
 REPLACE_ABSTTL = b"\r\n$7\r\nREPLACE\r\n$6\r\nABSTTL\r\n"
 
 #: Above this mean size, a SET a key beats an MSET, and a value is better sent from where it is than copied once more.
@@ -56,6 +63,15 @@ class Router:
             return [(self.sinks[0], batch)] if batch else []
         return [(self.sinks[node], part) for node, part in batch.by_node(self.node_of).items()]
 
+    def group(self, keys: list[bytes]) -> list[tuple[Sink, list[bytes]]]:
+        """Keys (not encoded) in parts, with the sink that each part belongs to."""
+        if self.node_of is None:
+            return [(self.sinks[0], keys)]
+        parts: dict[int, list[bytes]] = {}
+        for key in keys:
+            parts.setdefault(self.node_of(key), []).append(key)
+        return [(self.sinks[node], part) for node, part in parts.items()]
+
 
 def strings_request(batch: Batch, large: bool) -> tuple[Request, int]:
     """Writes strings, unless they are large those without expiry by one MSET; the number of replies."""
@@ -76,21 +92,63 @@ def strings_request(batch: Batch, large: bool) -> tuple[Request, int]:
 
 def payloads_request(batch: Batch, large: bool) -> tuple[Request, int]:
     """Writes DUMP payloads; the number of replies."""
+    return _restores(batch, large, (RESTORE, REPLACE), (RESTORE_UNTIL, REPLACE_ABSTTL))
+
+
+def new_payloads_request(batch: Batch, large: bool) -> tuple[Request, int]:
+    """Writes DUMP payloads whose keys do not exist; the others are refused. A reply each, as in `batch.in_order`."""
+    return _restores(batch, large, (RESTORE_NEW, CRLF), (RESTORE_NEW_UNTIL, ABSTTL))
+
+
+def _restores(
+    batch: Batch, large: bool, lasting: tuple[bytes, bytes], until: tuple[bytes, bytes]
+) -> tuple[Request, int]:
+    """A RESTORE each; what stands before the key and after the payload, without and with an expiry."""
     pieces: list[bytes] = []
+    before, after = until
     for key, payload, instant in batch.expiring:
         digits = b"%d" % instant
-        pieces += (RESTORE_UNTIL, key, _head(len(digits)), digits, _head(len(payload)), payload, REPLACE_ABSTTL)
+        pieces += (before, key, _head(len(digits)), digits, _head(len(payload)), payload, after)
     keys, payloads = batch.keys, batch.values
+    before, after = lasting
     heads = map(_head, map(len, payloads))
-    pieces += chain.from_iterable(zip(repeat(RESTORE), keys, repeat(NO_TTL), heads, payloads, repeat(REPLACE)))
-    if large:
-        return _joined_between_large(pieces), len(batch)
-    return b"".join(pieces), len(batch)
+    pieces += chain.from_iterable(zip(repeat(before), keys, repeat(NO_TTL), heads, payloads, repeat(after)))
+    return _joined(pieces, large), len(batch)
+
+
+def new_strings_request(batch: Batch, large: bool) -> tuple[Request, int]:
+    """Writes strings whose keys do not exist; nil for each of the others. A reply each, as in `batch.in_order`."""
+    pieces: list[bytes] = []
+    for key, value, instant in batch.expiring:
+        digits = b"%d" % instant
+        pieces += (SET_NEW_UNTIL, key, _head(len(value)), value, PXAT, _head(len(digits)), digits, NX)
+    keys, values = batch.keys, batch.values
+    pieces += chain.from_iterable(zip(repeat(SET_NEW), keys, map(_head, map(len, values)), values, repeat(NX)))
+    return _joined(pieces, large), len(batch)
+
+
+Build = Callable[[Batch, bool], tuple[Request, int]]
+
+
+@dataclass(frozen=True)
+class Writes:
+    """How strings and how DUMP payloads are written."""
+
+    strings: Build
+    payloads: Build
+
+
+REPLACING = Writes(strings_request, payloads_request)
+ONLY_NEW = Writes(new_strings_request, new_payloads_request)
 
 
 def are_large(size: int, count: int) -> bool:
     """Whether `count` values of `size` bytes together are better sent from where they are."""
     return size > LARGE_VALUE_BYTES * count
+
+
+def _joined(pieces: list[bytes], large: bool) -> Request:
+    return _joined_between_large(pieces) if large else b"".join(pieces)
 
 
 def _joined_between_large(pieces: list[bytes]) -> list[bytes]:

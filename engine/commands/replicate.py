@@ -15,6 +15,7 @@ from ..text import plural, seconds_text, size_text
 if TYPE_CHECKING:
     from ..plan import Plan
     from ..summary import Summary
+    from ..workers.task import Setup
 
 
 def run(call: Invocation, log: Log) -> int:
@@ -62,9 +63,22 @@ def plan_lines(plan: Plan) -> list[str]:
     for wanted in plan.settings:
         now = f"it is {found.rdbcompression} now"
         lines.append(f"setting   source {wanted.setting} {wanted.value} for the time of the run; {now}")
+    if chosen := _choices(setup):
+        lines.append(f"keys      {'; '.join(chosen)}")
     lines += [f"warning   {warning}" for warning in plan.warnings]
     lines.append("nothing was written: this was a dry run")
     return lines
+
+
+def _choices(setup: Setup) -> list[str]:
+    """What the user has chosen of how keys are read and written, where it is not the usual way."""
+    existing = {"skip": "those that exist are skipped", "fail": "the first that exists ends the run"}
+    chosen = [existing[setup.on_conflict]] if setup.on_conflict in existing else []
+    if setup.atomic:
+        chosen.append("read in transactions")
+    if not setup.clock.wanted:
+        chosen.append("written without expiry")
+    return chosen
 
 
 def plan_fields(plan: Plan) -> dict[str, object]:
@@ -107,6 +121,9 @@ def plan_fields(plan: Plan) -> dict[str, object]:
         "rate_keys_per_second": plan.limits.keys_a_second,
         "bandwidth_bytes_per_second": plan.limits.bytes_a_second,
         "max_source_latency_ms": None if plan.limits.slower_s is None else 1000 * plan.limits.slower_s,
+        "on_conflict": setup.on_conflict,
+        "atomic": setup.atomic,
+        "no_ttl": not setup.clock.wanted,
         "estimated_bytes": plan.value_bytes,
         "estimated_seconds": round(plan.seconds, 1),
         "clock_shift_ms": found.shift_ms,

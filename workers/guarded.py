@@ -1,0 +1,56 @@
+"""A window that replaces nothing: what exists at the target stays as it is (see `conflict.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import compress
+from typing import TYPE_CHECKING
+
+from .batch import Batch
+from .read import Method
+from .resp import argument_value
+from .task import Counts
+from .window import Window
+
+if TYPE_CHECKING:
+    from .link import Link
+
+
+class Guarded(Window):
+    """As Window, for a link that keeps what exists. What it has written it does not write again.
+
+    Without that, each key written by the first try would stand in the way of the second one.
+    """
+
+    def __init__(self, link: Link, keys: list[bytes], method: Method, settled: Callable[[Window], None]) -> None:
+        super().__init__(link, keys, method, self._settle)
+        self._report = settled
+        self._written_bytes: dict[bytes, int] = {}  # by key, since the last start
+        self._before = Counts()  # of earlier tries
+
+    def _written(self, node: int, batch: Batch, replies: list) -> None:
+        done = [reply == b"OK" for reply in replies]
+        rows = compress(batch.in_order(), done)
+        self._written_bytes.update((argument_value(key), len(value)) for key, value, _ in rows)
+        super()._written(node, batch, replies)
+
+    def again(self) -> None:
+        """Do the rest of the window again."""
+        self._leave_out_what_is_written()
+        super().again()
+
+    def careful(self) -> None:
+        """Do the rest of the window again, key by key."""
+        self._leave_out_what_is_written()
+        super().careful()
+
+    def _leave_out_what_is_written(self) -> None:
+        written = self._written_bytes
+        self._before.add(Counts(copied=len(written), bytes=sum(written.values())))
+        left = [key not in written for key in self.keys]
+        self.keys, self.encoded = list(compress(self.keys, left)), list(compress(self.encoded, left))
+        self._written_bytes = {}
+
+    def _settle(self, window: Window) -> None:
+        self.counts.add(self._before)
+        self._report(self)
