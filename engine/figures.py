@@ -35,7 +35,7 @@ class Figures:
     seconds: float  # since the phase began
     share: float  # of the keys, 0 to 1
     keys: int  # with an outcome
-    keys_total: int
+    keys_total: int  # 0: nobody knows, as SCAN filters or a file names the keys
     total_known: bool  # False: `keys_total` is an estimate
     keys_per_second: float
     bytes: int
@@ -58,6 +58,11 @@ class Figures:
         return count_text(self.keys_total) if self.total_known else rounded(self.keys_total)
 
     @property
+    def keys_text(self) -> str:
+        """`1,234 of ~1.2 M keys`, or `1,234 keys` where nobody knows of how many."""
+        return f"{self.keys:,} of {self.total_text} keys" if self.keys_total else f"{self.keys:,} keys"
+
+    @property
     def left_text(self) -> str:
         """`3m07s left`, or nothing."""
         return "" if self.seconds_left is None else f"{seconds_text(self.seconds_left)} left"
@@ -71,8 +76,8 @@ class Figures:
         """A line of figures, and a second one where there is a reason."""
         parts = [
             f"{self.phase:<8}",
-            f"{100 * self.share:5.1f} %",
-            f"{self.keys:,} of {self.total_text} keys",
+            f"{100 * self.share:5.1f} %" if self.keys_total else "",
+            self.keys_text,
             f"{self.keys_per_second:,.0f} keys/s",
             f"{size_text(self.bytes_per_second)}/s",
             self.left_text,
@@ -103,7 +108,7 @@ class Watch:
         self.note(state)
         keys_s, bytes_s = self._rates(state)
         keys, done = state.counts.read, 0 < state.ranges <= state.ranges_done
-        total = keys if done else max(state.keys_total, keys)
+        total = keys if done else max(state.keys_total, keys) if state.keys_total else 0
         share = 1.0 if done else min(keys / total, ALMOST) if total else 0.0
         kind, reason = split(state.waiting)
         return Figures(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import undo
+from .filtering import filters_of, questions
 from .logs import Log
 from .partitioners import topology
 from .partitioners.control import Control
@@ -86,12 +87,14 @@ def survey(
         sizes[db] = topology.database_size(source_control, db)
         if source.foreign:
             opaque[db] = f"{source.foreign} has its own cursors"
-        elif sizes[db] >= MIN_KEYS:
+        elif sizes[db] >= MIN_KEYS and not (options["keys_from"] or options["limit"]):
             opaque[db] = why_not_a_ring(source_control, sizes[db])
     target_sizes = {db: topology.database_size(target_control, db) for db in sorted({db for _, db in pairs})}
     shift_ms = topology.clock_shift_ms(source_control, target_control)
     compression = topology.setting(source_control, RDBCOMPRESSION) if options["source_rdbcompression"] else ""
-    found = Survey(source, target, sizes, target_sizes, opaque, shift_ms, secrets.token_hex(4), compression)
+    filters = filters_of(options, source_control, source)
+    job = secrets.token_hex(4)
+    found = Survey(source, target, sizes, target_sizes, opaque, shift_ms, filters, job, compression)
     return Controls(source_control, target_control), found, pairs
 
 
@@ -128,7 +131,7 @@ def _databases(dbs: list[int]) -> str:
     return f"db {dbs[0]}" if len(dbs) == 1 else f"dbs {','.join(map(str, dbs))}" if dbs else "no db"
 
 
-def check_rights(controls: Controls, found: Survey, method: str, may_write: bool) -> None:
+def check_rights(controls: Controls, found: Survey, options: dict[str, Any], may_write: bool) -> None:
     """Raise AccessError naming the commands that a side's user may not run. Nothing is read or changed by it.
 
     Reads ask for a key that nobody has. Writes are sent with arguments that the server refuses once it has let the
@@ -140,9 +143,9 @@ def check_rights(controls: Controls, found: Survey, method: str, may_write: bool
         "SCAN": ("SCAN", 0, "COUNT", 1),
         "DUMP": ("DUMP", key),
         expiry: (expiry, key),
-    }
+    } | questions(options, key)
     writes: dict[str, tuple[str | bytes | int, ...]] = {"RESTORE": ("RESTORE", key, 0, "none")}
-    if method != "dump":
+    if options["method"] != "dump":
         reads |= {"MGET": ("MGET", key), "GET": ("GET", key)}
         writes |= {"MSET": ("MSET", key, "value", key), "SET": ("SET", key, "value", "PXAT", "never")}
     sides = [(controls.source, reads)] + ([(controls.target, writes)] if may_write else [])

@@ -1,7 +1,8 @@
 """A lane: one task being copied, a few windows at a time.
 
 Several lanes share the worker's connections, so that the round trip of one is filled by the work of the others.
-A lane's keys come in segments (one SCAN reply each, or the names in the task); a segment is split into windows.
+A lane's keys come in segments (one SCAN reply each, or the names in the task); what passes the filters is split into
+windows.
 What is reported as acknowledged is the low-water mark: everything before the first segment with an open window.
 Counters travel with it, so that a range which another worker takes over is counted once.
 """
@@ -10,19 +11,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .careful import Careful
 from .choose import Chooser
 from .cursor import RING
+from .filters import Filters
 from .link import Link
 from .pace import Pace
 from .scan import Found, RangeScan
+from .sieve import Sieve
 from .task import COPY_RANGE, Aside, Counts, Progress, Task
 from .window import Window
 
 #: Windows between their first request and their last acknowledgement; two keep both servers busy.
 DEPTH = 2
+
+ALL = Filters()
 
 
 @dataclass
@@ -55,6 +60,7 @@ class Lane:
         scan_count: int,
         changed: Callable[[Lane], None],
         pace: Pace | None = None,
+        filters: Filters = ALL,
     ) -> None:
         self.task, self.link, self.chooser, self.changed, self.pace = task, link, chooser, changed, pace
         self.segments: deque[_Segment] = deque()
@@ -63,15 +69,20 @@ class Lane:
         self.opaque = ""
         self._news = Progress(task.id, task.start, Counts())
         self.scan: RangeScan | None = None
+        self.sieve = Sieve(link, filters) if filters.sifts and not task.sifted else None
+        self._names: list[bytes] | None = None  # of a COPY_KEYS task, until it begins
         if task.kind == COPY_RANGE:
-            self.scan = RangeScan(link, task, scan_count, self._found, self._opaque)
+            self.scan = RangeScan(link, task, scan_count, self._found, self._opaque, filters.scan_words)
         else:
-            self.segments.append(_Segment(Found(task.keys, RING, elsewhere=not task.counted)))
+            self._names = task.keys
 
     # ---- driving --------------------------------------------------------------------------------------------
 
     def go(self) -> None:
         """Open windows while there are keys, and ask for keys when there are none."""
+        if self._names is not None and not self.stopping:
+            names, self._names = self._names, None
+            return self._found(Found(names, RING, elsewhere=not self.task.counted))
         while self._may_open() and (segment := self._unopened()):
             if self.pace and not self.pace.admits(self):
                 break
@@ -101,7 +112,9 @@ class Lane:
     @property
     def finished(self) -> bool:
         """Every key of the task has its outcome."""
-        return not self.open and not self.opaque and (not self.scan or self.scan.done) and not self._unopened()
+        if self.open or self.opaque or self._names is not None:
+            return False
+        return (not self.scan or self.scan.done) and not self._unopened()
 
     def _unopened(self) -> _Segment | None:
         return next((segment for segment in self.segments if segment.unopened), None)
@@ -109,7 +122,23 @@ class Lane:
     # ---- keys -----------------------------------------------------------------------------------------------
 
     def _found(self, found: Found) -> None:
-        self.segments.append(_Segment(found))
+        segment = _Segment(found)
+        self.segments.append(segment)
+        if self.sieve and found.keys:
+            # Until it is known which keys pass, the segment is like one with an open window.
+            segment.found = replace(found, keys=[])
+            segment.open += 1
+            self.open += 1
+            self.sieve.sift(found.keys, lambda keys, counts: self._sifted(segment, keys, counts))
+        else:
+            self.go()
+
+    def _sifted(self, segment: _Segment, keys: list[bytes], counts: Counts) -> None:
+        segment.open -= 1
+        self.open -= 1
+        elsewhere = segment.found.elsewhere
+        segment.counts.add(Counts(again=counts.read) if elsewhere else counts)
+        segment.found = replace(segment.found, keys=keys)
         self.go()
 
     def _opaque(self, why: str) -> None:

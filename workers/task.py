@@ -14,12 +14,14 @@ from . import endpoint
 from .cursor import RING
 from .endpoint import Endpoint
 from .expiry import Clock
+from .filters import Filters
 from .pace import Share
 
 #: What a task asks for.
 COPY_RANGE = "range"  # scan [start, end) of a database and copy its keys
 COPY_KEYS = "keys"  # copy the keys named
 LIST_KEYS = "list"  # scan a whole database and hand its keys up in batches
+SIFT_KEYS = "sift"  # hand up those of the keys named that pass the filters
 GENERATE = "generate"  # write one run of blocks of a synthetic data set
 
 
@@ -36,6 +38,7 @@ class Task:
     end: int = RING
     keys: list[bytes] = field(default_factory=list)
     db_keys: int = 0  # DBSIZE when planned: how dense the ring is
+    sifted: bool = False  # COPY_KEYS: they have passed the filters
     checked: bool = True  # verify on each reply that cursors are ring positions
     counted: bool = True  # COPY_KEYS: False where another task counts these keys
     no_expiries: bool = False  # no key of the database had an expiry when planned
@@ -52,7 +55,7 @@ class Task:
 
 @dataclass
 class Counts:
-    """Outcomes of distinct keys, and what they cost. They add up: read = copied + expired + aside."""
+    """Outcomes of distinct keys, and what they cost. They add up: read = copied + expired + aside + skipped."""
 
     copied: int = 0
     expired: int = 0  # gone between SCAN and read, or in their last millisecond
@@ -60,11 +63,12 @@ class Counts:
     bytes: int = 0  # of values, as they were read
     retried: int = 0  # windows that were sent again
     again: int = 0  # keys that came twice and are counted elsewhere
+    skipped: int = 0  # read, but left out by a filter
 
     @property
     def read(self) -> int:
         """Distinct keys that have an outcome."""
-        return self.copied + self.expired + self.aside
+        return self.copied + self.expired + self.aside + self.skipped
 
     def add(self, other: Counts) -> None:
         """Add another's figures to these."""
@@ -74,10 +78,11 @@ class Counts:
         self.bytes += other.bytes
         self.retried += other.retried
         self.again += other.again
+        self.skipped += other.skipped
 
     def pack(self) -> list[int]:
         """The figures in the order of the fields."""
-        return [self.copied, self.expired, self.aside, self.bytes, self.retried, self.again]
+        return [self.copied, self.expired, self.aside, self.bytes, self.retried, self.again, self.skipped]
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ class Progress:
     asides: list[Aside] = field(default_factory=list)
     finished: bool = False
     opaque: str = ""  # why this server's cursors cannot be split; the task has stopped
-    listed: list[bytes] | None = None  # LIST_KEYS: a batch of keys
+    listed: list[bytes] | None = None  # LIST_KEYS and SIFT_KEYS: a batch of keys
 
     def pack(self) -> list[Any]:
         """A list for msgpack; a position of RING does not fit its 64 bits, so it travels as -1."""
@@ -211,11 +216,12 @@ class Setup:
     retry_for_s: float = 300.0
     measured: list[str] = field(default_factory=list)  # sides whose requests are timed
     paced: bool = False  # there are limits: nothing is read before an order has told the share
+    filters: Filters = Filters()
     synth: dict[str, Any] | None = None  # GENERATE: synth.Spec.pack
 
     def pack(self) -> bytes:
         """The setup as msgpack."""
-        packed = self.__dict__ | {"clock": asdict(self.clock)}
+        packed = self.__dict__ | {"clock": asdict(self.clock), "filters": asdict(self.filters)}
         packed |= {"sources": [n.pack() for n in self.sources], "targets": [n.pack() for n in self.targets]}
         return msgpack.packb(packed)
 
@@ -223,7 +229,7 @@ class Setup:
     def unpack(cls, data: bytes) -> Setup:
         """The setup that `pack` made."""
         packed = msgpack.unpackb(data)
-        packed["clock"] = Clock(**packed["clock"])
+        packed["clock"], packed["filters"] = Clock(**packed["clock"]), Filters(**packed["filters"])
         packed["sources"] = [Node.unpack(node) for node in packed["sources"]]
         packed["targets"] = [Node.unpack(node) for node in packed["targets"]]
         return cls(**packed)

@@ -59,6 +59,9 @@ def plan_lines(plan: Plan) -> list[str]:
         *[f"limits    {'; '.join(texts)}" for texts in [plan.limits.texts()] if texts],
         f"estimate  {size_text(plan.value_bytes)}, {seconds_text(plan.seconds)} (a rule of thumb)",
     ]
+    if plan.filter_lines:
+        lines[-1] += ", before filtering"
+        lines += [f"filter    {line}" for line in plan.filter_lines]
     for wanted in plan.settings:
         now = f"it is {found.rdbcompression} now"
         lines.append(f"setting   source {wanted.setting} {wanted.value} for the time of the run; {now}")
@@ -106,6 +109,8 @@ def plan_fields(plan: Plan) -> dict[str, object]:
         "rate_keys_per_second": plan.limits.keys_a_second,
         "bandwidth_bytes_per_second": plan.limits.bytes_a_second,
         "max_source_latency_ms": None if plan.limits.slower_s is None else 1000 * plan.limits.slower_s,
+        "filters": plan.filter_lines,
+        "estimated_before_filtering": bool(plan.filter_lines),
         "estimated_bytes": plan.value_bytes,
         "estimated_seconds": round(plan.seconds, 1),
         "clock_shift_ms": found.shift_ms,
