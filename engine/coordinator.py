@@ -26,10 +26,23 @@ from .partitioners.control import Control, ReplyError
 from .partitioners.topology import clock_shift_ms
 from .plan import Plan
 from .reasons import most_important
+from .supply import Supply
 from .workers import errors
 from .workers.cursor import RING, cursor_at, position_of
 from .workers.pace import NOTHING, Share
-from .workers.task import COPY_KEYS, COPY_RANGE, LIST_KEYS, Aside, Counts, Order, Progress, Report, Setup, Task
+from .workers.task import (
+    COPY_KEYS,
+    COPY_RANGE,
+    LIST_KEYS,
+    SIFT_KEYS,
+    Aside,
+    Counts,
+    Order,
+    Progress,
+    Report,
+    Setup,
+    Task,
+)
 
 #: The loop looks at signals, clocks and silence at least so often.
 TICK_S = 0.2
@@ -123,12 +136,14 @@ class Coordinator:
         silence_s: float = 30.0,
         keys_total: int = 0,
         governor: Governor | None = None,
+        supply: Supply | None = None,
     ) -> None:
         self.setup, self.executor, self.aside = setup, executor, aside
         self.say, self.warn, self.tick = say, warn, tick
         self.signal_seen, self.measured, self.controls, self.silence_s = signal_seen, measured, controls, silence_s
         self.governor = governor
         self.watch = watch
+        self.supply = supply  # makes tasks of keys by name, in place of ranges
         self.wanted = workers
         self.ledger = Ledger(tasks)
         self.state = State(keys_total)
@@ -151,7 +166,7 @@ class Coordinator:
     def of_plan(cls, plan: Plan, executor: Any, **more: Any) -> Coordinator:
         """The coordinator for a copy."""
         governor = Governor(plan.limits, [node.endpoint for node in plan.setup.sources]) if plan.limits else None
-        more = {"silence_s": plan.silence_s, "keys_total": plan.keys, "governor": governor} | more
+        more = {"silence_s": plan.silence_s, "keys_total": plan.keys_total, "governor": governor} | more
         return cls(plan.setup, plan.tasks(), plan.workers, executor, **more)
 
     @property
@@ -193,7 +208,8 @@ class Coordinator:
             return True
         if self.signal or self.failure:
             return all(worker.drained for worker in self.workers)
-        return self.ledger.finished and not self.graves
+        left = self.supply is not None and not self.supply.finished
+        return self.ledger.finished and not self.graves and not left
 
     def _turn(self) -> None:
         for seat in wait_for_reports([worker.seat for worker in self.workers], TICK_S):
@@ -217,7 +233,8 @@ class Coordinator:
 
     def _update_state(self) -> None:
         self.state.counts = self.ledger.total
-        self.state.ranges, self.state.ranges_done = self.ledger.ranges, self.ledger.ranges_done
+        more = self.supply is not None and not self.supply.finished
+        self.state.ranges, self.state.ranges_done = self.ledger.ranges + more, self.ledger.ranges_done
         reasons = [f"reconnecting: {' '.join(where)}" for where in self.down]
         if self.governor and (why := self.governor.why({worker.held_by for worker in self.workers})):
             reasons.append(f"throttled: {why}")
@@ -300,6 +317,8 @@ class Coordinator:
                 self.say("a key kills the workers that copy it: it is put aside")
                 self.ledger.totals.setdefault(task.db, Counts()).add(Counts(aside=1))
                 self.aside.add(Aside(task.keys[0], task.db, "unknown", 0, f"killed {DEATHS_TO_SPLIT} workers"))
+                if self.supply:
+                    self.supply.settled(task, copied=0)
 
     def _keys_of(self, task: Task) -> tuple[list[bytes], list[bytes]]:
         """The keys of a range by name, and those among its last ones that the next range counts (`workers.scan`)."""
@@ -317,7 +336,7 @@ class Coordinator:
         keys: dict[bytes, None] = {}
         cursor = cursor_at(start)
         while True:
-            reply = self.controls[0].call("SCAN", cursor, "COUNT", KEYS_A_TASK)
+            reply = self.controls[0].call("SCAN", cursor, "COUNT", KEYS_A_TASK, *self.setup.filters.scan_words)
             if isinstance(reply, ReplyError):
                 raise self.controls[0].refused("SCAN", reply)
             cursor = int(reply[0])
@@ -329,7 +348,7 @@ class Coordinator:
 
     def _take_in(self, worker: _Worker, report: Report) -> None:
         worker.heard_at = time.monotonic()
-        worker.free, worker.waiting, worker.cpu_s = report.free, report.waiting, report.cpu_s
+        worker.waiting, worker.cpu_s = report.waiting, report.cpu_s
         self.measured(report.latencies)
         worker.held_by = report.held_by
         worker.clients += [client for side, _, client in report.clients if side == "target" and client]
@@ -338,18 +357,28 @@ class Coordinator:
             self._warn_of_unfenced(report.unfenced)
         for news in report.progress:
             self._take_in_news(worker, news)
+        # A report may be older than our last order: what it calls free may have a task by now.
+        worker.free = min(report.free, self.setup.lanes - len(worker.tasks))
         if not worker.tasks:
             worker.alone = False
         if report.failure and not self.failure:
-            # The others tell what they have written before the run ends.
-            self.failure, self.failed_at = errors.unpack(report.failure), time.monotonic()
-            self._drain()
+            self._fail(errors.unpack(report.failure))
+
+    def _fail(self, error: errors.KeyferryError) -> None:
+        """End the run; the workers tell what they have written before."""
+        self.failure, self.failed_at = error, time.monotonic()
+        self._drain()
 
     def _take_in_news(self, worker: _Worker, news: Progress) -> None:
         entry = self.ledger.given.get(news.task)
+        copied = entry.unsettled.copied + news.counts.copied if entry else 0
         for aside in self.ledger.acknowledge(news):
             self.aside.add(aside)
-        if news.listed is not None and entry:
+        if self.supply and entry and news.finished:
+            self.supply.settled(entry.task, copied)
+        if news.listed is not None and entry and self.supply and entry.task.kind == SIFT_KEYS:
+            self.supply.sifted(entry.task, news.listed)
+        elif news.listed is not None and entry:
             self._add_listed(worker, entry.task, news.listed)
         if news.opaque and entry:
             self._begin_again(entry.task.db, entry.task, news.opaque)
@@ -384,6 +413,8 @@ class Coordinator:
     # ---- orders ---------------------------------------------------------------------------------------------
 
     def _hand_out(self) -> None:
+        if self.supply and not (self.signal or self.failure):
+            self._restock(self.supply)
         if self.signal or self.failure:
             return
         self.ledger.bring_up_what_was_put_off()
@@ -397,6 +428,15 @@ class Coordinator:
                 order = Order(tasks=[self.ledger.give(entry) for entry in entries])
                 if not worker.seat.send(order):
                     worker.heard_at = 0.0  # it takes no orders: silence will be noticed at once
+
+    def _restock(self, supply: Supply) -> None:
+        """Put as many tasks into the queue as workers can take now."""
+        wanted = sum(worker.free for worker in self.workers) - len(self.ledger.waiting)
+        try:
+            for task in supply.tasks(wanted):
+                self.ledger.add(task)
+        except errors.KeyferryError as error:
+            self._fail(error)
 
     def _next_for(self, worker: _Worker) -> Entry | None:
         if worker.alone:

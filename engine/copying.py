@@ -13,11 +13,13 @@ from .forkserver import helpers_cpu_s
 from .grammar import Invocation
 from .latency import Latencies
 from .logs import Log
-from .plan import Plan, make
+from .partitioners.keys import NamesFile
+from .plan import DatabasePlan, Plan, make
 from .progress import display
 from .settings import Settings
 from .signals import Signals
 from .summary import Summary
+from .supply import names_file, refuse_to_begin_again, supply_of
 from .survey import Controls, check_identities, check_rights, first_line, survey
 from .text import key_text, plural, shortened
 from .workers.errors import EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
@@ -40,12 +42,13 @@ class Copy:
         self.began_at = time.monotonic()
         self.told_aside = 0
         self.aside_path = ""
+        self.names: NamesFile | None = None  # of --keys-from
         self.began_cpu_s = time.process_time()  # 0 where the process is ours from its start
 
     def plan(self) -> Plan:
         """Find out everything, touch nothing."""
         controls, plan = self._prepare(may_write=False)
-        controls.close()
+        self._close(controls)
         return plan
 
     def run(self) -> Summary:
@@ -66,17 +69,24 @@ class Copy:
                         settings.change(plan.survey.source.endpoint, "source", wanted)
                     return self._run(plan, controls)
             except ChangedError as changed:
+                refuse_to_begin_again(self.options, changed)
                 self.log.warning(f"{changed}: the copy begins again")
                 last = changed
             finally:
-                controls.close()
+                self._close(controls)
         raise RunError(f"{last.message}, {PASSES_MAX} times", side=last.side, address=last.address)
+
+    def _close(self, controls: Controls) -> None:
+        controls.close()
+        if self.names:
+            self.names.close()
 
     def _prepare(self, may_write: bool, again: bool = False) -> tuple[Controls, Plan]:
         """Find out about both servers; those that have served before are waited for like any lost connection."""
         assert self.call.source is not None and self.call.target is not None
         patient = again or "wait_for" in self.call.explicit
         options = self.options | ({"wait_for": self.options["retry_for"]} if again else {})
+        self.names = names_file(self.call)
         controls, found, pairs = survey(self.call.source, self.call.target, options, patient, self.log, may_write)
         try:
             for line in first_line(found, pairs).splitlines():
@@ -89,7 +99,7 @@ class Copy:
             self.log.info(f"{plural(plan.workers, 'worker')} of {lanes} lanes, method {plan.setup.method}")
             check_rights(controls, found, self.options, may_write)
         except BaseException:
-            controls.close()
+            self._close(controls)
             raise
         return controls, plan
 
@@ -109,6 +119,7 @@ class Copy:
             measured=self.latencies.add,
             controls=(controls.source, controls.target),
             watch=watch,
+            supply=supply_of(plan, controls.source, self.names) if plan.by_name else None,
         )
         failure: KeyferryError | None = None
         try:
@@ -128,7 +139,8 @@ class Copy:
             seconds=time.monotonic() - self.began_at,
             workers=plan.workers,
             cpu_s=coordinator.cpu_s + helpers_cpu_s() + time.process_time() - self.began_cpu_s,
-            exact=not (failure or coordinator.signal) and _is_exact(plan, controls, coordinator, self.log),
+            exact=not (failure or coordinator.signal) and self._is_exact(plan, controls, coordinator),
+            named=self.names is not None,
             put_aside_file=aside.path if aside.used else "",
             reasons=aside.reasons,
             latency=self.latencies.rows(),
@@ -141,6 +153,8 @@ class Copy:
         if failure:
             self.summary.exit_code = failure.exit_code
             raise failure
+        if self.names:
+            self._tell_what_was_passed_over(self.names)
         if self.summary.counts.aside:
             text = f"{plural(self.summary.counts.aside, 'key')} could not be copied: see {aside.path}"
             self.log.warning(text, "mend the reason that it names for each key, then run the same command again")
@@ -159,6 +173,37 @@ class Copy:
         elif self.told_aside == TOLD_ASIDE + 1:
             self.log.warning(f"more keys are put aside: {self.aside_path} names them all")
 
+    def _is_exact(self, plan: Plan, controls: Controls, coordinator: Coordinator) -> bool:
+        """Whether the figures are of distinct keys for sure: each database held still, and as many keys were read.
+
+        Where SCAN filtered, or ended at --limit, nobody knows how many had to be read; that the database held still is
+        enough then for a ring, whose ranges count each key once, but not for cursors of which we know nothing.
+        """
+        if self.names:
+            return self.names.distinct
+        # Each is looked at, as each may have a warning.
+        exact = [_database_is_exact(part, plan, controls, coordinator, self.log) for part in plan.databases]
+        return all(exact)
+
+    def _tell_what_was_passed_over(self, names: NamesFile) -> None:
+        if names.repeated:
+            self.log.notice(f"{names.label}: {plural(names.repeated, 'name')} came again and were passed over")
+        if names.elsewhere:
+            self.log.warning(f"{names.label}: {plural(names.elsewhere, 'record')} of other databases passed over")
+
+
+def _database_is_exact(part: DatabasePlan, plan: Plan, controls: Controls, coordinator: Coordinator, log: Log) -> bool:
+    counts = coordinator.ledger.totals.get(part.db)
+    read = counts.read if counts else 0
+    reply = controls.source.select(part.db)
+    held_still = reply == b"OK" and controls.source.call("DBSIZE") == part.keys
+    if plan.setup.filters.scan_words or (coordinator.supply and coordinator.supply.at_limit):
+        return held_still and not (part.opaque or part.db in coordinator.restarted)
+    if held_still and read < part.keys:
+        # A replica counts keys that have expired until its master tells it to drop them.
+        log.warning(f"db {part.db}: its DBSIZE is {part.keys:,}, but SCAN brought {plural(read, 'key')}")
+    return held_still and read == part.keys
+
 
 def _before_the_first_key(error: KeyferryError, coordinator: Coordinator) -> KeyferryError:
     """What ends a run before its first key is about reaching a server; the same after it is about the run."""
@@ -167,18 +212,3 @@ def _before_the_first_key(error: KeyferryError, coordinator: Coordinator) -> Key
         kind = RunError if any_key else AccessError
         return kind(error.message, side=error.side, address=error.address, hint=error.hint)
     return error
-
-
-def _is_exact(plan: Plan, controls: Controls, coordinator: Coordinator, log: Log) -> bool:
-    """Whether the figures are of distinct keys for sure: each database held still, and as many keys were read."""
-    exact = True
-    for part in plan.databases:
-        counts = coordinator.ledger.totals.get(part.db)
-        read = counts.read if counts else 0
-        reply = controls.source.select(part.db)
-        held_still = reply == b"OK" and controls.source.call("DBSIZE") == part.keys
-        if held_still and read < part.keys:
-            # A replica counts keys that have expired until its master tells it to drop them.
-            log.warning(f"db {part.db}: its DBSIZE is {part.keys:,}, but SCAN brought {plural(read, 'key')}")
-        exact = exact and held_still and read == part.keys
-    return exact

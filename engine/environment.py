@@ -27,7 +27,7 @@ def given(environ: Mapping[str, str], rows: Iterable[Option], side: str = "") ->
     """The options that the environment gives, by key; `side` is 'source', 'target', or '' for no side."""
     named = ((row, variable(row, side)) for row in rows if row.environment)
     return {
-        row.key: Given(row, name, environ[name])
+        row.key: Given(row, name, environ[name], listed=row.repeats)
         for row, name in named
         if environ.get(name) and not _is_injected(name, environ[name])
     }

@@ -36,7 +36,7 @@ class Figures:
     seconds: float  # since the phase began
     share: float  # of the keys, 0 to 1
     keys: int  # with an outcome
-    keys_total: int
+    keys_total: int  # 0: nobody knows, as SCAN filters or a file names the keys
     total_known: bool  # False: `keys_total` is an estimate
     keys_per_second: float
     bytes: int
@@ -60,8 +60,8 @@ class Figures:
 
     @property
     def endless(self) -> bool:
-        """Only a signal ends the phase: there is no total."""
-        return self.unit == "changes" and not self.keys_total
+        """There is no total: only a signal ends the phase, or nobody has counted what comes."""
+        return not self.keys_total
 
     @property
     def share_text(self) -> str:
@@ -120,7 +120,7 @@ class Watch:
         keys_s, bytes_s = self._rates(state)
         keys, done = state.counts.read, 0 < state.ranges <= state.ranges_done
         total = keys if done else max(state.keys_total, keys)
-        total = 0 if state.endless else total
+        total = 0 if state.endless or not state.keys_total else total
         share = 1.0 if done else min(keys / total, ALMOST) if total else 0.0
         kind, reason = split(state.waiting)
         return Figures(

@@ -48,6 +48,7 @@ EXAMPLES = {
         "keyferry -h old --askpass replicate -h new --pass-file new.password",
         "keyferry replicate old new --db-map 0:2,3:1 --workers 4",
         "keyferry replicate old new --rate 20000 --max-source-latency 5ms",
+        "keyferry replicate old new --match 'user:*' --exclude '*:tmp' --limit 1000",
     ),
     "generate": (
         "keyferry generate -h 127.0.0.1 --keys 100000 --churn 5000 --for 2s",

@@ -131,7 +131,8 @@ class Ledger:
         if keys is not None:
             middle = len(keys) // 2
             halves = [half for half in (keys[:middle], keys[middle:]) if half]
-            parts: list[dict[str, Any]] = [{"kind": COPY_KEYS, "keys": half} for half in halves]
+            kind = COPY_KEYS if task.kind == COPY_RANGE else task.kind
+            parts: list[dict[str, Any]] = [{"kind": kind, "keys": half} for half in halves]
         else:
             middle = (task.start + task.end) // 2
             parts = [{"end": middle}, {"start": middle}]

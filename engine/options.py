@@ -60,6 +60,7 @@ class Option:
     group: str = ""  # heading in the help
     commands: tuple[str, ...] = ()  # COMMAND and KEYWORD: the canonical names of those that have it
     environment: bool = True
+    repeats: bool = False  # may be given several times; the value is the list of all
     mistaken: tuple[str, ...] = ()  # names in other tools; they are not accepted, but lead here
     issue: str = "first"
 
@@ -148,6 +149,19 @@ OPTIONS = (
     _replicate("what", "dbs", values.DATABASES, "databases, keeping their numbers", metavar="all|N,N"),
     _replicate("what", "db-map", values.RENAMES, "databases with new numbers", metavar="N:N,N:N"),
     _replicate("what", "merge-dbs", None, "let --db-map put two into one"),
+    _replicate("what", "match", values.GLOB, "keys that fit, by the source's SCAN", metavar="GLOB"),
+    _replicate("what", "type", values.TYPES, "keys of these types", metavar="T,T"),
+    _replicate("what", "include", values.GLOB, "keys that fit one of these", metavar="GLOB", repeats=True),
+    _replicate("what", "exclude", values.GLOB, "no key that fits one of these", metavar="GLOB", repeats=True),
+    _replicate("what", "keys-from", values.TEXT, "the keys that a file names; - is stdin", metavar="FILE"),
+    _replicate(
+        "what", "keys-format", values.choice("lines", "nul", "jsonl"), "of --keys-from: lines, nul or jsonl",
+        metavar="FORMAT", default="lines",
+    ),
+    _replicate("what", "limit", values.COUNT, "at most so many keys", **_HOW_MANY),
+    _replicate("what", "min-ttl", values.DURATION, "keys that live at least so long", metavar="TIME", unit="seconds"),
+    _replicate("what", "max-ttl", values.DURATION, "keys that live at most so long", metavar="TIME", unit="seconds"),
+    _replicate("what", "max-size", values.SIZE, "keys whose value has at most so much", metavar="SIZE", unit="bytes"),
     _replicate(
         "how", "workers", values.whole(1, 512), "worker processes", metavar="N", unit="processes", default=cores,
         default_text="cores", commands=("replicate", "generate"), mistaken=("threads", "jobs"),
@@ -267,14 +281,17 @@ def from_keywords(command: str, **keywords: object) -> dict[str, Any]:
 
 
 def _accepted(row: Option, value: object) -> Any:
+    if row.repeats and isinstance(value, list | tuple):
+        return [one for part in value for one in _accepted(row, part)]
     if row.kind is None:
         if not isinstance(value, bool):
             raise UsageError(f"{row.key}={value!r}: must be True or False")
         return value
     try:
-        return row.kind.accept(value)
+        accepted = row.kind.accept(value)
     except ValueError as error:
         raise refused(f"{row.key}={value!r}", error) from None
+    return [accepted] if row.repeats else accepted
 
 
 def refused(what: str, error: ValueError) -> UsageError:
@@ -294,6 +311,7 @@ def check_together(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
         raise UsageError(f"{labels['db_map']} puts two databases into one", hint="--merge-dbs allows it")
     if given.get("flush") and not given.get("yes"):
         raise UsageError(f"{labels['flush']} empties the database", hint="add --yes if that is meant")
+    _check_filters(given, labels)
     if "ttl" in given and not (given.get("ttl_share") or given.get("churn")):
         raise UsageError(f"{labels['ttl']} needs --ttl-share: no key would get an expiry", hint="--ttl-share 25%")
     _check_churn(given, labels)
@@ -313,6 +331,20 @@ def _check_churn(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
                 f"{labels['ops']}: {idle[0]} does nothing to the types of {labels.get('types', '--types')}",
                 hint="set changes strings and counters, grow all others",
             )
+
+
+def _check_filters(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+    if "keys_format" in given and "keys_from" not in given:
+        raise UsageError(f"{labels['keys_format']} needs --keys-from: no file is read", hint="--keys-from FILE")
+    dbs: Any = given.get("dbs") or given.get("db_map") or ()
+    if "keys_from" in given and (dbs == "all" or len(dbs) > 1):
+        several = labels["dbs" if given.get("dbs") else "db_map"]
+        raise UsageError(
+            f"{labels['keys_from']} names keys of one database, {several} chooses several",
+            hint="one run for each database, with -n or a URI's /db",
+        )
+    if {"min_ttl", "max_ttl"} <= given.keys() and given["min_ttl"] > given["max_ttl"]:
+        raise UsageError(f"no key passes both {labels['min_ttl']} and {labels['max_ttl']}", hint="the smaller is MIN")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -6,14 +6,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .eviction import unread_bytes
+from .filtering import filter_lines
 from .limits import Limits
 from .partitioners import ranges
+from .partitioners.ranges import MIN_RANGE_KEYS
 from .partitioners.topology import Database, Server
 from .text import plural
 from .undo import Wanted
 from .workers.cursor import RING
 from .workers.errors import RefusedError, UsageError
 from .workers.expiry import Clock
+from .workers.filters import Filters
 from .workers.task import COPY_RANGE, LIST_KEYS, Node, Setup, Task
 
 #: Tasks that a worker has in hand at a time: enough to keep both servers busy over a short distance.
@@ -47,6 +50,7 @@ class Survey:
     target_sizes: dict[int, int]
     opaque: dict[int, str]  # databases whose cursors cannot be split, and why
     shift_ms: int = 0
+    filters: Filters = Filters()
     job: str = ""
     rdbcompression: str = ""  # of the source, if it is to be changed and the source tells
 
@@ -63,10 +67,13 @@ class DatabasePlan:
     cuts: list[tuple[int, int]] = field(repr=False, default_factory=list)
     opaque: str = ""
     probed: bool = True
+    by_name: str = ""  # where the names come from, when it is not scanned in ranges
 
     @property
     def how(self) -> str:
         """In a few words, for the plan."""
+        if self.by_name:
+            return self.by_name
         if self.opaque:
             return f"one scanner: {self.opaque}"
         return f"{len(self.cuts)} range{'s' if len(self.cuts) > 1 else ''}"
@@ -87,6 +94,9 @@ class Plan:
     settings: list[Wanted]  # of the source, for the time of the run
     limits: Limits = Limits()
     again: bool = False  # an earlier pass of this run has written to the target
+    limit: int | None = None
+    keys_from: str = ""
+    filter_lines: list[str] = field(default_factory=list)
 
     @property
     def keys(self) -> int:
@@ -94,16 +104,31 @@ class Plan:
         return sum(part.keys for part in self.databases)
 
     @property
+    def keys_most(self) -> int:
+        """How many of them are copied at most, before other filters than --limit are applied."""
+        return self.keys if self.limit is None else min(self.keys, self.limit)
+
+    @property
+    def keys_total(self) -> int:
+        """How many will be read, for the display of progress; 0: nobody knows."""
+        return 0 if self.keys_from or self.setup.filters.scan_words else self.keys_most
+
+    @property
+    def by_name(self) -> bool:
+        """Whether keys are copied by name, as `supply` has it, and not by ranges."""
+        return bool(self.keys_from) or self.limit is not None
+
+    @property
     def value_bytes(self) -> int:
-        """About how many bytes their values have in the source's memory."""
+        """About how many bytes their values have in the source's memory, before filtering."""
         source = self.survey.source
-        return source.dataset_bytes * self.keys // max(source.keys, 1)
+        return source.dataset_bytes * self.keys_most // max(source.keys, 1)
 
     @property
     def seconds(self) -> float:
-        """About how long the copy takes; a rule of thumb, unless a limit makes it longer."""
-        unlimited_s = max(self.keys / KEYS_A_SECOND, self.value_bytes / BYTES_A_SECOND)
-        return max(unlimited_s, self.limits.seconds(self.keys, self.value_bytes))
+        """About how long the copy takes; a rule of thumb, unless a limit makes it longer; before filtering."""
+        unlimited_s = max(self.keys_most / KEYS_A_SECOND, self.value_bytes / BYTES_A_SECOND)
+        return max(unlimited_s, self.limits.seconds(self.keys_most, self.value_bytes))
 
     @property
     def connections(self) -> int:
@@ -113,6 +138,8 @@ class Plan:
 
     def tasks(self) -> list[Task]:
         """The first tasks, in the order in which they are handed out."""
+        if self.by_name:
+            return []
         tasks: list[Task] = []
         for part in self.databases:
             tasks += self._tasks_of(part, len(tasks))
@@ -147,8 +174,10 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
     if options["require_empty"] and not again:
         refuse_keys_at_the_target(survey)
     workers, lanes = options["workers"], LANES
-    databases = [_plan_database(survey, db, target, workers * lanes, options["ranges"]) for db, target in pairs]
-    work = sum(max(len(part.cuts), workers if part.opaque else 1) for part in databases)
+    databases = [_plan_database(survey, db, target, workers * lanes, options) for db, target in pairs]
+    work = sum(workers if part.opaque or part.by_name else max(len(part.cuts), 1) for part in databases)
+    if options["limit"] is not None:
+        work = min(work, -(-options["limit"] // MIN_RANGE_KEYS))
     workers = max(1, min(workers, work))
     limits = Limits(options["rate"], options["bandwidth"], options["max_source_latency"])
     setup = Setup(
@@ -169,6 +198,7 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         paced=bool(limits),
         unread_bytes=unread_bytes(survey.source.maxmemory, survey.source.used_memory),
         workers=workers,
+        filters=survey.filters,
     )
     return Plan(
         survey=survey,
@@ -182,22 +212,34 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         settings=_settings(survey, options),
         limits=limits,
         again=again,
+        limit=options["limit"],
+        keys_from=options["keys_from"] or "",
+        filter_lines=filter_lines(options, survey.filters),
     )
 
 
-def _plan_database(survey: Survey, db: int, target_db: int, lanes: int, wanted: int | None) -> DatabasePlan:
-    keys = survey.sizes[db]
+def _plan_database(survey: Survey, db: int, target_db: int, lanes: int, options: dict[str, Any]) -> DatabasePlan:
+    keys, wanted = survey.sizes[db], options["ranges"]
+    by_name = _by_name(options)
     known = survey.source.databases.get(db, Database(keys, 0))
     probed = db in survey.opaque
     opaque = survey.opaque.get(db, "")
-    if opaque:
+    if opaque or by_name:
         cuts = []
     elif probed or wanted:
         cuts = ranges.cut(keys, lanes, wanted)
     else:
         cuts = [(0, RING)]
     target_keys = survey.target_sizes.get(target_db, 0)
-    return DatabasePlan(db, target_db, keys, known.expiring, target_keys, cuts, opaque, probed or bool(wanted))
+    probed = probed or bool(wanted)
+    return DatabasePlan(db, target_db, keys, known.expiring, target_keys, cuts, opaque, probed, by_name)
+
+
+def _by_name(options: dict[str, Any]) -> str:
+    """Where the names of keys come from, in a few words; '' where ranges are scanned."""
+    if options["keys_from"]:
+        return "names from stdin" if options["keys_from"] == "-" else "names from a file"
+    return "" if options["limit"] is None else "one scanner, for --limit"
 
 
 def _settings(survey: Survey, options: dict[str, Any]) -> list[Wanted]:

@@ -147,7 +147,7 @@ class Bar(Display):
 def bar_format(figures: Figures) -> str:
     """The bar for tqdm, which makes `{bar}` as long as the terminal has room: a dozen columns of 80."""
     parts = [
-        f"{count_text(figures.keys)} of {figures.total_text}",
+        count_text(figures.keys) if figures.endless else f"{count_text(figures.keys)} of {figures.total_text}",
         f"{count_text(round(figures.keys_per_second))} {figures.unit}/s",
         f"{size_text(figures.bytes_per_second)}/s",
         figures.left_text,

@@ -73,6 +73,8 @@ def layer(given: Iterable[Given], side: str = "") -> Layer:
                 "-u twice is two seeds of one cluster, which this version of keyferry cannot use",
                 side=side, hint="keyferry replicate SOURCE TARGET",
             )  # fmt: skip
+        if one.option.repeats and key in said:
+            value = Said(said.pop(key).value + value.value, value.label)
         put(said, key, value, side)
     return said
 
@@ -88,6 +90,9 @@ def typed(one: Given, side: str = "") -> tuple[str, Said]:
     # What stands where a password should must not be shown, and a URI may hold one.
     shown = one.label if option.name in ("pass", "uri") else f"{one.label} {text!r}"
     try:
+        if option.repeats:
+            texts = text.split(",") if one.listed else [text]
+            return option.key, Said([option.kind.parse(each) for each in texts], one.label)
         return option.key, Said(option.kind.parse(text), one.label)
     except ValueError as error:
         problem = refused(shown, error)

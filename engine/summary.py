@@ -25,6 +25,7 @@ class Summary:
     seconds: float = 0.0
     workers: int = 0
     exact: bool = True
+    named: bool = False  # keys were named by the user: some may never have been there
     cpu_s: float = 0.0  # processor time of all our processes
     put_aside_file: str = ""
     reasons: dict[str, int] = field(default_factory=dict)
@@ -66,8 +67,9 @@ class Summary:
         ]
         if self.phase == "copy":
             lines.append(f"verify    not done{self.verify_note}")
+            gone = "absent" if self.named else "expired"
             lines.append(
-                f"expired {counts.expired:,} · skipped {counts.skipped:,} · changing 0 · put aside {counts.aside:,}"
+                f"{gone} {counts.expired:,} · skipped {counts.skipped:,} · changing 0 · put aside {counts.aside:,}"
                 f" · retried {counts.retried:,}"
             )
         if any(self.evicted):
@@ -100,7 +102,8 @@ class Summary:
             "bytes_per_second": round(counts.bytes / max(self.seconds, 0.001), 1),
             "workers": self.workers,
             "read": counts.read,
-            "expired": counts.expired,
+            "expired": 0 if self.named else counts.expired,
+            "absent": counts.expired if self.named else 0,
             "skipped": counts.skipped,
             "changing": 0,
             "put_aside": counts.aside,

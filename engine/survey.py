@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import undo
+from .filtering import filters_of, questions
 from .logs import Log
 from .partitioners import topology
 from .partitioners.control import Control
@@ -86,12 +87,14 @@ def survey(
         sizes[db] = topology.database_size(source_control, db)
         if source.foreign:
             opaque[db] = f"{source.foreign} has its own cursors"
-        elif sizes[db] >= MIN_KEYS:
+        elif sizes[db] >= MIN_KEYS and not (options["keys_from"] or options["limit"]):
             opaque[db] = why_not_a_ring(source_control, sizes[db])
     target_sizes = {db: topology.database_size(target_control, db) for db in sorted({db for _, db in pairs})}
     shift_ms = topology.clock_shift_ms(source_control, target_control)
     compression = topology.setting(source_control, RDBCOMPRESSION) if options["source_rdbcompression"] else ""
-    found = Survey(source, target, sizes, target_sizes, opaque, shift_ms, secrets.token_hex(4), compression)
+    filters = filters_of(options, source_control, source)
+    job = secrets.token_hex(4)
+    found = Survey(source, target, sizes, target_sizes, opaque, shift_ms, filters, job, compression)
     return Controls(source_control, target_control), found, pairs
 
 
@@ -140,7 +143,7 @@ def check_rights(controls: Controls, found: Survey, options: dict[str, Any], may
         "SCAN": ("SCAN", 0, "COUNT", 1),
         "DUMP": ("DUMP", key),
         expiry: (expiry, key),
-    }
+    } | questions(options, key)
     writes: dict[str, tuple[str | bytes | int, ...]] = {"RESTORE": ("RESTORE", key, 0, "none")}
     if options["method"] != "dump":
         reads |= {"MGET": ("MGET", key), "GET": ("GET", key)}

@@ -12,11 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .workers import globs
 from .workers.endpoint import checked_host
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 #: As redis.conf has them: 1k is 1000 bytes, 1kb is 1024.
 _BYTES = {"": 1, "b": 1, "k": 10**3, "kb": 1 << 10, "m": 10**6, "mb": 1 << 20, "g": 10**9, "gb": 1 << 30}
+#: What TYPE says of keys; a module's type has a name of nine letters, digits or `-_`.
+KEY_TYPES = ("string", "list", "set", "zset", "hash", "stream", "vectorset")
+_MODULE_TYPE = re.compile(r"[A-Za-z0-9_-]{9}")
 _DIGITS_MAX = 15  # more digits than any value needs; bounds the work on absurd input
 
 
@@ -184,6 +188,27 @@ def _are_renames(value: object) -> bool:
     return bool(pairs) and all(_is_whole(db) and db >= 0 for pair in pairs for db in pair)
 
 
+def _is_glob(value: object) -> bool:
+    if not isinstance(value, bytes) or not value:
+        return False
+    if flaw := globs.flaw(value):
+        raise ValueError(flaw, "a backslash before a sign makes it stand for itself")
+    return True
+
+
+def _key_types(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def _are_key_types(value: object) -> bool:
+    if not isinstance(value, list) or not value or not all(map(_is_text, value)):
+        return False
+    for name in value:
+        if name.lower() not in KEY_TYPES and not _MODULE_TYPE.fullmatch(name):
+            raise ValueError(f"there is no type {name!r}", f"the types are {', '.join(KEY_TYPES)}")
+    return True
+
+
 ANY_TEXT = Kind("text", str, _is_text)
 TEXT = Kind("a text that is not empty", str, lambda value: _is_text(value) and bool(value))
 PASSWORD = Kind("a password that is not empty", str, lambda value: _is_text(value) and bool(value))
@@ -197,11 +222,14 @@ ABOVE_0 = Kind("a duration above 0, like 5ms", _seconds, lambda value: _is_numbe
 RATE = Kind("whole keys a second, like 20000", _rate, lambda value: _is_whole(value) and value > 0)
 BANDWIDTH = Kind("bytes a second, like 10mb or 10m", _bandwidth, lambda value: _is_whole(value) and value > 0)
 SHARE = Kind("a share from 0% to 100%", _share, lambda value: _is_number(value) and 0 <= value <= 1)
+SIZE = Kind("a size of 0 bytes or more", _bytes, lambda value: _is_whole(value) and value >= 0)
 SIZES = Kind("bytes, the smaller first: 10-100", _span(_bytes), lambda value: _is_span(value, _is_whole, 0))
 COUNTS = Kind("numbers from 1, the smaller first: 1-50", _span(_count), lambda value: _is_span(value, _is_whole, 1))
 DURATIONS = Kind(
     "at least 1 ms, the shorter first: 60s-1h", _span(_seconds), lambda value: _is_span(value, _is_number, 0.001)
 )
+GLOB = Kind("a glob like user:*", str.encode, _is_glob)
+TYPES = Kind("types with commas: string,hash", _key_types, _are_key_types)
 WEIGHTS = Kind("types with weights", _weights, lambda value: isinstance(value, tuple) and bool(value))
 OPERATIONS = Kind("operations, with weights or without", _operations, lambda value: isinstance(value, tuple))
 DATABASES = Kind("all, or numbers with commas: 0,3", _databases, _are_databases)

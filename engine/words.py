@@ -21,7 +21,7 @@ _BY_PING = "keyferry ping shows round-trip times, of --count N round trips"
 _REDIS_CLI = (
     {"-r": "keyferry ping --count N repeats a round trip"}
     | dict.fromkeys(("--latency-history", "--latency-dist", "--intrinsic-latency"), _BY_PING)
-    | dict.fromkeys(("--scan", "--pattern"), "keyferry replicate scans by itself, --scan-count N keys at a time")
+    | dict.fromkeys(("--scan", "--pattern"), "keyferry replicate scans by itself; --match GLOB chooses keys")
     | dict.fromkeys(("-x", "-X", "--pipe", "--pipe-timeout"), "keyferry generate writes data, replicate copies it")
     | dict.fromkeys(("--rdb", "--functions-rdb", "--replica"), "keyferry replicate copies without a file")
     | dict.fromkeys(("-D", "--raw", "--no-raw", "--csv", "--quoted-json"), "--json gives the result as one object")
@@ -40,6 +40,7 @@ class Given:
     option: Option
     label: str
     text: str | None = field(default=None, repr=False)
+    listed: bool = False  # the text has several values, with commas between them
 
 
 @dataclass

@@ -87,7 +87,9 @@ runpy.run_module("keyferry", run_name="__main__", alter_sys=True)
 """
 
 
-def at_a_terminal(*words: str, typed: Iterable[str] = (), kind: str = "xterm") -> tuple[Result, str]:
+def at_a_terminal(
+    *words: str, typed: Iterable[str] = (), kind: str = "xterm", input: bytes | None = None
+) -> tuple[Result, str]:
     """Run a command line whose stderr is a terminal of a kind; the result, and all that the terminal was sent.
 
     Each text of `typed` is typed when a password is asked for.
@@ -98,7 +100,8 @@ def at_a_terminal(*words: str, typed: Iterable[str] = (), kind: str = "xterm") -
     reader = threading.Thread(target=_read, args=(master, screen))
     reader.start()
     try:
-        with start_command(sys.executable, "-c", TERMINAL, os.ttyname(slave), *words, env={"TERM": kind}) as run:
+        environ = {"TERM": kind}
+        with start_command(sys.executable, "-c", TERMINAL, os.ttyname(slave), *words, env=environ, input=input) as run:
             for number, text in enumerate(typed, 1):
                 _wait_for_prompts(run, screen, number)
                 os.write(master, text.encode() + b"\n")

@@ -1,7 +1,8 @@
 """A lane: one task being copied, a few windows at a time.
 
 Several lanes share the worker's connections, so that the round trip of one is filled by the work of the others.
-A lane's keys come in segments (one SCAN reply each, or the names in the task); a segment is split into windows.
+A lane's keys come in segments (one SCAN reply each, or the names in the task); what passes the filters is split into
+windows.
 What is reported as acknowledged is the low-water mark: everything before the first segment with an open window.
 Counters travel with it, so that a range which another worker takes over is counted once.
 """
@@ -19,17 +20,21 @@ from .careful import Careful
 from .choose import Chooser
 from .conflict import Look
 from .cursor import RING
+from .filters import Filters
 from .guarded import Guarded
 from .link import Link
 from .pace import Pace
 from .policy import Action, first_error, rule_for
 from .resp import argument
 from .scan import Found, RangeScan
+from .sieve import Sieve
 from .task import COPY_RANGE, Aside, Counts, Progress, Task
 from .window import Window
 
 #: Windows between their first request and their last acknowledgement; two keep both servers busy.
 DEPTH = 2
+
+ALL = Filters()
 
 
 @dataclass
@@ -74,6 +79,7 @@ class Lane:
         scan_count: int,
         changed: Callable[[Lane], None],
         pace: Pace | None = None,
+        filters: Filters = ALL,
     ) -> None:
         self.task, self.link, self.chooser, self.meter = task, link, chooser, meter
         self.scan_count, self.changed, self.pace = scan_count, changed, pace
@@ -84,15 +90,20 @@ class Lane:
         self.opaque = ""
         self._news = Progress(task.id, task.start, Counts())
         self.scan: RangeScan | None = None
+        self.sieve = Sieve(link, filters) if filters.sifts and not task.sifted else None
+        self._names: list[bytes] | None = None  # of a COPY_KEYS task, until it begins
         if task.kind == COPY_RANGE:
-            self.scan = RangeScan(link, task, scan_count, self._found, self._opaque)
+            self.scan = RangeScan(link, task, scan_count, self._found, self._opaque, filters.scan_words)
         else:
-            self.segments.append(_Segment(Found(task.keys, RING, elsewhere=not task.counted)))
+            self._names = task.keys
 
     # ---- driving --------------------------------------------------------------------------------------------
 
     def go(self) -> None:
         """Open windows while there are keys, and ask for keys when there are none."""
+        if self._names is not None and not self.stopping:
+            names, self._names = self._names, None
+            return self._found(Found(names, RING, elsewhere=not self.task.counted))
         while self._may_open() and (segment := self._unopened()):
             if not self._open_window(segment):
                 break
@@ -121,7 +132,9 @@ class Lane:
     @property
     def finished(self) -> bool:
         """Every key of the task has its outcome."""
-        return not self.open and not self.opaque and (not self.scan or self.scan.done) and not self._unopened()
+        if self.open or self.opaque or self._names is not None:
+            return False
+        return (not self.scan or self.scan.done) and not self._unopened()
 
     def _unopened(self) -> _Segment | None:
         return next((segment for segment in self.segments if segment.unopened), None)
@@ -144,7 +157,26 @@ class Lane:
         self.segments.append(segment)
         self.chooser.learn_names(found.keys)
         self._told_keys()
-        if self.link.keeps_existing and found.elsewhere:
+        if not self.sieve or not found.keys:
+            return self._admit(segment)
+        # Until it is known which keys pass, the segment is like one with an open window.
+        segment.found = replace(found, keys=[])
+        segment.open += 1
+        self.open += 1
+        self.sieve.sift(found.keys, lambda keys, counts: self._sifted(segment, keys, counts))
+
+    def _sifted(self, segment: _Segment, keys: list[bytes], counts: Counts) -> None:
+        segment.open -= 1
+        self.open -= 1
+        elsewhere = segment.found.elsewhere
+        segment.counts.add(Counts(again=counts.read) if elsewhere else counts)
+        segment.found = replace(segment.found, keys=keys)
+        self._admit(segment)
+
+    def _admit(self, segment: _Segment) -> None:
+        """Windows may be opened on the segment, once keys that must stay as they are have been left out."""
+        found = segment.found
+        if self.link.keeps_existing and found.elsewhere and self.scan:
             segment.put_off, segment.opened = True, len(found.keys)
         elif self.link.keeps_existing and found.keys and not self.task.own:
             self._look(segment)

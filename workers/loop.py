@@ -30,9 +30,9 @@ from .link import Link
 from .links import Events, Links
 from .pace import Pace
 from .patience import Patience
-from .produce import GenerateLane, ListLane
+from .produce import GenerateLane, ListLane, SiftLane
 from .synth import unpack as unpack_spec
-from .task import CHURN, COPY_KEYS, COPY_RANGE, GENERATE, Order, Report, Setup, Task
+from .task import CHURN, COPY_KEYS, COPY_RANGE, GENERATE, SIFT_KEYS, Order, Report, Setup, Task
 
 #: News goes up so often …
 REPORT_S = 0.1
@@ -163,14 +163,25 @@ class Worker:
 
     def _lane(self, task: Task, link: Link, chooser: Chooser) -> Any:
         if task.kind in (COPY_RANGE, COPY_KEYS):
-            return Lane(task, link, chooser, self.meter, self.setup.scan_count, self._changed, self.pace)
+            return Lane(
+                task,
+                link,
+                chooser,
+                self.meter,
+                self.setup.scan_count,
+                self._changed,
+                self.pace,
+                self.setup.filters,
+            )
         if task.kind == GENERATE:
             assert self.spec is not None
             return GenerateLane(task, link, self.spec, self._changed)
         if task.kind == CHURN:
             assert self.spec is not None and self.setup.churn is not None
             return ChurnLane(task, link, unpack_churn(self.setup.churn, self.spec), self._later, self._changed)
-        return ListLane(task, link, self.setup.scan_count, self._changed)
+        if task.kind == SIFT_KEYS:
+            return SiftLane(task, link, self._changed, self.setup.filters)
+        return ListLane(task, link, self.setup.scan_count, self._changed, self.setup.filters)
 
     # ---- troubles -------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Lanes that do not copy: one lists the keys of a database, one writes a synthetic data set.
+"""Lanes that do not copy: they list the keys of a database, sift keys, or write a synthetic data set.
 
 They have the shape of `lane.Lane`: `go`, `stop`, `news`, `ended`.
 """
@@ -11,9 +11,11 @@ from typing import Any
 from .conn import Lost
 from .cursor import RING
 from .errors import RunError
+from .filters import Filters
 from .link import Link
 from .policy import Action, first_error, rule_for
 from .scan import Found, RangeScan
+from .sieve import Sieve
 from .synth import Spec, block
 from .task import Counts, Progress, Task
 
@@ -28,12 +30,12 @@ Changed = Callable[[Any], None]
 class ListLane:
     """Hands up the keys of a database whose cursors cannot be split, batch by batch, as credit allows."""
 
-    def __init__(self, task: Task, link: Link, scan_count: int, changed: Changed) -> None:
+    def __init__(self, task: Task, link: Link, scan_count: int, changed: Changed, filters: Filters) -> None:
         self.task, self.link, self.changed = task, link, changed
         self.credit = LIST_CREDIT
         self.stopping = False
         self._batches: list[list[bytes]] = []
-        self.scan = RangeScan(link, task, scan_count, self._found, lambda why: None)
+        self.scan = RangeScan(link, task, scan_count, self._found, lambda why: None, filters.scan_words)
 
     def go(self) -> None:
         """Ask for the next batch while there is credit."""
@@ -72,6 +74,47 @@ class ListLane:
             position = RING if self.scan.done else 0
             news.append(Progress(self.task.id, position, Counts(), finished=self.scan.done))
         return news
+
+
+class SiftLane:
+    """Hands up those of the task's keys that pass the filters."""
+
+    def __init__(self, task: Task, link: Link, changed: Changed, filters: Filters) -> None:
+        self.task, self.link, self.changed = task, link, changed
+        self.sieve = Sieve(link, filters)
+        self.asking = self.stopping = False
+        self._passed: list[bytes] | None = None
+        self._counts = Counts()
+
+    def go(self) -> None:
+        """Ask about the keys, once."""
+        if not (self.asking or self.stopping or self._passed is not None):
+            self.asking = True
+            self.sieve.sift(self.task.keys, self._sifted)
+        elif self.ended:
+            self.changed(self)
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self.stopping = True
+        self.go()
+
+    @property
+    def ended(self) -> bool:
+        """The keys are sifted, or will not be."""
+        return not self.asking and (self.stopping or self._passed is not None)
+
+    def _sifted(self, keys: list[bytes], counts: Counts) -> None:
+        self.asking = False
+        self._passed, self._counts = keys, counts
+        self.changed(self)
+
+    def news(self, last: bool = False) -> list[Progress]:
+        """All at once, at the end."""
+        if not self.ended:
+            return []
+        finished = self._passed is not None
+        return [Progress(self.task.id, RING, self._counts, finished=finished, listed=self._passed)]
 
 
 class GenerateLane:

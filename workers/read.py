@@ -90,10 +90,10 @@ def values_request(method: Method, encoded: Sequence[bytes]) -> tuple[bytes, int
     """The request for the values of keys (as encoded arguments), and how many replies it brings."""
     if method is Method.MGET:
         return b"*%d\r\n$4\r\nMGET" % (len(encoded) + 1) + b"".join(encoded) + CRLF, 1
-    return _each(GET if method is Method.GET else DUMP, encoded), len(encoded)
+    return each(GET if method is Method.GET else DUMP, encoded), len(encoded)
 
 
-def _each(name: bytes, encoded: Sequence[bytes]) -> bytes:
+def each(name: bytes, encoded: Sequence[bytes]) -> bytes:
     """One command for each key."""
     return name[len(CRLF) :] + name.join(encoded) + CRLF
 
@@ -103,13 +103,13 @@ def expiries_request(clock: Clock, encoded: Sequence[bytes]) -> tuple[bytes, int
     if not clock.wanted:
         return b"", 0
     if clock.absolute:
-        return TIME + _each(PEXPIRETIME, encoded), len(encoded) + 1
-    return TIME + _each(PTTL, encoded) + TIME, len(encoded) + 2
+        return TIME + each(PEXPIRETIME, encoded), len(encoded) + 1
+    return TIME + each(PTTL, encoded) + TIME, len(encoded) + 2
 
 
 def exists_request(encoded: Sequence[bytes]) -> tuple[bytes, int]:
     """The request that asks of each key whether it exists, and how many replies it brings."""
-    return _each(EXISTS, encoded), len(encoded)
+    return each(EXISTS, encoded), len(encoded)
 
 
 def in_one_moment(request: bytes, replies: int) -> tuple[bytes, int]:

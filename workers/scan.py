@@ -6,11 +6,15 @@ HOW COUNTS STAY EXACT
     from its own end on, just as the next range does, and marks what came twice as `elsewhere`: it is copied here
     too (the table may change before the next range gets there), but counted only there. COUNT shrinks towards the
     end of a range, so that this concerns a few keys a range.
+
+WHAT HAPPENS IF the server filters (MATCH, TYPE)
+    It reads as many keys as COUNT says, and brings those that pass. Cursors, COUNT and the border stay as they are.
+    Only how many keys an arc holds cannot be told from a reply; but a step never covers many more than were asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +25,9 @@ from .task import Task
 
 if TYPE_CHECKING:
     from .link import Link
+
+#: A server reads whole buckets; hardly one holds more keys than this, also where a table is not allowed to grow.
+BUCKET_KEYS = 64
 
 
 @dataclass(frozen=True)
@@ -40,9 +47,15 @@ class RangeScan:
     """Calls found(Found) for each reply to `ask`, until `done`; or opaque(why) where cursors are no positions."""
 
     def __init__(
-        self, link: Link, task: Task, count: int, found: Callable[[Found], None], opaque: Callable[[str], None]
+        self,
+        link: Link,
+        task: Task,
+        count: int,
+        found: Callable[[Found], None],
+        opaque: Callable[[str], None],
+        filter_words: Sequence[bytes] = (),
     ) -> None:
-        self.link, self.task, self.count = link, task, count
+        self.link, self.task, self.count, self.filter_words = link, task, count, filter_words
         self.found, self.opaque = found, opaque
         self.position = task.start
         self.cursor = cursor_at(task.start) if task.start < RING else 0
@@ -57,7 +70,7 @@ class RangeScan:
         self._scan(self.cursor, count, lambda cursor, keys: self._stepped(cursor, keys, count))
 
     def _scan(self, cursor: int, count: int, then: Callable[[int, list[bytes]], None]) -> None:
-        request = command(b"SCAN", b"%d" % cursor, b"COUNT", b"%d" % count)
+        request = command(b"SCAN", b"%d" % cursor, b"COUNT", b"%d" % count, *self.filter_words)
 
         def answered(replies: list) -> None:
             reply = replies[0]
@@ -100,6 +113,8 @@ class RangeScan:
 
     def _is_jump(self, reached: int, returned: int, count: int) -> bool:
         """A reply that covers an arc which should hold far more keys than it brought: no ring does that."""
+        if self.filter_words:
+            returned = count + BUCKET_KEYS  # what the step has read, at most
         return expected_keys(self.position, reached, self.db_keys) > 4 * returned + 8 * count
 
     def _look_again(self, cursor: int, keys: list[bytes], count: int) -> None:

@@ -14,12 +14,14 @@ from . import endpoint
 from .cursor import RING
 from .endpoint import Endpoint
 from .expiry import Clock
+from .filters import Filters
 from .pace import Share
 
 #: What a task asks for.
 COPY_RANGE = "range"  # scan [start, end) of a database and copy its keys
 COPY_KEYS = "keys"  # copy the keys named
 LIST_KEYS = "list"  # scan a whole database and hand its keys up in batches
+SIFT_KEYS = "sift"  # hand up those of the keys named that pass the filters
 GENERATE = "generate"  # write one run of blocks of a synthetic data set
 CHURN = "churn"  # keep changing a synthetic data set
 #: Kinds that read from no source.
@@ -39,6 +41,7 @@ class Task:
     end: int = RING
     keys: list[bytes] = field(default_factory=list)
     db_keys: int = 0  # DBSIZE when planned: how dense the ring is
+    sifted: bool = False  # COPY_KEYS: they have passed the filters
     checked: bool = True  # verify on each reply that cursors are ring positions
     counted: bool = True  # COPY_KEYS: False where another task counts these keys
     no_expiries: bool = False  # no key of the database had an expiry when planned
@@ -65,7 +68,7 @@ class Counts:
     retried: int = 0  # windows that were sent again
     again: int = 0  # keys that came twice and are counted elsewhere
     idle: int = 0  # CHURN: operations that had nothing to change
-    skipped: int = 0  # they exist at the target, and were left as they are
+    skipped: int = 0  # read, but left out by a filter; or existing at the target, and left as they are
 
     @property
     def read(self) -> int:
@@ -122,7 +125,8 @@ class Progress:
     asides: list[Aside] = field(default_factory=list)
     finished: bool = False
     opaque: str = ""  # why this server's cursors cannot be split; the task has stopped
-    listed: list[bytes] | None = None  # LIST_KEYS: a batch of keys; COPY_RANGE: those that are put off
+    # LIST_KEYS and SIFT_KEYS: a batch of keys; COPY_RANGE: those that are put off
+    listed: list[bytes] | None = None
 
     def pack(self) -> list[Any]:
         """A list for msgpack; a position of RING does not fit its 64 bits, so it travels as -1."""
@@ -234,12 +238,13 @@ class Setup:
     paced: bool = False  # there are limits: nothing is read before an order has told the share
     unread_bytes: int = 64 << 20  # of one source node's memory that replies may take, over all workers
     workers: int = 1  # how many share that
+    filters: Filters = Filters()
     synth: dict[str, Any] | None = None  # GENERATE and CHURN: synth.Spec.pack
     churn: dict[str, Any] | None = None  # CHURN: churn.Churn.pack
 
     def pack(self) -> bytes:
         """The setup as msgpack."""
-        packed = self.__dict__ | {"clock": asdict(self.clock)}
+        packed = self.__dict__ | {"clock": asdict(self.clock), "filters": asdict(self.filters)}
         packed |= {"sources": [n.pack() for n in self.sources], "targets": [n.pack() for n in self.targets]}
         return msgpack.packb(packed)
 
@@ -247,7 +252,7 @@ class Setup:
     def unpack(cls, data: bytes) -> Setup:
         """The setup that `pack` made."""
         packed = msgpack.unpackb(data)
-        packed["clock"] = Clock(**packed["clock"])
+        packed["clock"], packed["filters"] = Clock(**packed["clock"]), Filters(**packed["filters"])
         packed["sources"] = [Node.unpack(node) for node in packed["sources"]]
         packed["targets"] = [Node.unpack(node) for node in packed["targets"]]
         return cls(**packed)

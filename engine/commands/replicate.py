@@ -60,6 +60,9 @@ def plan_lines(plan: Plan) -> list[str]:
         *[f"limits    {'; '.join(texts)}" for texts in [plan.limits.texts()] if texts],
         f"estimate  {size_text(plan.value_bytes)}, {seconds_text(plan.seconds)} (a rule of thumb)",
     ]
+    if plan.filter_lines:
+        lines[-1] += ", before filtering"
+        lines += [f"filter    {line}" for line in plan.filter_lines]
     for wanted in plan.settings:
         now = f"it is {found.rdbcompression} now"
         lines.append(f"setting   source {wanted.setting} {wanted.value} for the time of the run; {now}")
@@ -124,6 +127,8 @@ def plan_fields(plan: Plan) -> dict[str, object]:
         "on_conflict": setup.on_conflict,
         "atomic": setup.atomic,
         "no_ttl": not setup.clock.wanted,
+        "filters": plan.filter_lines,
+        "estimated_before_filtering": bool(plan.filter_lines),
         "estimated_bytes": plan.value_bytes,
         "estimated_seconds": round(plan.seconds, 1),
         "clock_shift_ms": found.shift_ms,

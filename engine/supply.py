@@ -1,0 +1,132 @@
+"""Tasks of keys by name, made as workers become free: where a file names the keys, or --limit says how many.
+
+HOW THE LIMIT HOLDS
+    Only names that are in a task can be copied, so room is kept: each task of keys takes as much as it has names, and
+    what it did not copy (expired, put aside) comes back when it is finished. A task that is done again has the same
+    names. So the keys of the target that come from this run are at most `limit`, whatever fails in between.
+    Filters are applied before, by tasks that copy nothing, so that hardly any room is taken in vain.
+
+A batch is read only when a worker can take it: a file of any size does not fill the memory.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from .grammar import Invocation
+from .partitioners.control import Control
+from .partitioners.keys import NamesFile, NamesScan, cut
+from .plan import Plan
+from .workers.errors import ChangedError, RunError
+from .workers.task import COPY_KEYS, SIFT_KEYS, Task
+
+
+class Names(Protocol):
+    """Where names come from."""
+
+    def batch(self) -> list[bytes] | None:
+        """Names, [] while there are none yet, None at the end."""
+
+
+@dataclass
+class Source:
+    """The names of keys of one database; `pattern` is the task that each batch becomes, but for its keys."""
+
+    pattern: Task
+    names: Names
+
+
+class Supply:
+    """Makes tasks of the names from `sources`, one source after the other. `limit` None: no limit."""
+
+    def __init__(self, sources: Sequence[Source], limit: int | None, sifts: bool) -> None:
+        self.sources = deque(sources)
+        self.sifts = sifts and limit is not None  # without a limit, the lanes that copy do it
+        self.room = sys.maxsize if limit is None else limit
+        self.ready: deque[Task] = deque()  # what was read last, and keys that wait for room
+
+    @property
+    def finished(self) -> bool:
+        """No task will be made, unless one that is given out leaves room."""
+        return self.room == 0 or not (self.sources or self.ready)
+
+    @property
+    def at_limit(self) -> bool:
+        """As many keys were copied as the limit allows."""
+        return self.room == 0
+
+    def tasks(self, wanted: int) -> list[Task]:
+        """At most so many tasks. Raises what reading names raises."""
+        made: list[Task] = []
+        while len(made) < wanted and (task := self._next()) is not None:
+            made.append(task)
+        return made
+
+    def _next(self) -> Task | None:
+        while self.room and not self.ready and self.sources:
+            names = self.sources[0].names.batch()
+            if names is None:
+                self.sources.popleft()
+            elif not names:
+                return None
+            else:
+                kind = SIFT_KEYS if self.sifts else COPY_KEYS
+                self._make_ready(replace(self.sources[0].pattern, kind=kind), names)
+        if not (self.room and self.ready):
+            return None
+        task = self.ready.popleft()
+        return task if task.kind == SIFT_KEYS else self._with_room(task)
+
+    def _with_room(self, task: Task) -> Task:
+        """The task, with no more keys than there is room; the others have to wait."""
+        keys, rest = task.keys[: self.room], task.keys[self.room :]
+        if rest:
+            self.ready.appendleft(replace(task, keys=rest))
+        self.room -= len(keys)
+        return replace(task, keys=keys)
+
+    def _make_ready(self, pattern: Task, names: list[bytes]) -> None:
+        self.ready.extend(replace(pattern, keys=batch) for batch in cut(names))
+
+    def sifted(self, task: Task, keys: list[bytes]) -> None:
+        """These keys of a task have passed the filters."""
+        self._make_ready(replace(task, kind=COPY_KEYS, sifted=True), keys)
+
+    def settled(self, task: Task, copied: int) -> None:
+        """A task is finished; what it did not copy is room again."""
+        if task.kind == COPY_KEYS:
+            self.room += len(task.keys) - copied
+
+
+def names_file(call: Invocation) -> NamesFile | None:
+    """The file of --keys-from, if there is one. Raises UsageError."""
+    options = call.options
+    if options["keys_from"] is None:
+        return None
+    assert call.source is not None
+    (db,) = options["dbs"] or options["db_map"] or [call.source.db or 0]
+    return NamesFile(options["keys_from"], options["keys_format"], db)
+
+
+def supply_of(plan: Plan, control: Control, names: NamesFile | None) -> Supply:
+    """The supply of a plan that copies keys by name; `control` is connected to the source."""
+    setup = plan.setup
+    sources = []
+    for part in plan.databases:
+        scan = NamesScan(control, part.db, setup.scan_count, setup.filters.scan_words, setup.retry_for_s)
+        sources.append(Source(Task(0, COPY_KEYS, db=part.db, target_db=part.target_db), names or scan))
+    return Supply(sources, plan.limit, setup.filters.sifts)
+
+
+def refuse_to_begin_again(options: Mapping[str, Any], changed: ChangedError) -> None:
+    """Raise RunError where a second pass would not do what was asked: names are gone, or the limit is used up."""
+    once = "--limit" if options["limit"] is not None else "--keys-from -" if options["keys_from"] == "-" else ""
+    if once:
+        raise RunError(
+            f"{changed.message}, and a copy with {once} cannot begin again",
+            side=changed.side, address=changed.address, hint="run the same command again",
+        ) from None  # fmt: skip

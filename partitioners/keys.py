@@ -1,0 +1,189 @@
+"""Names of keys, batch by batch: from a file or from standard input, or from one SCAN of a database.
+
+Both give `batch()`: names, [] while there is nothing to read yet, None at the end. Memory is bounded, whatever the
+number of names, and no call waits for whoever writes the file.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+
+from ..workers.errors import AccessError, KeyferryError, RunError, UsageError
+from ..workers.policy import Action, rule_for
+from .control import Control, ReplyError
+
+#: A batch is a task of a worker: so few names that orders never fill a pipe.
+BATCH_KEYS = 500
+BATCH_BYTES = 1 << 14
+READ_BYTES = 1 << 16
+#: SCAN may bring nothing for long, where it filters. Whoever asks for names has other things to do as well.
+SCAN_S = 0.5
+#: A line, or name, that is longer is a mistake, and must not fill the memory.
+LINE_BYTES_MAX = 8 << 20
+#: Names are remembered up to this sum of their bytes, so that each is copied and counted once.
+REMEMBERED_BYTES = 64 << 20
+#: What a remembered name costs besides its bytes.
+NAME_OVERHEAD_BYTES = 100
+
+_ENDS = {"lines": b"\n", "jsonl": b"\n", "nul": b"\0"}
+_SHOULD_BE = {
+    "lines": "a name a line; --keys-format nul or jsonl takes any name",
+    "nul": "names that each end with a zero byte; --keys-format lines has one a line",
+    "jsonl": 'a line is like {"key": "name"} or {"key_b64": "bmFtZQ=="}, as in a put-aside file',
+}
+
+
+def cut(names: list[bytes]) -> Iterator[list[bytes]]:
+    """Names in batches."""
+    begin, size = 0, 0
+    for end, name in enumerate(names, 1):
+        size += len(name)
+        if end - begin == BATCH_KEYS or size >= BATCH_BYTES:
+            yield names[begin:end]
+            begin, size = end, 0
+    if begin < len(names):
+        yield names[begin:]
+
+
+class NamesFile:
+    """The names in a file; `path` - is standard input. `db`: records of other databases are passed over.
+
+    A name that comes again is passed over too, as long as names fit into REMEMBERED_BYTES; `distinct` says whether all
+    did, `repeated` and `elsewhere` count what was passed over. Raises UsageError; RunError once names were given out.
+    """
+
+    def __init__(self, path: str, form: str, db: int) -> None:
+        self.form, self.db = form, db
+        self.label = "--keys-from -" if path == "-" else f"--keys-from {path!r}"
+        self.repeated = self.elsewhere = 0
+        self.distinct = True
+        self._line = 0
+        self._given = False
+        self._rest = b""
+        self._ended = False
+        self._remembered: set[bytes] = set()
+        self._room = REMEMBERED_BYTES
+        self._batches: Iterator[list[bytes]] = self._read()
+        try:
+            self._fd = 0 if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._always_ready = stat.S_ISREG(os.fstat(self._fd).st_mode)
+            os.read(self._fd, 0)  # tells what cannot be read at all, like a folder
+        except OSError as error:
+            raise UsageError(f"{self.label}: {error.strerror}", hint=_SHOULD_BE[form]) from None
+        if self._always_ready:
+            # A file in the wrong format is told before anything is connected.
+            self._batches = chain(list(islice(self._batches, 1)), self._batches)
+
+    def batch(self) -> list[bytes] | None:
+        """The next names. Raises UsageError or RunError for a line that is none."""
+        names = next(self._batches, None)
+        self._given = self._given or bool(names)
+        return names
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._fd:
+            os.close(self._fd)
+
+    def _read(self) -> Iterator[list[bytes]]:
+        """Names as they are read; an empty list where the file has nothing to read yet."""
+        while (lines := self._lines()) is not None:
+            names = [name for line in lines if (name := self._name(line)) is not None and self._is_new(name)]
+            if names or not self._always_ready:
+                yield names
+
+    def _lines(self) -> list[bytes] | None:
+        """The next whole lines, [] where there are none yet, None at the end."""
+        if self._ended or not (self._always_ready or select.select([self._fd], [], [], 0)[0]):
+            return None if self._ended else []
+        try:
+            data = os.read(self._fd, READ_BYTES)
+        except OSError as error:
+            raise self._error(error.strerror or str(error)) from None
+        *lines, self._rest = (self._rest + data).split(_ENDS[self.form])
+        if len(self._rest) > LINE_BYTES_MAX:
+            raise self._error(f"line {self._line + len(lines) + 1} is longer than {LINE_BYTES_MAX >> 20} MB")
+        if not data:
+            self._ended = True
+            return [self._rest] if self._rest else None
+        return lines
+
+    def _name(self, line: bytes) -> bytes | None:
+        """The name in a line; None for a blank line, or the record of another database."""
+        self._line += 1
+        if self.form == "nul" or (self.form == "lines" and line):
+            return line
+        if not line.strip():
+            return None
+        try:
+            record = json.loads(line)
+            name = base64.b64decode(record["key_b64"], validate=True) if "key_b64" in record else record["key"].encode()
+            other = record.get("db", self.db) != self.db
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise self._error(f"line {self._line} is no record of a key") from None
+        self.elsewhere += other
+        return None if other else name
+
+    def _is_new(self, name: bytes) -> bool:
+        if name in self._remembered:
+            self.repeated += 1
+            return False
+        self._room -= len(name) + NAME_OVERHEAD_BYTES
+        if self._room >= 0:
+            self._remembered.add(name)
+        else:
+            self.distinct = False
+        return True
+
+    def _error(self, message: str) -> KeyferryError:
+        kind = RunError if self._given else UsageError
+        return kind(f"{self.label}: {message}", hint=_SHOULD_BE[self.form])
+
+
+class NamesScan:
+    """The names that one SCAN of a database brings, over the control connection; `words` are its filters."""
+
+    def __init__(self, control: Control, db: int, count: int, words: Sequence[bytes], retry_for_s: float) -> None:
+        self.control, self.db, self.count, self.words = control, db, count, words
+        self.retry_for_s = retry_for_s
+        self._failing_since: float | None = None
+        self.cursor: int | None = 0
+
+    def batch(self) -> list[bytes] | None:
+        """The next names; [] where none came for SCAN_S. Raises AccessError: refused, or not reached for too long."""
+        deadline = time.monotonic() + SCAN_S
+        names: list[bytes] = []
+        while not names and self.cursor is not None and time.monotonic() < deadline:
+            names = self._step()
+        return None if self.cursor is None and not names else names
+
+    def _step(self) -> list[bytes]:
+        try:
+            reply = self.control.select(self.db)
+            if reply == b"OK":
+                reply = self.control.call("SCAN", self.cursor or 0, "COUNT", self.count, *self.words)
+        except AccessError as error:
+            return self._wait(error)
+        if isinstance(reply, ReplyError):
+            refused = self.control.refused("SCAN", reply)
+            if rule_for(reply).action is Action.WAIT:
+                return self._wait(refused)
+            raise refused
+        self._failing_since = None
+        self.cursor = int(reply[0]) or None
+        return list(reply[1])
+
+    def _wait(self, error: AccessError) -> list[bytes]:
+        """No names yet; raises the error where that has lasted for too long."""
+        self._failing_since = self._failing_since or time.monotonic()
+        if time.monotonic() - self._failing_since > self.retry_for_s:
+            raise error
+        time.sleep(SCAN_S / 10)
+        return []

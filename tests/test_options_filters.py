@@ -1,0 +1,420 @@
+"""What the options do that choose keys: seen by MONITOR, by what arrives, and by what is told about the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ServerFactory
+from tests.support.compare import all_keys, assert_equal
+from tests.support.dataset import fill
+from tests.support.disguises import TableCursors
+from tests.support.monitor import Executed, Monitor
+from tests.support.processes import run_keyferry, start_keyferry, worker_pids
+from tests.support.respproxy import Answer, Args, Hooks, Proxy
+from tests.support.servers import Server
+from tests.support.summary import result_of
+from tests.support.words import read, refusal
+from tests.test_opaque_cursors import TurnsOpaque
+from tests.test_options import At, at, at_a_terminal, copied, write_strings
+
+#: Commands that bring a value.
+READS = ("GET", "MGET", "DUMP")
+
+
+@pytest.fixture
+def pair(server: ServerFactory) -> tuple[Server, Server]:
+    """A source with 100 strings and 20 hashes, and an empty target."""
+    source, target = server("7.0"), server("9.1")
+    write_strings(source, 100)
+    with source.connect() as connection:
+        connection.pipeline(("HSET", f"hash:{number}", "field", "value") for number in range(20))
+    return source, target
+
+
+def names(prefix: str, numbers: Iterable[int]) -> set[bytes]:
+    return {f"{prefix}:{number}".encode() for number in numbers}
+
+
+def read_of(commands: Iterable[Executed]) -> set[bytes]:
+    """The keys whose values were asked for; those of the check of rights do not count."""
+    asked = {key for one in commands if one.name in READS for key in one.args[1:]}
+    return {key for key in asked if not key.startswith(b"keyferry:")}
+
+
+def scans_of(commands: Iterable[Executed]) -> set[tuple[bytes, ...]]:
+    """What SCANs were told besides cursor and COUNT; the plan's probe is left out."""
+    return {one.args[4:] for one in commands if one.name == "SCAN" and len(one.args) > 4}
+
+
+# ---- what SCAN does -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.covers("match")
+def test_match_is_left_to_the_sources_scan(pair: tuple[Server, Server]) -> None:
+    source, target = pair
+    with Monitor(source) as reads:
+        told = result_of(copied(source, target, "--match", "key:[0-4]?", "--json"))
+    assert scans_of(reads.commands) == {(b"MATCH", b"key:[0-4]?")}
+    assert all_keys(target) == read_of(reads.commands) == names("key", range(10, 50))
+    assert (told["keys"], told["skipped"], told["read"], told["exact"]) == (40, 0, 40, True)
+
+
+@pytest.mark.covers("type")
+def test_one_type_is_left_to_the_sources_scan(pair: tuple[Server, Server]) -> None:
+    source, target = pair
+    with Monitor(source) as reads:
+        told = result_of(copied(source, target, "--type", "hash", "--json"))
+    assert scans_of(reads.commands) == {(b"TYPE", b"hash")}
+    assert all_keys(target) == read_of(reads.commands) == names("hash", range(20))
+    assert (told["keys"], told["skipped"], told["exact"]) == (20, 0, True)
+
+
+@pytest.mark.covers("type")
+def test_of_several_types_each_key_is_asked(pair: tuple[Server, Server]) -> None:
+    source, target = pair
+    with source.connect() as connection:
+        connection.must("RPUSH", "list", "value")
+    with Monitor(source) as reads:
+        told = result_of(copied(source, target, "--type", "hash,LIST", "--json"))
+    assert not scans_of(reads.commands)
+    assert all_keys(target) == read_of(reads.commands) == names("hash", range(20)) | {b"list"}
+    assert (told["keys"], told["skipped"], told["read"]) == (21, 100, 121)
+
+
+class NoFilters(Hooks):
+    """SCAN knows COUNT alone."""
+
+    def on_command(self, args: Args) -> Answer:
+        return b"-ERR syntax error\r\n" if args[0].upper() == b"SCAN" and len(args) > 4 else args
+
+
+@pytest.mark.covers("match", "type")
+def test_what_scan_refuses_is_done_without_it(pair: tuple[Server, Server]) -> None:
+    source, target = pair
+    with Proxy(source, NoFilters()) as proxy:
+        told = result_of(copied(proxy, target, "--match", "*[05]", "--type", "string", "--json"))
+    assert all_keys(target) == names("key", range(0, 100, 5))
+    assert (told["keys"], told["skipped"], told["exact"]) == (20, 100, True)
+
+
+@pytest.mark.parametrize("ring", [True, False])
+@pytest.mark.covers("match")
+def test_many_ranges_or_one_scanner_bring_what_matches(ring: bool, server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 30_000)
+    with Proxy(source, Hooks() if ring else TableCursors()) as proxy:
+        words = ("--match", "key:*7", "--exclude", "key:1*", "--json", "--workers", "2")
+        told = result_of(copied(proxy, target, *words))
+    wanted = {name for name in names("key", range(7, 30_000, 10)) if not name.startswith(b"key:1")}
+    assert all_keys(target) == wanted
+    assert (told["keys"], told["skipped"], told["exact"]) == (len(wanted), 3_000 - len(wanted), ring)
+
+
+def test_a_ring_that_turns_out_to_be_none_is_noticed_although_scan_filters(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 25_000)
+    with Proxy(source, TurnsOpaque()) as proxy:
+        ran = copied(proxy, target, "--match", "key:*9", "--workers", "2")
+    assert "cursors cannot be split" in ran.err
+    assert all_keys(target) == names("key", range(9, 25_000, 10))
+
+
+# ---- what we do ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.covers("include", "exclude")
+def test_a_key_must_fit_one_include_and_no_exclude(pair: tuple[Server, Server]) -> None:
+    source, target = pair
+    words = ("--include", "key:1*", "--include", "hash:?", "--exclude", "*3", "--exclude", "*[5-7]")
+    with Monitor(source) as reads:
+        told = result_of(copied(source, target, *words, "--json"))
+    wanted = names("key", [1, 10, 11, 12, 14, 18, 19]) | names("hash", [0, 1, 2, 4, 8, 9])
+    assert all_keys(target) == read_of(reads.commands) == wanted
+    assert (told["keys"], told["skipped"], told["read"]) == (13, 107, 120)
+
+
+@pytest.mark.covers("include")
+def test_the_environment_has_globs_with_commas(pair: tuple[Server, Server]) -> None:
+    source, target = pair
+    env = {"KEYFERRY_INCLUDE": "key:1,hash:1*"}
+    assert run_keyferry(*at(source), "replicate", *at(target), env=env).code == 0
+    assert all_keys(target) == names("key", [1]) | names("hash", [1, *range(10, 20)])
+
+
+@pytest.mark.parametrize("kind", ["6.2", "7.0"])
+@pytest.mark.covers("min-ttl", "max-ttl")
+def test_the_time_to_live_is_counted_from_one_instant_and_never_is_the_longest(
+    kind: str, server: ServerFactory
+) -> None:
+    source, target = server(kind), server("9.1")
+    hours = {"never": None, "soon": 1, "later": 5, "last": 50}
+    with source.connect() as connection:
+        for name, count in hours.items():
+            connection.must("SET", name, "value", *(("EX", count * 3600) if count else ()))
+    for words, wanted in (
+        (("--min-ttl", "2h"), {b"never", b"later", b"last"}),
+        (("--max-ttl", "6h"), {b"soon", b"later"}),
+        (("--min-ttl", "2h", "--max-ttl", "6h"), {b"later"}),
+    ):
+        target.call("FLUSHALL")
+        with Monitor(source) as reads:
+            told = result_of(copied(source, target, *words, "--json"))
+        assert all_keys(target) == read_of(reads.commands) == wanted
+        assert told["skipped"] == 4 - len(wanted)
+
+
+@pytest.mark.covers("max-size")
+def test_a_value_that_is_too_large_never_travels(pair: tuple[Server, Server]) -> None:
+    source, target = pair
+    with source.connect() as connection:
+        connection.must("SET", "exactly", b"v" * 1_000)
+        connection.must("SET", "larger", b"v" * 1_001)
+        connection.must("RPUSH", "list", b"v" * 5_000)
+    with Monitor(source) as reads:
+        told = result_of(copied(source, target, "--max-size", "1k", "--json"))
+    assert all_keys(target) == read_of(reads.commands) == all_keys(source) - {b"larger", b"list"}
+    assert (told["keys"], told["skipped"]) == (121, 2)
+
+
+def test_a_key_that_may_not_be_asked_about_is_not_lost(server: ServerFactory) -> None:
+    acl = ("user limited on >secret ~key:* +@all",)
+    source, target = server("7.0", acl=acl), server("7.0")
+    write_strings(source, 10)
+    write_strings(source, 1, prefix="other:")
+    words = ("--user", "limited", "--pass=secret", "replicate", *at(target), "--max-size", "1k", "--json")
+    ran = run_keyferry(*at(source), *words, cwd="/tmp")
+    told = result_of(ran)
+    Path(told["put_aside_file"] if os.path.isabs(told["put_aside_file"]) else f"/tmp/{told['put_aside_file']}").unlink()
+    assert (ran.code, told["keys"], told["put_aside"], told["skipped"]) == (1, 10, 1, 0)
+
+
+def test_rights_that_filters_need_are_asked_for_before_the_first_key(server: ServerFactory) -> None:
+    source, target = server("7.0", acl=("user limited on >secret ~* +@all -memory",)), server("7.0")
+    words = ("--user", "limited", "--pass=secret", "replicate", *at(target), "--max-size", "1k")
+    ran = run_keyferry(*at(source), *words)
+    assert (ran.code, "may not run MEMORY" in ran.err) == (3, True)
+
+
+# ---- names --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.covers("keys-from", "keys-format")
+@pytest.mark.parametrize("form", ["lines", "nul", "jsonl"])
+def test_the_keys_that_a_file_names_are_copied(form: str, pair: tuple[Server, Server], tmp_path: Path) -> None:
+    source, target = pair
+    chosen = sorted(names("key", range(30)) | names("hash", [3]))
+    listed = [*chosen, b"absent", *chosen[:4]]
+    texts = {
+        "lines": b"\n".join(listed),
+        "nul": b"\0".join(listed),
+        "jsonl": b"\n".join(json.dumps({"key": name.decode()}).encode() for name in listed),
+    }
+    (tmp_path / "names").write_bytes(texts[form])
+    with Monitor(source) as reads:
+        ran = copied(source, target, "--keys-from", str(tmp_path / "names"), "--keys-format", form, "--json")
+    told = result_of(ran)
+    assert all_keys(target) == set(chosen)
+    assert [one for one in reads.commands if one.name == "SCAN"] == [
+        one for one in reads.commands if one.args == (b"SCAN", b"0", b"COUNT", b"1")
+    ]
+    assert (told["keys"], told["absent"], told["expired"], told["read"]) == (31, 1, 0, 32)
+    assert told["exact"] and "4 names came again" in ran.err
+
+
+@pytest.mark.covers("keys-from")
+def test_a_put_aside_file_is_a_list_of_keys(server: ServerFactory, tmp_path: Path) -> None:
+    source, older, same = server("8.2"), server("7.0"), server("8.2")
+    fill(source, 300)
+    words = ("--put-aside", str(tmp_path / "aside"))
+    assert run_keyferry(*at(source), "replicate", *at(older), *words, cwd=str(tmp_path)).code == 1
+    arrived = all_keys(older)
+    listed = ("--keys-from", str(tmp_path / "aside"), "--keys-format", "jsonl")
+    copied(source, same, *listed)
+    assert all_keys(same) == all_keys(source) - arrived
+    copied(source, same)
+    assert_equal(source, same)
+
+
+@pytest.mark.covers("keys-from")
+def test_names_come_by_standard_input_while_a_password_is_typed(server: ServerFactory) -> None:
+    source, target = server("7.0", password="typed secret"), server("9.1")
+    write_strings(source, 10)
+    words = (*at(source), "--askpass", "replicate", *at(target), "--keys-from", "-")
+    ran, _ = at_a_terminal(*words, typed=["typed secret"], input=b"key:1\nkey:7\n")
+    assert ran.code == 0
+    assert all_keys(target) == names("key", [1, 7])
+
+
+def test_names_that_come_slowly_are_copied_as_they_come(pair: tuple[Server, Server]) -> None:
+    source, target = pair
+    words = (*at(source), "replicate", *at(target), "--keys-from", "-", "--json", "--progress", "none")
+    with subprocess.Popen(
+        [sys.executable, "-m", "keyferry", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as run:
+        assert run.stdin and run.stdout
+        for count, name in enumerate(sorted(names("key", range(3))), 1):
+            run.stdin.write(name + b"\n")
+            run.stdin.flush()
+            deadline = time.monotonic() + 30
+            while target.call("DBSIZE") < count:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        run.stdin.close()
+        told = json.loads(run.stdout.read())
+    assert (told["exit_code"], told["keys"]) == (0, 3)
+
+
+def test_a_file_in_the_wrong_format_is_told_before_anything_is_sent(
+    pair: tuple[Server, Server], tmp_path: Path
+) -> None:
+    source, target = pair
+    (tmp_path / "names").write_text("key:1\n")
+    with Monitor(source) as reads:
+        ran = run_keyferry(
+            *at(source), "replicate", *at(target), "--keys-from", str(tmp_path / "names"), "--keys-format", "jsonl"
+        )
+    assert ran.code == 2
+    assert "line 1 is no record of a key" in ran.err and '{"key": "name"}' in ran.err
+    assert not reads.commands
+
+
+def test_a_wrong_line_further_on_ends_the_run_after_what_was_named_before(
+    pair: tuple[Server, Server], tmp_path: Path
+) -> None:
+    source, target = pair
+    lines = [json.dumps({"key": f"key:{number % 100}", "n": number}) for number in range(100)]
+    lines += [json.dumps({"key": f"absent:{number}"}) for number in range(10_000)]
+    (tmp_path / "names").write_text("\n".join([*lines, "wrong"]))
+    ran = run_keyferry(
+        *at(source), "replicate", *at(target), "--keys-from", str(tmp_path / "names"), "--keys-format", "jsonl"
+    )
+    assert ran.code == 5
+    assert "line 10101 is no record of a key" in ran.err
+
+
+# ---- how many -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.covers("limit")
+@pytest.mark.parametrize("more", [(), ("--match", "key:*"), ("--exclude", "hash:*", "--max-size", "1k")])
+def test_exactly_as_many_keys_as_the_limit_are_copied(more: tuple[str, ...], pair: tuple[Server, Server]) -> None:
+    source, target = pair
+    write_strings(source, 9_000)
+    told = result_of(copied(source, target, "--limit", "1234", "--workers", "2", "--json", *more))
+    assert (told["keys"], told["exact"], target.call("DBSIZE")) == (1234, True, 1234)
+
+
+@pytest.mark.covers("limit")
+def test_the_limit_is_over_all_databases(pair: tuple[Server, Server]) -> None:
+    source, target = pair
+    write_strings(source, 50, db=3)
+    told = result_of(copied(source, target, "--dbs", "all", "--limit", "130", "--json"))
+    assert told["keys"] == 130
+    assert sum(int(text.split(",")[0].split("=")[1]) for text in target.info("keyspace").values()) == 130
+
+
+@pytest.mark.covers("limit")
+def test_a_limit_beyond_what_there_is_copies_all(pair: tuple[Server, Server]) -> None:
+    source, target = pair
+    told = result_of(copied(source, target, "--limit", "100000", "--json"))
+    assert (told["keys"], told["exact"]) == (120, True)
+    assert_equal(source, target)
+
+
+def test_the_limit_holds_when_a_worker_is_killed(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("9.1")
+    write_strings(source, 20_000)
+    killing = At(9, lambda: None)
+    with Proxy(target, killing) as proxy:
+        words = (*at(source), "replicate", *at(proxy), "--limit", "7000", "--workers", "2", "--batch", "50", "--json")
+        with start_keyferry(*words) as run:
+            killing._act = lambda: os.kill(worker_pids(run.pid)[0], signal.SIGKILL)
+            ran = run.wait()
+    assert ran.code == 0, ran.err
+    assert "a worker died" in ran.err
+    assert (result_of(ran)["keys"], target.call("DBSIZE")) == (7_000, 7_000)
+
+
+# ---- weather ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [None, 3_000])
+def test_connections_that_are_lost_while_keys_are_looked_at_lose_no_key(
+    limit: int | None, server: ServerFactory
+) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 5_000)
+    words = ["--type", "string,hash", "--exclude", "*9", "--min-ttl", "1s", "--json"]
+    words += ["--limit", str(limit)] if limit else []
+    cut = At(1_234, lambda: source.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"), lambda a: a[0] == b"TYPE")
+    with Proxy(source, cut) as proxy:
+        told = result_of(copied(proxy, target, *words))
+    assert cut._left < 0
+    assert told["keys"] == target.call("DBSIZE") == (limit or 4_500)
+    assert all_keys(target) <= {name for name in names("key", range(5_000)) if not name.endswith(b"9")}
+
+
+def test_a_copy_with_a_limit_does_not_begin_again(server: ServerFactory) -> None:
+    """What was copied before stays at the target, so that a second pass would bring more keys than the limit."""
+    source, target = server("7.0"), server("7.0", fresh=True)
+    write_strings(source, 3_000)
+    with Proxy(source, At(20, target.restart, lambda args: args[0] == b"MGET")) as proxy:
+        ran = run_keyferry(*at(proxy), "replicate", *at(target), "--batch", "50", "--limit", "2900")
+    assert ran.code == 5, ran.err
+    assert "a copy with --limit cannot begin again" in ran.err
+
+
+# ---- the plan -----------------------------------------------------------------------------------------------------
+
+
+def test_the_plan_shows_the_filters_and_that_its_estimates_do_not_know_them(pair: tuple[Server, Server]) -> None:
+    source, target = pair
+    words = ("--match", "key:*", "--type", "string,hash", "--include", "*1", "--exclude", "*2", "--min-ttl", "0s")
+    words += ("--max-ttl", "2h", "--max-size", "1kb", "--limit", "5")
+    lines = copied(source, target, "--dry-run", *words).out.splitlines()
+    assert [line.removeprefix("filter    ") for line in lines if line.startswith("filter")] == [
+        '--match "key:*", by SCAN', "--type string,hash", '--include "*1"', '--exclude "*2"',
+        "--min-ttl 0.00 s, from now on", "--max-ttl 2h00m, from now on", "--max-size 1,024 bytes", "--limit 5 keys",
+    ]  # fmt: skip
+    assert any(line.startswith("estimate") and line.endswith("before filtering") for line in lines)
+    told: dict[str, Any] = result_of(copied(source, target, "--dry-run", "--json", "--type", "hash"))
+    assert (told["filters"], told["estimated_before_filtering"]) == (["--type hash, by SCAN"], True)
+    told = result_of(copied(source, target, "--dry-run", "--json"))
+    assert (told["filters"], told["estimated_before_filtering"]) == ([], False)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--match [abc", "--match '[abc': has a [ without its ] | a backslash before a sign"),
+        ("--exclude a --exclude b\\", "ends with a lone backslash"),
+        ("--type strings", "there is no type 'strings' | the types are string, list"),
+        ("--type string,", "there is no type ''"),
+        ("--limit 0", "--limit '0': must be a whole number of at least 1"),
+        ("--min-ttl 5", "the unit is missing | 5s is seconds"),
+        ("--max-size 1x", "must be a size like 100, 1k"),
+        ("--keys-format nul", "--keys-format needs --keys-from"),
+        ("--keys-from f --dbs all", "names keys of one database, --dbs chooses several"),
+        ("--keys-from f --db-map 0:1,1:2", "names keys of one database, --db-map chooses several"),
+        ("--min-ttl 2h --max-ttl 1h", "no key passes both --min-ttl and --max-ttl"),
+    ],
+)
+def test_a_filter_that_cannot_be_meant_is_wrong_usage(words: str, says: str) -> None:
+    assert says in refusal(f"replicate a b {words}")
+
+
+def test_filters_are_read_as_they_are_written() -> None:
+    found = read("replicate a b --include x* --include ключ --type ReJSON-RL,Hash --max-size 1kb --keys-from f --dbs 3")
+    assert found.options["include"] == [b"x*", "ключ".encode()]
+    assert found.options["type"] == ["ReJSON-RL", "Hash"]
+    assert (found.options["max_size"], found.options["keys_from"]) == (1024, "f")

@@ -1,0 +1,79 @@
+"""The sieve: lets those keys pass that the filters want, and asks the source about them where names do not tell.
+
+Keys are judged in the state in which they are found. A key that another client changes between this and the reading of
+its value is copied as it then is, as with the TYPE of SCAN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import compress
+
+from .filters import Filters, Verdict, together
+from .link import Link
+from .policy import Action, rule_for
+from .resp import argument
+from .task import Counts
+
+#: Keys that one request asks about: its replies are short, but a large --scan-count must not make them many.
+KEYS_A_REQUEST = 1000
+
+#: sifted(keys, counts): the keys that pass, and how many are skipped or gone.
+Sifted = Callable[[list[bytes], Counts], None]
+
+
+class Sieve:
+    """Applies `filters` to keys of the link's database."""
+
+    def __init__(self, link: Link, filters: Filters) -> None:
+        self.link, self.filters = link, filters
+        self.questions = filters.questions(link.clock)
+
+    def sift(self, keys: list[bytes], sifted: Sifted) -> None:
+        """Call sifted(keys that pass, counts of the others), at once where nothing has to be asked."""
+        named = self.filters.named(keys)
+        counts = Counts(skipped=len(keys) - len(named))
+        if not named or not self.questions:
+            return sifted(named, counts)
+        passed: list[bytes] = []
+
+        def judged(part: list[bytes], verdicts: list[Verdict], rest: list[bytes]) -> None:
+            passed.extend(compress(part, verdicts))
+            counts.expired += verdicts.count(None)
+            counts.skipped += verdicts.count(False)
+            if rest:
+                self._ask(rest, judged)
+            else:
+                sifted(passed, counts)
+
+        self._ask(named, judged)
+
+    def _ask(self, keys: list[bytes], judged: Callable[[list[bytes], list[Verdict], list[bytes]], None]) -> None:
+        """Ask about the first of the keys; judged(those, verdicts, the rest)."""
+        part, rest = keys[:KEYS_A_REQUEST], keys[KEYS_A_REQUEST:]
+        encoded = [argument(key) for key in part]
+        requests = [question.request(encoded) for question in self.questions]
+
+        def ask() -> None:
+            request = b"".join([request for request, _ in requests])
+            self.link.reader.ask(request, sum([count for _, count in requests]), answered)
+
+        def answered(replies: list) -> None:
+            error = _error_about_the_server(replies)
+            if error is not None:
+                return self.link.trouble("source", 0, error, ask)
+            columns, at = [], 0
+            for question, (_, count) in zip(self.questions, requests):
+                columns.append(question.verdicts(replies[at : at + count], len(part)))
+                at += count
+            judged(part, together(columns), rest)
+
+        ask()
+
+
+def _error_about_the_server(replies: list) -> Exception | None:
+    """The first error that does not concern a single key; STRLEN says WRONGTYPE of each key that is no string."""
+    errors = [reply for reply in replies if isinstance(reply, Exception)]
+    others = [error for error in errors if not str(error).startswith("WRONGTYPE")]
+    serious = (Action.WAIT, Action.STOP, Action.REDIRECT)
+    return next((error for error in others if rule_for(error).action in serious), None)
