@@ -95,13 +95,16 @@ class PacedLane:
 
     def go(self) -> None:
         while self.open < DEPTH and self.pace.admits(self):
-            keys = self.pace.window_keys(self.chooser)
-            size = keys * self.sizes[self.windows % len(self.sizes)]
-            self.log.append((self.world.now, keys, size))
-            self.open += 1
-            self.windows += 1
-            paid = self.pace.open(keys, self.chooser.value_bytes)
-            self.world.later(self.window_s, lambda: self.settled(keys, size, paid))  # type: ignore[misc]
+            self.open_window()
+
+    def open_window(self) -> None:
+        keys = self.pace.window_keys(self.chooser)
+        size = keys * self.sizes[self.windows % len(self.sizes)]
+        self.log.append((self.world.now, keys, size))
+        self.open += 1
+        self.windows += 1
+        paid = self.pace.open(keys, self.chooser.value_bytes)
+        self.world.later(self.window_s, lambda: self.settled(keys, size, paid))
 
     def settled(self, keys: int, size: int, paid: float) -> None:
         self.open -= 1
