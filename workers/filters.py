@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 from . import globs
 from .expiry import FOREVER, NEVER, Clock
@@ -39,6 +39,11 @@ class Filters:
     max_bytes: int | None = None
     scan_match: bool = False  # SCAN applies `match`
     scan_type: bool = False  # SCAN applies the one type
+
+    @classmethod
+    def unpack(cls, packed: dict[str, Any]) -> Filters:
+        """The filters that `asdict` described, back from msgpack, which makes lists of tuples."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in packed.items()})
 
     @property
     def scan_words(self) -> list[bytes]:
