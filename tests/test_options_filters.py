@@ -165,6 +165,7 @@ def test_the_time_to_live_is_counted_from_one_instant_and_never_is_the_longest(
         (("--min-ttl", "2h"), {b"never", b"later", b"last"}),
         (("--max-ttl", "6h"), {b"soon", b"later"}),
         (("--min-ttl", "2h", "--max-ttl", "6h"), {b"later"}),
+        (("--max-ttl", "6h", "--no-ttl"), {b"soon", b"later"}),
     ):
         target.call("FLUSHALL")
         with Monitor(source) as reads:

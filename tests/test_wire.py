@@ -13,6 +13,7 @@ from keyferry.workers.budget import WINDOW_BYTES, Budget
 from keyferry.workers.choose import FIRST_WINDOW_KEYS, Chooser
 from keyferry.workers.cursor import RING, cursor_at, expected_keys, position_of, rev64, tile
 from keyferry.workers.expiry import NEVER, Clock, Expiries
+from keyferry.workers.filters import Filters
 from keyferry.workers.pace import Share
 from keyferry.workers.policy import Action, rule_for
 from keyferry.workers.read import Method, database_has_expiries
@@ -196,7 +197,8 @@ def test_messages_survive_the_pipe() -> None:
     report = Report(news, free=3, waiting="w", cpu_s=1.5, clients=[["target", 0, 12]], failure={"kind": "RunError"})
     assert Report.unpack(report.pack()) == report
     node = Node(endpoint.Endpoint(password="secret", db=3), run_id="r", no_touch=True)
-    setup = Setup([node], [node], job="j", epoch=3, synth={"keys": 1})
+    filters = Filters(b"\xff*", [b"a"], [], ["hash"], ends_from_ms=5, scan_match=True)
+    setup = Setup([node], [node], job="j", epoch=3, filters=filters, synth={"keys": 1})
     assert Setup.unpack(setup.pack()) == setup
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 from . import globs
 from .expiry import FOREVER, NEVER, Clock
@@ -39,11 +39,6 @@ class Filters:
     max_bytes: int | None = None
     scan_match: bool = False  # SCAN applies `match`
     scan_type: bool = False  # SCAN applies the one type
-
-    @classmethod
-    def unpack(cls, packed: dict[str, Any]) -> Filters:
-        """The filters that `asdict` described, back from msgpack, which makes lists of tuples."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in packed.items()})
 
     @property
     def scan_words(self) -> list[bytes]:
@@ -119,7 +114,7 @@ class EndsBetween:
 
     since_ms: int | None
     until_ms: int | None
-    clock: Clock  # without a shift: instants are the source's own
+    clock: Clock  # without a shift: instants are the source's own; also with --no-ttl
 
     def request(self, encoded: Sequence[bytes]) -> tuple[bytes, int]:
         """The expiry of each, with TIME."""
@@ -129,9 +124,8 @@ class EndsBetween:
         """By the instants."""
         told = replies[1 : count + 1]  # TIME is before them, and behind them where they are PTTLs
         believed = [FOREVER if isinstance(reply, Exception) else reply for reply in told]
-        instants = expiries_of(
-            [replies[0], *believed, *replies[count + 1 :]], self.clock, count, strict=False
-        ).instants()
+        timed = [replies[0], *believed, *replies[count + 1 :]]
+        instants = expiries_of(timed, self.clock, count, strict=False).instants()
         since_ms, until_ms, may_last = self.since_ms or 0, self.until_ms or math.inf, self.until_ms is None
         ends = [
             None if instant is None else may_last if instant == NEVER else since_ms <= instant <= until_ms

@@ -252,7 +252,7 @@ class Setup:
     def unpack(cls, data: bytes) -> Setup:
         """The setup that `pack` made."""
         packed = msgpack.unpackb(data)
-        packed["clock"], packed["filters"] = Clock(**packed["clock"]), Filters.unpack(packed["filters"])
+        packed["clock"], packed["filters"] = Clock(**packed["clock"]), Filters(**packed["filters"])
         packed["sources"] = [Node.unpack(node) for node in packed["sources"]]
         packed["targets"] = [Node.unpack(node) for node in packed["targets"]]
         return cls(**packed)
