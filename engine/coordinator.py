@@ -358,7 +358,7 @@ class Coordinator:
         for news in report.progress:
             self._take_in_news(worker, news)
         # A report may be older than our last order: what it calls free may have a task by now.
-        worker.free = min(report.free, self.setup.lanes - len(worker.tasks))
+        worker.free = min(report.free, self.setup.most_lanes - len(worker.tasks))
         if not worker.tasks:
             worker.alone = False
         if report.failure and not self.failure:
