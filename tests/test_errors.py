@@ -338,14 +338,16 @@ def run(stage: Stage, words: list[str], impatient: bool) -> Result:
 
 
 def assert_told_well(err: str, says: str, hint: str) -> None:
-    """One line for the error and one for the hint, at the end; none where nothing is wrong."""
+    """One line for the error and one for the hint, at the end; none where nothing is wrong. Warnings have hints too."""
     assert "Traceback" not in err
     lines = err.splitlines()
-    told = [line for line in lines if line.startswith(("error: ", "hint: "))]
-    assert [line.partition(": ")[0] for line in told] == (["error", "hint"] if says else [])
+    assert sum(line.startswith("error: ") for line in lines) == bool(says)
+    before = [one for one, following in zip(lines, lines[1:], strict=False) if following.startswith("hint: ")]
+    assert all(line.startswith(("error: ", "warning: ")) for line in before)
     if says:
-        assert told == lines[-2:]
-        assert says in told[0] and hint in told[1]
+        error, told = lines[-2:]
+        assert error.startswith("error: ") and told.startswith("hint: ")
+        assert says in error and hint in told
 
 
 # -- before anything is connected -------------------------------------------------------------------------------------
