@@ -291,9 +291,9 @@ ROWS: dict[str, Row] = {
     "source without DUMP": Row(no_right_to("dump", "source"), 3, "may not run DUMP, MGET", "+dump +mget"),
     "target without RESTORE": Row(no_right_to("restore", "target"), 4, "may not run RESTORE", "+restore"),
     # States.
-    "loading for a while": Row(loading(1.5), 0, check=said_that_it_waits),
+    "loading for a while": Row(loading(5), 0, check=said_that_it_waits),
     "loading for long": Row(
-        loading(9, "--wait-for", "1s"), 7, "loading its data set for longer than 1 s", "--wait-for", lambda *_: None
+        loading(15, "--wait-for", "1s"), 7, "loading its data set for longer than 1 s", "--wait-for", lambda *_: None
     ),
     "out of memory": Row(full, 7, ": out of memory for ", "raise maxmemory", a_table_of_what_was_written(500), True),
     "a replica": Row(replica, 7, ": read only: a replica", "its master"),
