@@ -357,8 +357,10 @@ class Coordinator:
             self._warn_of_unfenced(report.unfenced)
         for news in report.progress:
             self._take_in_news(worker, news)
-        # A report may be older than our last order: what it calls free may have a task by now.
-        worker.free = min(report.free, self.setup.most_lanes - len(worker.tasks))
+        # A report may be older than our last order: what it calls free may have a task by now. And names make tasks
+        # long: so few at a time that orders and reports fit into the pipe, where else both ends would wait.
+        most = self.setup.lanes if self.supply else self.setup.most_lanes
+        worker.free = min(report.free, most - len(worker.tasks))
         if not worker.tasks:
             worker.alone = False
         if report.failure and not self.failure:
