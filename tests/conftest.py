@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.binaries import MissingServer
+from tests.support.binaries import KINDS, MissingServer
 from tests.support.pool import Pool
 from tests.support.servers import Server
 
@@ -18,6 +18,25 @@ CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 _SERVERS = pytest.StashKey[list[Server]]()
 
 ServerFactory = Callable[..., Server]
+
+
+#: Tests that are made on each version of the server, but in one run only on two of the four, by turns: the run is to
+#: end within 20 minutes. `scripts/soak` makes the others.
+BY_TURNS = ("test_atomic", "test_conflicts", "test_same", "test_forbidden_keys", "test_churn", "test_churn_command")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is not this run's turn as `soak`: each test of a file begins with another version."""
+    turns: dict[str, int] = {}
+    for item in items:
+        call = getattr(item, "callspec", None)
+        if item.path.stem not in BY_TURNS or call is None or call.params.get("kind") not in KINDS:
+            continue
+        rest = sorted((name, str(value)) for name, value in call.params.items() if name != "kind")
+        turn = turns.setdefault(f"{item.path.stem} {item.originalname} {rest}", len(turns))  # type: ignore[attr-defined]
+        if (KINDS.index(call.params["kind"]) + turn) % 2:
+            item.add_marker(pytest.mark.soak)
 
 
 @pytest.fixture(scope="session")
