@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 
 import pytest
 
@@ -41,6 +42,16 @@ def grow(server: Server, chance: random.Random, stop: threading.Event) -> None:
                 return
             words = [word for n in range(500) for word in (b"new:%d:%d" % (batch, n), b"x")]
             connection.pipeline([("MSET", *words)])
+            stop.wait(0.003)  # so that it is still going on when the copy begins
+
+
+def add(server: Server, chance: random.Random, stop: threading.Event) -> None:
+    """A few new keys at a time, until told to stop."""
+    with server.connect() as connection:
+        for number in count():
+            if stop.wait(0.002):
+                return
+            connection.pipeline([("SET", b"new:%d:%d" % (number, n), b"x") for n in range(50)])
 
 
 def shrink(server: Server, chance: random.Random, stop: threading.Event) -> None:
@@ -52,6 +63,7 @@ def shrink(server: Server, chance: random.Random, stop: threading.Event) -> None
             if stop.is_set():
                 return
             connection.pipeline([("UNLINK", *doomed[begin : begin + 500])])
+            stop.wait(0.003)
 
 
 def churn(server: Server, chance: random.Random, stop: threading.Event) -> None:
@@ -132,7 +144,7 @@ def test_more_ranges_than_buckets_count_each_key_once(keys: int, server: ServerF
 def test_a_changing_source_is_told_by_a_tilde(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
     write(source, stable_keys())
-    with meanwhile(grow, source, 1):
+    with meanwhile(add, source, 1):
         ran = run_keyferry("-p", str(source.port), "replicate", "-p", str(target.port), "--batch", "20")
     assert ran.code == 0
     assert "~" in ran.out.splitlines()[0]
