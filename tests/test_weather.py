@@ -191,8 +191,10 @@ def test_a_first_connection_that_fails_is_an_unreachable_server(
 # -- bytes of a connection that was given up --------------------------------------------------------------------------
 
 
-def write_on_both_sides_of_a_stall(run: Run, proxy: FaultProxy, source: Server, target: Server) -> None:
-    """The run's first write is held in the network, with the old values; new ones are written while it is there."""
+def written_on_both_sides_of_a_stall(run: Run, proxy: FaultProxy, source: Server, target: Server) -> list[bytes]:
+    """What the target holds in the end, when the run's first write is held in the network, with the old values, while
+    new ones are written: one at the source, one at the target.
+    """
     proxy.wait_until_fired(FAULT_S)
     source.call("SET", "changed at the source", "new")
     ran = run.wait(END_S)
@@ -201,7 +203,8 @@ def write_on_both_sides_of_a_stall(run: Run, proxy: FaultProxy, source: Server, 
     target.call("SET", "changed at the target", "new")
     proxy.release()
     proxy.wait_until_closed(FAULT_S)  # the server has taken all that it will ever take
-    assert target.call("MGET", "changed at the source", "changed at the target") == [b"new", b"new"]
+    found: list[bytes] = target.call("MGET", "changed at the source", "changed at the target")
+    return found
 
 
 def two_keys(source: Server) -> Server:
@@ -233,7 +236,7 @@ def test_bytes_of_a_connection_that_was_given_up_are_never_executed(
     map = f"stall at request {WRITES} connection 2{SUCCESSORS[successor]}"
     with FaultProxy(target.port, map) as proxy:
         with start_keyferry(*words(source, proxy, "target", "--workers", "1")) as run:
-            write_on_both_sides_of_a_stall(run, proxy, source, target)
+            assert written_on_both_sides_of_a_stall(run, proxy, source, target) == [b"new", b"new"]
         assert proxy.counters.fired == len(map.split(";"))
 
 
@@ -245,7 +248,7 @@ def test_bytes_of_a_worker_that_died_are_never_executed(kind: str, server: Serve
             proxy.wait_until_fired(FAULT_S)
             (worker,) = worker_pids(run.pid)
             os.kill(worker, signal.SIGKILL)
-            write_on_both_sides_of_a_stall(run, proxy, source, target)
+            assert written_on_both_sides_of_a_stall(run, proxy, source, target) == [b"new", b"new"]
 
 
 # -- servers that come and go -----------------------------------------------------------------------------------------

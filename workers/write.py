@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain, repeat
 
-from .batch import Batch
+from .batch import Batch, Row
 from .conn import Connection, Request
 from .resp import CRLF, HEADS
 
@@ -34,6 +34,8 @@ REPLACE_ABSTTL = b"\r\n$7\r\nREPLACE\r\n$6\r\nABSTTL\r\n"
 
 #: Above this mean size, a SET a key beats an MSET, and a value is better sent from where it is than copied once more.
 LARGE_VALUE_BYTES = 4096
+
+Ends = tuple[bytes, bytes]  # of a command: what stands before its key, and what ends it
 
 _head = HEADS.__getitem__
 
@@ -75,19 +77,35 @@ class Router:
 
 def strings_request(batch: Batch, large: bool) -> tuple[Request, int]:
     """Writes strings, unless they are large those without expiry by one MSET; the number of replies."""
-    pieces: list[bytes] = []
-    for key, value, instant in batch.expiring:
-        digits = b"%d" % instant
-        pieces += (SET_UNTIL, key, _head(len(value)), value, PXAT, _head(len(digits)), digits, CRLF)
+    if large or not batch.keys:
+        return _sets(batch, large, (SET, CRLF), (SET_UNTIL, CRLF))
+    pieces = _sets_until(batch.expiring, SET_UNTIL, CRLF)
     keys, values = batch.keys, batch.values
-    if large:
-        pieces += chain.from_iterable(zip(repeat(SET), keys, map(_head, map(len, values)), values, repeat(CRLF)))
-        return _joined_between_large(pieces), len(batch)
-    if not keys:
-        return b"".join(pieces), len(batch.expiring)
     pieces.append(b"*%d\r\n$4\r\nMSET" % (2 * len(keys) + 1))
     pairs = chain.from_iterable(zip(keys, map(_head, map(len, values)), values))
     return b"".join(chain(pieces, pairs, (CRLF,))), len(batch.expiring) + 1
+
+
+def new_strings_request(batch: Batch, large: bool) -> tuple[Request, int]:
+    """Writes strings whose keys do not exist; nil for each of the others. A reply each, as in `batch.in_order`."""
+    return _sets(batch, large, (SET_NEW, NX), (SET_NEW_UNTIL, NX))
+
+
+def _sets(batch: Batch, large: bool, lasting: Ends, until: Ends) -> tuple[Request, int]:
+    """A SET each; what stands before the key and at the end, without and with an expiry."""
+    pieces = _sets_until(batch.expiring, *until)
+    before, after = lasting
+    keys, values = batch.keys, batch.values
+    pieces += chain.from_iterable(zip(repeat(before), keys, map(_head, map(len, values)), values, repeat(after)))
+    return _joined(pieces, large), len(batch)
+
+
+def _sets_until(rows: list[Row], before: bytes, after: bytes) -> list[bytes]:
+    pieces: list[bytes] = []
+    for key, value, instant in rows:
+        digits = b"%d" % instant
+        pieces += (before, key, _head(len(value)), value, PXAT, _head(len(digits)), digits, after)
+    return pieces
 
 
 def payloads_request(batch: Batch, large: bool) -> tuple[Request, int]:
@@ -100,9 +118,7 @@ def new_payloads_request(batch: Batch, large: bool) -> tuple[Request, int]:
     return _restores(batch, large, (RESTORE_NEW, CRLF), (RESTORE_NEW_UNTIL, ABSTTL))
 
 
-def _restores(
-    batch: Batch, large: bool, lasting: tuple[bytes, bytes], until: tuple[bytes, bytes]
-) -> tuple[Request, int]:
+def _restores(batch: Batch, large: bool, lasting: Ends, until: Ends) -> tuple[Request, int]:
     """A RESTORE each; what stands before the key and after the payload, without and with an expiry."""
     pieces: list[bytes] = []
     before, after = until
@@ -113,17 +129,6 @@ def _restores(
     before, after = lasting
     heads = map(_head, map(len, payloads))
     pieces += chain.from_iterable(zip(repeat(before), keys, repeat(NO_TTL), heads, payloads, repeat(after)))
-    return _joined(pieces, large), len(batch)
-
-
-def new_strings_request(batch: Batch, large: bool) -> tuple[Request, int]:
-    """Writes strings whose keys do not exist; nil for each of the others. A reply each, as in `batch.in_order`."""
-    pieces: list[bytes] = []
-    for key, value, instant in batch.expiring:
-        digits = b"%d" % instant
-        pieces += (SET_NEW_UNTIL, key, _head(len(value)), value, PXAT, _head(len(digits)), digits, NX)
-    keys, values = batch.keys, batch.values
-    pieces += chain.from_iterable(zip(repeat(SET_NEW), keys, map(_head, map(len, values)), values, repeat(NX)))
     return _joined(pieces, large), len(batch)
 
 
