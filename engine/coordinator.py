@@ -13,23 +13,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
+from .apart import keys_of
 from .aside import AsideFile
+from .crew import Crew, Worker
 from .eviction import Watch
-from .executors import Seat, wait_for_reports
-from .fence import kill_clients
+from .fence import Fence
 from .governor import Governor
 from .ledger import DEATHS_TO_SPLIT, Entry, Ledger, small_enough_to_list
-from .partitioners.control import Control, ReplyError
+from .outages import Outages
+from .partitioners.control import Control
 from .partitioners.topology import clock_shift_ms
 from .plan import Plan
 from .reasons import most_important
+from .state import State
 from .supply import Supply
 from .workers import errors
-from .workers.cursor import RING, cursor_at, position_of
-from .workers.pace import NOTHING, Share
+from .workers.cursor import RING
+from .workers.pace import NOTHING
 from .workers.task import (
     COPY_KEYS,
     COPY_RANGE,
@@ -48,71 +51,12 @@ from .workers.task import (
 TICK_S = 0.2
 #: Clocks drift: their difference is measured again after so long.
 CLOCK_S = 60.0
-#: A worker that was told to quit has so long.
-QUIT_S = 5.0
 #: When one worker cannot go on, the others have so long to finish what is on its way.
 FAILURE_S = 3.0
 #: After the first signal, windows have so long to be acknowledged.
 DRAIN_S = 15.0
-#: A dead worker's connections that could not be killed at the target are tried again after so long.
-FENCE_S = 0.5
 #: More deaths than this are no accident, and no single key either.
 DEATHS_MAX = 64
-#: Tasks of one worker name at most so many keys, so that an order never fills a pipe.
-KEYS_A_TASK = 500
-
-
-@dataclass
-class State:
-    """What can be seen of a run while it runs."""
-
-    keys_total: int
-    began_at: float = field(default_factory=time.monotonic)
-    counts: Counts = field(default_factory=Counts)
-    ranges_done: int = 0
-    ranges: int = 0
-    waiting: str = ""  # the worst of what the workers tell (`reasons`)
-    workers: int = 0
-    total_known: bool = False  # `keys_total` is no estimate
-    unit: str = "keys"  # what is counted
-
-    @property
-    def seconds(self) -> float:
-        """Since the run began."""
-        return time.monotonic() - self.began_at
-
-    @property
-    def endless(self) -> bool:
-        """Only a signal ends it: there is no total, and no share of it."""
-        return self.unit == "changes" and not self.keys_total
-
-
-@dataclass
-class _Worker:
-    """A seat and what its worker has in hand."""
-
-    seat: Seat
-    tasks: set[int] = field(default_factory=set)
-    free: int = 0
-    waiting: str = ""
-    held_by: str = ""
-    share: Share = NOTHING
-    cpu_s: float = 0.0
-    clients: list[int] = field(default_factory=list)
-    heard_at: float = field(default_factory=time.monotonic)
-    down: list[list[str]] = field(default_factory=list)
-    drained: bool = False
-    alone: bool = False  # it has a suspect, and nothing else until that is settled
-
-
-@dataclass
-class _Grave:
-    """A dead worker's connections at the target, and the tasks that wait until those are killed."""
-
-    clients: list[int]
-    entries: list[Entry]
-    since: float = field(default_factory=time.monotonic)
-    next_try: float = 0.0
 
 
 class Coordinator:
@@ -138,7 +82,7 @@ class Coordinator:
         governor: Governor | None = None,
         supply: Supply | None = None,
     ) -> None:
-        self.setup, self.executor, self.aside = setup, executor, aside
+        self.setup, self.aside = setup, aside
         self.say, self.warn, self.tick = say, warn, tick
         self.signal_seen, self.measured, self.controls, self.silence_s = signal_seen, measured, controls, silence_s
         self.governor = governor
@@ -147,17 +91,14 @@ class Coordinator:
         self.wanted = workers
         self.ledger = Ledger(tasks)
         self.state = State(keys_total)
-        self.workers: list[_Worker] = []
-        self.listers: dict[int, _Worker] = {}  # by LIST_KEYS task
+        self.crew = Crew(executor)
+        self.listers: dict[int, Worker] = {}  # by LIST_KEYS task
         self.restarted: dict[int, str] = {}  # databases whose cursors turned out not to be a ring, and why
-        self.graves: list[_Grave] = []
-        self.down: dict[tuple[str, str], float] = {}  # (side, address) of lost connections: since when
+        self.fence = Fence(controls[1] if controls else None, setup.targets[0], setup.retry_for_s, warn)
+        self.outages = Outages(say, warn, setup.retry_for_s)
         self.deaths = 0
-        self.epoch = 0
-        self.cpu_gone_s = 0.0
         self.signal = 0
         self.signal_at = 0.0
-        self.unfenced = ""
         self.failure: errors.KeyferryError | None = None
         self.failed_at = 0.0
         self._clock_at = time.monotonic()
@@ -172,7 +113,7 @@ class Coordinator:
     @property
     def cpu_s(self) -> float:
         """Processor time of all workers, those that are gone included."""
-        return self.cpu_gone_s + sum(worker.cpu_s for worker in self.workers)
+        return self.crew.cpu_s
 
     # ---- the loop -------------------------------------------------------------------------------------------
 
@@ -182,23 +123,27 @@ class Coordinator:
             if self.governor:
                 self.governor.begin()
             for _ in range(self.wanted):
-                self._launch()
+                self.crew.launch(self.setup)
             while not self._over():
                 self._turn()
             for aside in self.ledger.left_aside():
                 self.aside.add(aside)
             if self.failure:
                 raise self.failure
-            self._quit()
+            self.crew.quit()
         finally:
             if self.governor:
                 self.governor.end()
-            for worker in self.workers:
-                worker.seat.kill()
-                worker.seat.close()
-            if isinstance(self.failure, errors.ChangedError):
-                self._fence_all()
+            self.crew.close()
+            if self._left_writes_behind():
+                self.fence.close(self.crew.clients)
             self._update_state()
+
+    def _left_writes_behind(self) -> bool:
+        """Whether workers were ended with writes on their way, to a target that can be reached."""
+        if self.failure is None:
+            return False
+        return isinstance(self.failure, errors.ChangedError) or self.failure.side != "target"
 
     def _over(self) -> bool:
         if self.failure and time.monotonic() > self.failed_at + FAILURE_S:
@@ -207,24 +152,22 @@ class Coordinator:
             self.warn(f"not everything on its way was acknowledged within {DRAIN_S:g} s")
             return True
         if self.signal or self.failure:
-            return all(worker.drained for worker in self.workers)
+            return all(worker.drained for worker in self.crew.workers)
         left = self.supply is not None and not self.supply.finished
-        return self.ledger.finished and not self.graves and not left
+        return self.ledger.finished and not self.fence.holds_tasks and not left
 
     def _turn(self) -> None:
-        for seat in wait_for_reports([worker.seat for worker in self.workers], TICK_S):
-            worker = next(worker for worker in self.workers if worker.seat is seat)
-            report = seat.receive()
+        for worker, report in self.crew.hear(TICK_S):
             if report is None:
                 self._worker_died(worker, "died")
             else:
                 self._take_in(worker, report)
-        self._bury()
+        self._give_back(self.fence.released())
         self._hand_out()
         if self.governor:
             self._share_out(self.governor)
         self._look_at_silence()
-        self._look_at_connections()
+        self.outages.note(lost for worker in self.crew.workers for lost in worker.down)
         self._look_at_signals()
         self._look_at_clocks()
         self._look_at_evictions()
@@ -235,62 +178,24 @@ class Coordinator:
         self.state.counts = self.ledger.total
         more = self.supply is not None and not self.supply.finished
         self.state.ranges, self.state.ranges_done = self.ledger.ranges + more, self.ledger.ranges_done
-        reasons = [f"reconnecting: {' '.join(where)}" for where in self.down]
-        if self.governor and (why := self.governor.why({worker.held_by for worker in self.workers})):
+        reasons = self.outages.reasons()
+        if self.governor and (why := self.governor.why({worker.held_by for worker in self.crew.workers})):
             reasons.append(f"throttled: {why}")
-        self.state.waiting = most_important([*reasons, *(worker.waiting for worker in self.workers)])
-        self.state.workers = len(self.workers)
+        self.state.waiting = most_important([*reasons, *(worker.waiting for worker in self.crew.workers)])
+        self.state.workers = len(self.crew.workers)
 
     # ---- workers --------------------------------------------------------------------------------------------
 
-    def _launch(self) -> None:
-        self.epoch += 1
-        setup = Setup(**self.setup.__dict__ | {"epoch": self.epoch})
-        self.workers.append(_Worker(self.executor.launch(setup, self.epoch)))
-
-    def _worker_died(self, worker: _Worker, how: str) -> None:
-        worker.seat.kill()
-        worker.seat.close()
-        self.workers.remove(worker)
-        self.cpu_gone_s += worker.cpu_s
+    def _worker_died(self, worker: Worker, how: str) -> None:
+        self.crew.dismiss(worker)
         self.deaths += 1
         if self.signal or self.failure:
             return
         if self.deaths > DEATHS_MAX:
             raise errors.RunError("workers keep dying", hint="is there memory enough for them?")
         self.say(f"a worker {how}: its {len(worker.tasks)} tasks are given to others")
-        self.graves.append(_Grave(worker.clients, self.ledger.take_back(worker.tasks, killed=True)))
-        self._bury()
-        self._launch()
-
-    def _bury(self) -> None:
-        """Kill what dead workers have left at the target, and give their tasks away."""
-        now = time.monotonic()
-        for grave in [grave for grave in self.graves if grave.next_try <= now]:
-            try:
-                self._fence(grave.clients)
-            except errors.AccessError as error:
-                if now - grave.since > self.setup.retry_for_s:
-                    raise errors.RunError(error.message, side=error.side, address=error.address) from None
-                grave.next_try = now + FENCE_S
-                continue
-            self.graves.remove(grave)
-            self._give_back(grave.entries)
-
-    def _fence(self, clients: list[int]) -> None:
-        if self.controls and (refused := kill_clients(self.controls[1], self.setup.targets[0], clients)):
-            self._warn_of_unfenced(refused)
-
-    def _fence_all(self) -> None:
-        try:
-            self._fence([client for worker in self.workers for client in worker.clients])
-        except errors.AccessError as error:
-            self._warn_of_unfenced(str(error))
-
-    def _warn_of_unfenced(self, words: str) -> None:
-        if not self.unfenced:
-            self.unfenced = words
-            self.warn(f"a connection that was given up could not be killed ({words}): it may still write old values")
+        self.fence.hold(worker.clients, self.ledger.take_back(worker.tasks, killed=True))
+        self.crew.launch(self.setup)
 
     def _give_back(self, entries: list[Entry]) -> None:
         for entry in entries:
@@ -305,7 +210,8 @@ class Coordinator:
         """Split a task that has killed three workers, or put its only key aside."""
         task = entry.task
         if task.kind == COPY_RANGE and small_enough_to_list(task):
-            own, twice = self._keys_of(task)
+            assert self.controls is not None
+            own, twice = keys_of(self.controls[0], task, self.setup.filters.scan_words)
             self.ledger.split(entry, own)
             if twice:
                 self.ledger.put_off.append(replace(task, kind=COPY_KEYS, keys=twice, counted=False))
@@ -320,33 +226,9 @@ class Coordinator:
                 if self.supply:
                     self.supply.settled(task, copied=0)
 
-    def _keys_of(self, task: Task) -> tuple[list[bytes], list[bytes]]:
-        """The keys of a range by name, and those among its last ones that the next range counts (`workers.scan`)."""
-        assert self.controls is not None
-        self.controls[0].select(task.db)
-        keys, reached = self._scan(task.start, task.end if task.checked else RING)
-        if not task.checked or reached <= task.end:
-            return keys, []
-        beyond = set(self._scan(task.end, reached)[0])
-        return [key for key in keys if key not in beyond], [key for key in keys if key in beyond]
-
-    def _scan(self, start: int, end: int) -> tuple[list[bytes], int]:
-        """The keys from one position to another over the control connection, and the position reached."""
-        assert self.controls is not None
-        keys: dict[bytes, None] = {}
-        cursor = cursor_at(start)
-        while True:
-            reply = self.controls[0].call("SCAN", cursor, "COUNT", KEYS_A_TASK, *self.setup.filters.scan_words)
-            if isinstance(reply, ReplyError):
-                raise self.controls[0].refused("SCAN", reply)
-            cursor = int(reply[0])
-            keys.update(dict.fromkeys(reply[1]))
-            if cursor == 0 or (end < RING and position_of(cursor) >= end):
-                return list(keys), position_of(cursor)
-
     # ---- reports --------------------------------------------------------------------------------------------
 
-    def _take_in(self, worker: _Worker, report: Report) -> None:
+    def _take_in(self, worker: Worker, report: Report) -> None:
         worker.heard_at = time.monotonic()
         worker.waiting, worker.cpu_s = report.waiting, report.cpu_s
         self.measured(report.latencies)
@@ -354,7 +236,7 @@ class Coordinator:
         worker.clients += [client for side, _, client in report.clients if side == "target" and client]
         worker.drained, worker.down = report.drained, report.down
         if report.unfenced:
-            self._warn_of_unfenced(report.unfenced)
+            self.fence.warn_of_late_writes(report.unfenced)
         for news in report.progress:
             self._take_in_news(worker, news)
         # A report may be older than our last order: what it calls free may have a task by now. And names make tasks
@@ -371,7 +253,7 @@ class Coordinator:
         self.failure, self.failed_at = error, time.monotonic()
         self._drain()
 
-    def _take_in_news(self, worker: _Worker, news: Progress) -> None:
+    def _take_in_news(self, worker: Worker, news: Progress) -> None:
         entry = self.ledger.given.get(news.task)
         copied = entry.unsettled.copied + news.counts.copied if entry else 0
         for aside in self.ledger.acknowledge(news):
@@ -399,7 +281,7 @@ class Coordinator:
         whole: dict[str, Any] = {"start": 0, "end": RING, "checked": False, "no_expiries": False, "keys": []}
         self.ledger.add(replace(task, kind=LIST_KEYS, own=True, **whole))
 
-    def _add_listed(self, worker: _Worker, task: Task, keys: list[bytes]) -> None:
+    def _add_listed(self, worker: Worker, task: Task, keys: list[bytes]) -> None:
         if task.kind == COPY_RANGE:
             again = replace(task, kind=COPY_KEYS, keys=keys, counted=False, own=True)
             return self.ledger.put_off.append(again)
@@ -409,7 +291,7 @@ class Coordinator:
     def _credit(self, db: int) -> None:
         """A batch of a scanner's keys is copied: it may hand up another one."""
         lister = self.listers.get(db)
-        if lister in self.workers:
+        if lister in self.crew.workers:
             lister.seat.send(Order(credit=1))
 
     # ---- orders ---------------------------------------------------------------------------------------------
@@ -420,7 +302,7 @@ class Coordinator:
         if self.signal or self.failure:
             return
         self.ledger.bring_up_what_was_put_off()
-        for worker in self.workers:
+        for worker in self.crew.workers:
             entries = []
             while worker.free > 0 and (entry := self._next_for(worker)) is not None:
                 entries.append(entry)
@@ -433,14 +315,14 @@ class Coordinator:
 
     def _restock(self, supply: Supply) -> None:
         """Put as many tasks into the queue as workers can take now."""
-        wanted = sum(worker.free for worker in self.workers) - len(self.ledger.waiting)
+        wanted = sum(worker.free for worker in self.crew.workers) - len(self.ledger.waiting)
         try:
             for task in supply.tasks(wanted):
                 self.ledger.add(task)
         except errors.KeyferryError as error:
             self._fail(error)
 
-    def _next_for(self, worker: _Worker) -> Entry | None:
+    def _next_for(self, worker: Worker) -> Entry | None:
         if worker.alone:
             return None
         if self.ledger.suspects and not worker.tasks:
@@ -450,29 +332,18 @@ class Coordinator:
 
     def _share_out(self, governor: Governor) -> None:
         """Tell each worker its part of the limits; one that has nothing to copy keeps none."""
-        copying = [worker for worker in self.workers if any(map(self.ledger.copies, worker.tasks))]
+        copying = [worker for worker in self.crew.workers if any(map(self.ledger.copies, worker.tasks))]
         share = governor.share(len(copying), self.ledger.total.read)
-        for worker in self.workers:
+        for worker in self.crew.workers:
             theirs = share if worker in copying else NOTHING
             if theirs != worker.share and worker.seat.send(Order(share=theirs)):
                 worker.share = theirs
 
     def _look_at_silence(self) -> None:
         now = time.monotonic()
-        for worker in list(self.workers):
+        for worker in list(self.crew.workers):
             if now - worker.heard_at > self.silence_s:
                 self._worker_died(worker, f"has been silent for {self.silence_s:g} s")
-
-    def _look_at_connections(self) -> None:
-        """Say once that connections are lost, whichever workers had them, and once that they are back."""
-        reasons = {(side, address): why for worker in self.workers for side, address, why in worker.down}
-        for where, why in reasons.items():
-            if where not in self.down:
-                self.down[where] = time.monotonic()
-                self.warn(f"{' '.join(where)}: {why}; trying again for up to {self.setup.retry_for_s:g} s")
-        for where in self.down.keys() - reasons.keys():
-            lasted_s = time.monotonic() - self.down.pop(where)
-            self.say(f"{' '.join(where)}: connected again after {lasted_s:.1f} s")
 
     def _look_at_signals(self) -> None:
         seen = self.signal_seen()
@@ -482,8 +353,7 @@ class Coordinator:
             self._drain()
 
     def _drain(self) -> None:
-        for worker in self.workers:
-            worker.seat.send(Order(drain=True))
+        self.crew.tell(Order(drain=True))
 
     def _look_at_clocks(self) -> None:
         now = time.monotonic()
@@ -493,20 +363,11 @@ class Coordinator:
                 shift = clock_shift_ms(*self.controls)
             except errors.AccessError:
                 return  # next time; the workers have connections of their own, and will tell
-            for worker in self.workers:
-                worker.seat.send(Order(shift_ms=shift))
+            self.crew.tell(Order(shift_ms=shift))
 
     def _look_at_evictions(self) -> None:
         """A source that has less room, or that evicts, is asked for less at a time."""
         unread_bytes = self.watch.look(time.monotonic()) if self.watch else None
         if unread_bytes is not None:
             self.setup = replace(self.setup, unread_bytes=unread_bytes)
-            for worker in self.workers:
-                worker.seat.send(Order(unread_bytes=unread_bytes))
-
-    def _quit(self) -> None:
-        for worker in self.workers:
-            worker.seat.send(Order(quit=True))
-        deadline = time.monotonic() + QUIT_S
-        for worker in self.workers:
-            worker.seat.join(max(0.0, deadline - time.monotonic()))
+            self.crew.tell(Order(unread_bytes=unread_bytes))

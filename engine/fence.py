@@ -2,9 +2,82 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .ledger import Entry
 from .partitioners.control import Control, ReplyError
+from .workers.errors import AccessError, RunError
 from .workers.resp import info_fields
 from .workers.task import Node
+
+#: What could not be killed because the target was not reached is tried again after so long.
+AGAIN_S = 0.5
+
+
+@dataclass
+class _Grave:
+    """A dead worker's connections at the target, and the tasks that wait until those are killed."""
+
+    clients: list[int]
+    entries: list[Entry]
+    since: float = field(default_factory=time.monotonic)
+    next_try: float = 0.0
+
+
+class Fence:
+    """Stands between dead workers and those that go on with their tasks. `warn` is for the log.
+
+    `control` None: the target cannot be told (a data set is written, which may be written twice).
+    """
+
+    def __init__(self, control: Control | None, node: Node, retry_for_s: float, warn: Callable[[str], None]) -> None:
+        self.control, self.node, self.retry_for_s, self.warn = control, node, retry_for_s, warn
+        self._graves: list[_Grave] = []
+        self._warned = False
+
+    @property
+    def holds_tasks(self) -> bool:
+        """Tasks of dead workers are not free yet."""
+        return bool(self._graves)
+
+    def hold(self, clients: list[int], entries: list[Entry]) -> None:
+        """Keep a dead worker's tasks until its connections are killed."""
+        self._graves.append(_Grave(clients, entries))
+
+    def released(self) -> list[Entry]:
+        """The tasks that may be done again now. Raises RunError where the target is not reached for too long."""
+        free: list[Entry] = []
+        now = time.monotonic()
+        for grave in [grave for grave in self._graves if grave.next_try <= now]:
+            try:
+                self._kill(grave.clients)
+            except AccessError as error:
+                if now - grave.since > self.retry_for_s:
+                    raise RunError(error.message, side=error.side, address=error.address) from None
+                grave.next_try = now + AGAIN_S
+                continue
+            self._graves.remove(grave)
+            free += grave.entries
+        return free
+
+    def close(self, clients: list[int]) -> None:
+        """Kill connections of workers that have ended with work on its way; a failure is only warned of."""
+        try:
+            self._kill(clients)
+        except AccessError as error:
+            self.warn_of_late_writes(str(error))
+
+    def _kill(self, clients: list[int]) -> None:
+        if self.control and (refused := kill_clients(self.control, self.node, clients)):
+            self.warn_of_late_writes(refused)
+
+    def warn_of_late_writes(self, words: str) -> None:
+        """Say, once, that old values may be written after new ones, and why nothing can be done."""
+        if not self._warned:
+            self._warned = True
+            self.warn(f"a connection that was given up could not be killed ({words}): it may still write old values")
 
 
 def kill_clients(control: Control, node: Node, client_ids: list[int]) -> str:

@@ -15,7 +15,7 @@ from .reasons import split
 from .text import count_text, printable, rounded, seconds_text, size_text
 
 if TYPE_CHECKING:
-    from .coordinator import State
+    from .state import State
 
 #: Rates are means of so long.
 RECENT_S = 10.0

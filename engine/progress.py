@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from .coordinator import State
 from .figures import Figures, Watch
 from .logs import NOTICE, Log, now_text, on_terminal
 from .output import LastingStderr
+from .state import State
 from .text import count_text, size_text
 
 #: A plain line so often; a bar and JSON more often.

@@ -7,10 +7,10 @@ import time
 import pytest
 
 from keyferry import figures
-from keyferry.coordinator import State
 from keyferry.figures import Figures, Watch
 from keyferry.progress import bar_format
 from keyferry.reasons import most_important, split
+from keyferry.state import State
 from keyferry.workers.task import Counts
 
 

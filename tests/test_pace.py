@@ -18,9 +18,10 @@ from keyferry.throttle import LEAST, Throttle
 from keyferry.workers.budget import Budget
 from keyferry.workers.choose import Chooser
 from keyferry.workers.cursor import RING
+from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.lane import DEPTH
 from keyferry.workers.pace import NOTHING, SAVED_S, Bucket, Pace, Share
-from keyferry.workers.task import COPY_RANGE, LIST_KEYS, Counts, Order, Progress, Report, Setup, Task
+from keyferry.workers.task import COPY_RANGE, LIST_KEYS, Counts, Node, Order, Progress, Report, Setup, Task
 
 # -- a bucket -----------------------------------------------------------------------------------------------------
 
@@ -260,18 +261,26 @@ def test_a_worker_without_work_keeps_nothing_and_only_changes_are_told() -> None
     governor = Governor(Limits(keys_a_second=20_000), [])
     tasks = [Task(0, COPY_RANGE), Task(1, COPY_RANGE), Task(2, LIST_KEYS, db=1)]
     run = Coordinator(
-        Setup([], []), tasks, 3, NotedSeats(), aside=AsideFile(""), say=print, warn=print, tick=print, governor=governor
+        Setup([], [Node(Endpoint())]),
+        tasks,
+        3,
+        NotedSeats(),
+        aside=AsideFile(""),
+        say=print,
+        warn=print,
+        tick=print,
+        governor=governor,
     )
     for _ in range(3):
-        run._launch()
-        run.workers[-1].free = 1
+        run.crew.launch(run.setup)
+        run.crew.workers[-1].free = 1
     run._hand_out()
     run._share_out(governor)
-    first, second, lister = [worker.seat for worker in run.workers]
+    first, second, lister = [worker.seat for worker in run.crew.workers]
     assert [seat.take_shares() for seat in (first, second, lister)] == [[Share(10_000.0)], [Share(10_000.0)], []]
     run._share_out(governor)
     assert [seat.take_shares() for seat in (first, second, lister)] == [[], [], []]
-    run._take_in(run.workers[0], Report([Progress(0, RING, Counts(), finished=True)]))
+    run._take_in(run.crew.workers[0], Report([Progress(0, RING, Counts(), finished=True)]))
     run._share_out(governor)
     assert [seat.take_shares() for seat in (first, second, lister)] == [[NOTHING], [Share(20_000.0)], []]
     run.ledger.forget(0)  # its worker has lanes for it all the same, until they end

@@ -1,0 +1,89 @@
+"""The workers of a run: started, heard, told, ended. What they are told and why is the coordinator's affair."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .executors import Seat, wait_for_reports
+from .workers.pace import NOTHING, Share
+from .workers.task import Order, Report, Setup
+
+#: A worker that was told to quit has so long.
+QUIT_S = 5.0
+
+
+@dataclass(eq=False)
+class Worker:
+    """A seat, what its worker has in hand, and what it said last."""
+
+    seat: Seat
+    tasks: set[int] = field(default_factory=set)
+    free: int = 0
+    waiting: str = ""
+    held_by: str = ""
+    share: Share = NOTHING
+    cpu_s: float = 0.0
+    clients: list[int] = field(default_factory=list)  # CLIENT IDs at the target
+    heard_at: float = field(default_factory=time.monotonic)
+    down: list[list[str]] = field(default_factory=list)
+    drained: bool = False
+    alone: bool = False  # it has a suspect, and nothing else until that is settled
+
+
+class Crew:
+    """The workers that live, in `workers`; the executor gives them their seats."""
+
+    def __init__(self, executor: Any) -> None:
+        self.executor = executor
+        self.workers: list[Worker] = []
+        self._launched = 0
+        self._gone_cpu_s = 0.0
+
+    def launch(self, setup: Setup) -> None:
+        """One worker more; its connections are named after its number."""
+        self._launched += 1
+        self.workers.append(Worker(self.executor.launch(replace(setup, epoch=self._launched), self._launched)))
+
+    def hear(self, timeout_s: float) -> Iterator[tuple[Worker, Report | None]]:
+        """What workers report, waited for no longer than the time-out; None for one that has died."""
+        for seat in wait_for_reports([worker.seat for worker in self.workers], timeout_s):
+            worker = next(worker for worker in self.workers if worker.seat is seat)
+            yield worker, seat.receive()
+
+    def tell(self, order: Order) -> None:
+        """The same order to all."""
+        for worker in self.workers:
+            worker.seat.send(order)
+
+    def dismiss(self, worker: Worker) -> None:
+        """End one at once, and wait until it is gone."""
+        worker.seat.kill()
+        worker.seat.close()
+        self.workers.remove(worker)
+        self._gone_cpu_s += worker.cpu_s
+
+    def quit(self) -> None:
+        """Let all end by themselves; `close` ends those that do not."""
+        self.tell(Order(quit=True))
+        deadline = time.monotonic() + QUIT_S
+        for worker in self.workers:
+            worker.seat.join(max(0.0, deadline - time.monotonic()))
+
+    def close(self) -> None:
+        """End all that are left at once; what they said last is kept."""
+        for worker in self.workers:
+            worker.seat.kill()
+            worker.seat.close()
+
+    @property
+    def clients(self) -> list[int]:
+        """The CLIENT IDs of all connections at the target."""
+        return [client for worker in self.workers for client in worker.clients]
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor time of all workers, those that are gone included."""
+        return self._gone_cpu_s + sum(worker.cpu_s for worker in self.workers)
