@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -32,6 +33,15 @@ def write(server: Server, keys: list[bytes]) -> None:
         for begin in range(0, len(keys), 1000):
             words = [word for key in keys[begin : begin + 1000] for word in (key, b"value of " + key)]
             connection.pipeline([("MSET", *words)])
+
+
+def write_and_rest(server: Server, keys: list[bytes]) -> None:
+    """Write, and wait until the table has its size: while keys move between two tables, none is at rest."""
+    write(server, keys)
+    deadline = time.monotonic() + 20
+    while b"rehashing target" in server.call("DEBUG", "HTSTATS", "0"):
+        assert time.monotonic() < deadline, "the server does not end its rehashing"
+        time.sleep(0.01)
 
 
 def grow(server: Server, chance: random.Random, stop: threading.Event) -> None:
@@ -124,7 +134,7 @@ def test_no_key_that_existed_throughout_is_missing(
 @pytest.mark.parametrize("kind", KINDS)
 def test_counts_at_rest_equal_dbsize_to_the_key(kind: str, ranges: int, server: ServerFactory) -> None:
     source, target = server(kind), server(kind)
-    write(source, stable_keys())
+    write_and_rest(source, stable_keys())
     summary = keyferry.replicate(source.uri, target.uri, ranges=ranges, workers=2)
     assert summary.exact
     assert summary.counts.copied == summary.counts.read == STABLE
@@ -134,7 +144,7 @@ def test_counts_at_rest_equal_dbsize_to_the_key(kind: str, ranges: int, server: 
 @pytest.mark.parametrize("keys", [0, 1, 3, 37, 700])
 def test_more_ranges_than_buckets_count_each_key_once(keys: int, server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
-    write(source, stable_keys()[:keys])
+    write_and_rest(source, stable_keys()[:keys])
     summary = keyferry.replicate(source.uri, target.uri, ranges=64, workers=1)
     assert summary.exact
     assert summary.counts.copied == keys
