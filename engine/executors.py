@@ -19,7 +19,7 @@ from typing import Any
 from multiprocess.connection import wait as wait_for_pipes
 
 from . import forkserver
-from .workers.loop import serve
+from .workers.start import serve
 from .workers.task import Order, Report, Setup
 
 #: A worker that takes no order for so long is treated as dead; no send blocks longer.

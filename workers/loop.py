@@ -20,19 +20,15 @@ from collections.abc import Callable
 from typing import Any
 
 from .adapt import Meter, climb_from
-from .choose import Chooser
-from .churn import unpack as unpack_churn
-from .churn_lane import ChurnLane
 from .conn import Connection, Lost
 from .errors import InternalError, KeyferryError, StateError
-from .lane import Lane
+from .lanes import Lanes
 from .link import Link
 from .links import Events, Links
+from .list_lane import ListLane
 from .pace import Pace
 from .patience import Patience
-from .produce import GenerateLane, ListLane, SiftLane
-from .synth import unpack as unpack_spec
-from .task import CHURN, COPY_KEYS, COPY_RANGE, GENERATE, SIFT_KEYS, Order, Report, Setup, Task
+from .task import Order, Report, Setup, Task
 
 #: News goes up so often …
 REPORT_S = 0.1
@@ -56,10 +52,10 @@ class Worker:
         self.climb = climb_from(setup.lanes, setup.most_lanes)
         self.lanes: dict[int, Any] = {}
         self.queue: deque[Task] = deque()  # tasks whose database has no link yet, and no room for one
-        self.spec = unpack_spec(setup.synth) if setup.synth else None
         self.timers: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = itertools.count()
         self.pace = Pace(self._later) if setup.paced else None
+        self.makes = Lanes(setup, self.meter, self.pace, self._changed, self._later)
         self.report = Report(free=setup.lanes)
         self.has_news = True
         self.reported_at = 0.0
@@ -157,31 +153,9 @@ class Worker:
             task = self.queue.popleft()
             link, chooser = found
             link.lanes += 1
-            lane = self.lanes[task.id] = self._lane(task, link, chooser)
+            lane = self.lanes[task.id] = self.makes.make(task, link, chooser)
             if link.ready:
                 lane.go()
-
-    def _lane(self, task: Task, link: Link, chooser: Chooser) -> Any:
-        if task.kind in (COPY_RANGE, COPY_KEYS):
-            return Lane(
-                task,
-                link,
-                chooser,
-                self.meter,
-                self.setup.scan_count,
-                self._changed,
-                self.pace,
-                self.setup.filters,
-            )
-        if task.kind == GENERATE:
-            assert self.spec is not None
-            return GenerateLane(task, link, self.spec, self._changed)
-        if task.kind == CHURN:
-            assert self.spec is not None and self.setup.churn is not None
-            return ChurnLane(task, link, unpack_churn(self.setup.churn, self.spec), self._later, self._changed)
-        if task.kind == SIFT_KEYS:
-            return SiftLane(task, link, self._changed, self.setup.filters)
-        return ListLane(task, link, self.setup.scan_count, self._changed, self.setup.filters)
 
     # ---- troubles -------------------------------------------------------------------------------------------
 
