@@ -211,9 +211,12 @@ class Server:
         port = getattr(self, "port", 0)
         return "\n".join([f"--- log of server {self.kind} on port {port}", *self.log.splitlines()[-lines:]])
 
+    def _choose_port(self) -> int:
+        return free_port()
+
     def _start_on_a_free_port(self, wait: bool) -> None:
         for attempt in range(PORT_TRIES):
-            self.port = free_port()
+            self.port = self._choose_port()
             self._launch([])
             try:
                 return self._check(wait)
