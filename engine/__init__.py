@@ -21,7 +21,7 @@ from .workers.errors import (
 )
 
 if TYPE_CHECKING:
-    from .plan import Plan
+    from .planning import Plan
     from .summary import Summary
     from .workers.endpoint import Endpoint
 

@@ -26,7 +26,7 @@ from .ledger import DEATHS_TO_SPLIT, Entry, Ledger, small_enough_to_list
 from .outages import Outages
 from .partitioners.control import Control
 from .partitioners.topology import clock_shift_ms
-from .plan import Plan
+from .planning import Plan
 from .reasons import most_important
 from .state import State
 from .supply import Supply

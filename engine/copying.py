@@ -14,7 +14,7 @@ from .grammar import Invocation
 from .latency import Latencies
 from .logs import Log
 from .partitioners.keys import NamesFile
-from .plan import DatabasePlan, Plan, make
+from .planning import DatabasePlan, Plan, make
 from .progress import display
 from .settings import Settings
 from .signals import Signals

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from .grammar import Invocation
 from .partitioners.control import Control
 from .partitioners.keys import NamesFile, NamesScan, cut
-from .plan import Plan
+from .planning import Plan
 from .workers.errors import ChangedError, RunError
 from .workers.task import COPY_KEYS, SIFT_KEYS, Task
 

@@ -14,7 +14,7 @@ from .partitioners import topology
 from .partitioners.control import Control
 from .partitioners.probe import MIN_KEYS, why_not_a_ring
 from .partitioners.topology import Server
-from .plan import RDBCOMPRESSION, Plan, Survey, choose_databases
+from .planning import RDBCOMPRESSION, Plan, Survey, choose_databases
 from .text import plural
 from .workers.endpoint import Endpoint
 from .workers.errors import AccessError, ChangedError

@@ -72,6 +72,13 @@ def test_a_plan_touches_nothing(pair: tuple[Server, Server], tmp_path: Path) -> 
     assert keyspace(target) == {}
 
 
+def test_a_plan_is_made_as_often_as_it_is_asked_for(pair: tuple[Server, Server], tmp_path: Path) -> None:
+    source, target = pair
+    code = "for _ in range(2):\n    print(keyferry.plan(source, target).keys)\nkeyferry.replicate(source, target)\n"
+    ran = run_script(tmp_path, code + "print(keyferry.plan(source, target).keys)", source=source.uri, target=target.uri)
+    assert ran.out == "300\n" * 3
+
+
 def test_endpoints_options_and_threads_serve_as_well(server: ServerFactory, tmp_path: Path) -> None:
     source, target = server("7.0", password="secret"), server("9.1")
     for db in (0, 3):

@@ -13,7 +13,7 @@ from ..signals import Signals
 from ..text import plural, seconds_text, size_text
 
 if TYPE_CHECKING:
-    from ..plan import Plan
+    from ..planning import Plan
     from ..summary import Summary
     from ..workers.task import Setup
 
