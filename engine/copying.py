@@ -20,7 +20,7 @@ from .settings import Settings
 from .signals import Signals
 from .summary import Summary
 from .supply import names_file, refuse_to_begin_again, supply_of
-from .survey import Controls, check_identities, check_rights, first_line, survey
+from .survey import Controls, check_identities, first_line, survey
 from .text import key_text, plural, shortened
 from .workers.errors import EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
 from .workers.task import Aside
@@ -91,13 +91,14 @@ class Copy:
         try:
             for line in first_line(found, pairs).splitlines():
                 self.log.notice(line)
+            for line in found.permissions.unchecked if not again else ():
+                self.log.notice(f"not checked: {line}")
             pools = [side.pool for side in (self.call.source, self.call.target) if side.pool is not None]
             plan = make(found, pairs, self.options, min(pools), again)
             for part in plan.databases:
                 self.log.info(f"db {part.db} → {part.target_db}: {plural(part.keys, 'key')}, {part.how}")
             lanes = f"{plan.lanes} to {plan.setup.most_lanes}"
             self.log.info(f"{plural(plan.workers, 'worker')} of {lanes} lanes, method {plan.setup.method}")
-            check_rights(controls, found, self.options, may_write)
         except BaseException:
             self._close(controls)
             raise

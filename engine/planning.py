@@ -11,6 +11,7 @@ from .limits import Limits
 from .partitioners import ranges
 from .partitioners.ranges import MIN_RANGE_KEYS
 from .partitioners.topology import Database, Server
+from .permissions import Permissions
 from .text import plural
 from .undo import Wanted
 from .workers.cursor import RING
@@ -53,6 +54,7 @@ class Survey:
     filters: Filters = Filters()
     job: str = ""
     rdbcompression: str = ""  # of the source, if it is to be changed and the source tells
+    permissions: Permissions = field(default_factory=Permissions)
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,9 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         workers=workers,
         lanes=lanes,
         setup=setup,
-        warnings=warnings_of(survey, databases, options["on_conflict"]) + _warnings_of_settings(survey, options),
+        warnings=survey.permissions.warnings
+        + warnings_of(survey, databases, options["on_conflict"])
+        + _warnings_of_settings(survey, options),
         silence_s=options["silence_s"],
         put_aside=options["put_aside"] or "",
         settings=_settings(survey, options),

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from . import undo
-from .filtering import filters_of, questions
+from . import permissions, undo
+from .filtering import filters_of
 from .logs import Log
 from .partitioners import topology
 from .partitioners.control import Control
@@ -17,7 +17,7 @@ from .partitioners.topology import Server
 from .planning import RDBCOMPRESSION, Plan, Survey, choose_databases
 from .text import plural
 from .workers.endpoint import Endpoint
-from .workers.errors import AccessError, ChangedError, UnreachedError
+from .workers.errors import ChangedError, UnreachedError
 
 #: A server that does not answer is tried again after so long.
 CONNECT_PAUSE_S = 0.5
@@ -48,9 +48,13 @@ def reach(
     who said --wait-for: mistyped addresses are more frequent than servers that are just being started.
     """
     control = _connect(endpoint, side, wait_for_s if patient else 0.0, log)
-    topology.wait_until_it_serves(control, wait_for_s, log.notice)
-    server = topology.describe(control)
-    undo.tell(undo.left_behind(control, server.run_id, may_change), log)
+    try:
+        topology.wait_until_it_serves(control, wait_for_s, log.notice)
+        server = topology.describe(control)
+        undo.tell(undo.left_behind(control, server.run_id, may_change), log)
+    except BaseException:
+        control.close()
+        raise
     return control, server
 
 
@@ -63,7 +67,6 @@ def _connect(endpoint: Endpoint, side: str, wait_for_s: float, log: Log) -> Cont
             control.open()
             return control
         except UnreachedError as error:
-            control.close()
             if time.monotonic() >= deadline:
                 raise
             if not said:
@@ -76,11 +79,26 @@ def survey(
     source_at: Endpoint, target_at: Endpoint, options: dict[str, Any], patient: bool, log: Log, may_change: bool
 ) -> tuple[Controls, Survey, list[tuple[int, int]]]:
     """Both servers, their databases in question, and the pairs of them; only reads, but for what `reach` may do."""
-    wait_for_s = options["wait_for"]
-    source_control, source = reach(source_at, "source", wait_for_s, patient, log, may_change)
-    target_control, target = reach(target_at, "target", wait_for_s, patient, log, may_change)
+    sides: list[tuple[Control, Server]] = []
+    try:
+        for at, side in ((source_at, "source"), (target_at, "target")):
+            sides.append(reach(at, side, options["wait_for"], patient, log, may_change))
+        return _looked_into(sides, options, may_change)
+    except BaseException:
+        for control, _ in sides:
+            control.close()
+        raise
+
+
+def _looked_into(
+    sides: list[tuple[Control, Server]], options: dict[str, Any], may_change: bool
+) -> tuple[Controls, Survey, list[tuple[int, int]]]:
+    (source_control, source), (target_control, target) = sides
+    source_at, target_at = source.endpoint, target.endpoint
     for server in (source, target):
         topology.refuse_what_we_cannot_copy(server)
+    uses = permissions.uses_of(options, source, source_at.db, target_at.db)
+    allowed = permissions.check(sides, uses, may_change)
     pairs = choose_databases(options, source_at.db, target_at.db, sorted(source.databases))
     sizes, opaque = {}, {}
     for db, _ in pairs:
@@ -93,8 +111,9 @@ def survey(
     shift_ms = topology.clock_shift_ms(source_control, target_control)
     compression = topology.setting(source_control, RDBCOMPRESSION) if options["source_rdbcompression"] else ""
     filters = filters_of(options, source_control, source)
+    permissions.check_keys(sides, uses, filters, list(sizes), allowed)
     job = secrets.token_hex(4)
-    found = Survey(source, target, sizes, target_sizes, opaque, shift_ms, filters, job, compression)
+    found = Survey(source, target, sizes, target_sizes, opaque, shift_ms, filters, job, compression, allowed)
     return Controls(source_control, target_control), found, pairs
 
 
@@ -129,37 +148,3 @@ def _who(server: Server) -> str:
 
 def _databases(dbs: list[int]) -> str:
     return f"db {dbs[0]}" if len(dbs) == 1 else f"dbs {','.join(map(str, dbs))}" if dbs else "no db"
-
-
-def check_rights(controls: Controls, found: Survey, options: dict[str, Any], may_write: bool) -> None:
-    """Raise AccessError naming the commands that a side's user may not run. Nothing is read or changed by it.
-
-    Reads ask for a key that nobody has. Writes are sent with arguments that the server refuses once it has let the
-    command through: a payload that is none, an odd number of words, an expiry that is no number.
-    """
-    key = f"keyferry:{secrets.token_hex(16)}"
-    expiry = "PEXPIRETIME" if found.source.knows((7, 0)) else "PTTL"
-    reads: dict[str, tuple[str | bytes | int, ...]] = {
-        "SCAN": ("SCAN", 0, "COUNT", 1),
-        "DUMP": ("DUMP", key),
-        expiry: (expiry, key),
-    } | questions(options, key)
-    writes: dict[str, tuple[str | bytes | int, ...]] = {"RESTORE": ("RESTORE", key, 0, "none")}
-    if options["method"] != "dump":
-        reads |= {"MGET": ("MGET", key), "GET": ("GET", key)}
-        writes |= {"MSET": ("MSET", key, "value", key), "SET": ("SET", key, "value", "PXAT", "never")}
-    if options["atomic"]:
-        reads |= {"MULTI": ("MULTI",), "EXEC": ("EXEC",)}
-    if options["on_conflict"] != "replace":
-        writes |= {"EXISTS": ("EXISTS", key), "GET": ("GET", key), "DUMP": ("DUMP", key), "PTTL": ("PTTL", key)}
-    sides = [(controls.source, reads)] + ([(controls.target, writes)] if may_write else [])
-    for control, probes in sides:
-        missing = topology.missing_commands(control, probes)
-        if missing:
-            rules = " ".join(f"+{name.lower()}" for name in missing)
-            raise AccessError(
-                f"permission refused: the user may not run {', '.join(missing)}",
-                side=control.side,
-                address=control.endpoint.address,
-                hint=f"ACL SETUSER … {rules}",
-            )
