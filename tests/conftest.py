@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.binaries import KINDS, MissingServer
+from tests.support.certificates import Certificates
 from tests.support.pool import Pool
 from tests.support.servers import Server
 
@@ -45,6 +46,12 @@ def server_pool() -> Iterator[Pool]:
     pool = Pool()
     yield pool
     pool.close()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority, with certificates for servers on loopback and for a client."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

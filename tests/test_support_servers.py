@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from tests.conftest import ServerFactory
 from tests.support import binaries
 from tests.support.binaries import KINDS, MissingServer, bloom
+from tests.support.certificates import Certificates
 from tests.support.dataset import fill
 from tests.support.pool import Pool
 from tests.support.servers import Server, ServerFailed, start_loading
@@ -29,6 +32,21 @@ def test_a_server_is_the_version_asked_for_and_answers_on_both_addresses(server:
     assert str(one.call("NOSUCH")).startswith("ERR unknown command")
     assert len(one.call("DEBUG", "DIGEST")) == 40
     assert len(one.run_id) == 40
+
+
+def test_a_server_with_certificates_has_a_port_for_tls_besides_its_plain_one(
+    server: ServerFactory, certificates: Certificates
+) -> None:
+    one = server("7.0", tls=certificates.words(mutual=True))
+    trust = ssl.create_default_context(cafile=certificates.cacert)
+    trust.load_cert_chain(certificates.client.cert, certificates.client.key)
+    with (
+        socket.create_connection((one.host, one.tls_port), 5) as plain,
+        trust.wrap_socket(plain, server_hostname="localhost") as sock,
+    ):
+        sock.sendall(b"PING\r\n")
+        assert sock.recv(100) == b"+PONG\r\n"
+    assert one.call("PING") == b"PONG"
 
 
 def test_a_wrong_version_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

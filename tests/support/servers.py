@@ -49,7 +49,8 @@ class Server:
     """A running server of one kind ('6.2', '7.0', '8.2', '9.1'); `with Server('7.0') as server:` ends it afterwards.
 
     `extra` are further words of its command line, e.g. "--maxmemory-policy", "allkeys-lru". `acl` holds lines of an ACL
-    file ("user bob on >pw ~* +@all"); `modules` paths of .so files; `maxmemory` is as in redis.conf ("100mb").
+    file ("user bob on >pw ~* +@all"); `modules` paths of .so files; `maxmemory` is as in redis.conf ("100mb"). `tls` is
+    what `Certificates.words` gives: the server then has a `tls_port` besides its plain one (7.0 only).
     `wait` False returns as soon as the server takes connections, even if it only answers LOADING.
     Raises MissingServer without the binary, ServerFailed when it does not come up as the version asked for.
     """
@@ -63,9 +64,11 @@ class Server:
         maxmemory: str = "",
         databases: int = 16,
         modules: Sequence[str] = (),
+        tls: Sequence[str] = (),
         wait: bool = True,
     ) -> None:
         self.kind = kind
+        self._tls = list(tls)
         self.host = "127.0.0.1"
         self.password = password
         self.folder = Path(tempfile.mkdtemp(prefix=f"keyferry-{kind}-"))
@@ -214,6 +217,7 @@ class Server:
     def _start_on_a_free_port(self, wait: bool) -> None:
         for attempt in range(PORT_TRIES):
             self.port = free_port()
+            self.tls_port = free_port() if self._tls else 0
             self._launch([])
             try:
                 return self._check(wait)
@@ -223,6 +227,7 @@ class Server:
 
     def _launch(self, extra: list[str]) -> None:
         words = [*binaries.launcher(), binaries.find(self.kind), "--port", str(self.port), *self._base, *extra]
+        words += ["--tls-port", str(self.tls_port), *self._tls] if self._tls else []
         with open(self.folder / "out", "ab") as out:
             self._process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.folder, start_new_session=True
