@@ -1,7 +1,7 @@
 """How the slots of a cluster's node are cut into ranges, where cursors go by slot, and whether they do.
 
-A range holds neighbouring slots with about `ranges.RANGE_KEYS` keys together. A slot with far more keys than that is cut
-by the position in its table, like a database of its own.
+A range holds neighbouring slots with about `ranges.RANGE_KEYS` keys together. A slot with far more keys is cut by the
+position in its table, like a database of its own.
 """
 
 from __future__ import annotations

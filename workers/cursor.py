@@ -13,9 +13,9 @@ WHAT HAPPENS IF THE TABLE CHANGES IN SIZE
     in the middle of a bucket returns all of it.
 
 IN A CLUSTER, FROM REDIS 7.4 AND VALKEY 8.0 ON
-    A node has a table for each slot, and walks them in the order of the slots: cursor = (cursor in the table << 14) | slot.
-    So its position is the slot, then the position in that slot's table, of which the lowest 14 bits are always 0: again
-    a number in [0, 2^64) that only grows. `by_slot` tells these cursors apart.
+    A node has a table for each slot, and walks them in the order of the slots: cursor = (cursor in the table << 14) |
+    slot. So its position is the slot, then the position in that slot's table, of which the lowest 14 bits are always 0:
+    again a number in [0, 2^64) that only grows. `by_slot` tells these cursors apart.
 
 LIMITATIONS
     1) Keys may come twice, at the borders and after a table shrank.

@@ -1,7 +1,7 @@
 """Hash slots of a cluster: which slot a key belongs to, and lists of keys in the order of their slots.
 
-A slot is the CRC16 of the key, or of its hash tag: what stands between the first { and the next }, unless that is empty.
-The hot path has no call of ours for a key without a brace.
+A slot is the CRC16 of the key, or of its hash tag: what stands between the first { and the next }, unless that is
+empty. The hot path has no call of ours for a key without a brace.
 """
 
 from __future__ import annotations

@@ -29,6 +29,9 @@ CHURN = "churn"  # keep changing a synthetic data set
 SOURCELESS = (GENERATE, CHURN)
 
 
+Scope = tuple[int, int]  # one database of one source node: the node's number, the database's number
+
+
 @dataclass
 class Task:
     """A piece of work: which keys of which database, and where they go."""
@@ -48,6 +51,11 @@ class Task:
     counted: bool = True  # COPY_KEYS: False where another task counts these keys
     no_expiries: bool = False  # no key of the database had an expiry when planned
     own: bool = False  # keys that exist at the target may have been written by this run
+
+    @property
+    def scope(self) -> Scope:
+        """Which database of which source node."""
+        return self.node, self.db
 
     def pack(self) -> dict[str, Any]:
         """A map for msgpack; RING does not fit its 64 bits, so `end` travels less one."""

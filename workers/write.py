@@ -96,7 +96,7 @@ class Router:
 def strings_request(batch: Batch, large: bool) -> tuple[Request, int]:
     """Writes strings, unless they are large those without expiry by MSET; the number of replies.
 
-    In a cluster an MSET takes keys of one slot only: where slots have but a few keys each, a SET for each key is as good.
+    In a cluster an MSET takes keys of one slot only: where slots have but few keys each, a SET for each key is as good.
     """
     runs = [(0, len(batch.keys))] if batch.slots is None else runs_of(batch.slots)
     if large or len(runs) * RUN_KEYS > len(batch.keys):
