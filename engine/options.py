@@ -230,7 +230,7 @@ OPTIONS = (
     _churn("churn", values.COUNT, "then change keys, so often a second", metavar="RATE", unit="changes/s"),
     _churn("for", values.ABOVE_0, "ends the churn; else Ctrl-C does", metavar="TIME", unit="seconds"),
     _churn("ops", values.OPERATIONS, "weights: set=60,del=10", metavar="O=W,O",
-           default=_all_operations, default_text="all"),
+           default=_all_operations, default_text="all but flushdb"),
     _churn("churn-only", None, "change keys that are there: do not write"),
     Option(
         "count", COMMAND, values.whole(1, 10**6), "round trips to each server", metavar="N", default=20,
