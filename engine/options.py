@@ -136,6 +136,7 @@ OPTIONS = (
     _side("uri", "u", values.TEXT, "URI", "redis://[[user]:pw@]host[:port][/db]", mistaken=("url",)),
     _side("timeout", "o", values.TIMEOUT, "SEC", "longest wait for a reply", unit="seconds", default_text="60"),
     _side("db", "n", values.DATABASE, "N", "database number", default_text="0", mistaken=("database",)),
+    _side("cluster", "c", None, "", "it has to be a cluster", default=False),
     _side("pool", "m", values.whole(1, 10_000), "N", "most connections to a side", default_text="max(8, workers)"),
     _side("latency", "l", None, "", "show how long requests take", default=False),
     _global("help", "", None, "", "show this help", environment=False),

@@ -199,7 +199,6 @@ def _shuffled(piles: list[list[Task]]) -> list[Task]:
 def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], pool: int, again: bool = False) -> Plan:
     """The plan for copying each (source db, target db) of `pairs`. Raises RefusedError where it would be unsafe."""
     refuse_same_database(survey, pairs)
-    refuse_databases_that_are_not_there(survey, pairs)
     if options["require_empty"] and not again:
         refuse_keys_at_the_target(survey)
     workers, lanes = options["workers"], LANES
@@ -324,9 +323,8 @@ def refuse_same_database(survey: Survey, pairs: list[tuple[int, int]]) -> None:
             )
 
 
-def refuse_databases_that_are_not_there(survey: Survey, pairs: list[tuple[int, int]]) -> None:
+def refuse_databases_that_are_not_there(target: Server, pairs: list[tuple[int, int]]) -> None:
     """A cluster has database 0, and more only by a setting of Valkey 9; raises RefusedError."""
-    target = survey.targets[0]
     for db, target_db in pairs:
         if target.clustered and target_db >= max(1, target.max_databases):
             most = plural(max(1, target.max_databases), "database")

@@ -22,7 +22,7 @@ from .workers.errors import UsageError
 ADDRESS = ("uri", "hostname", "port", "socket")
 PASSWORDS = ("pass", "askpass", "pass_file")
 _FIELDS = {"hostname": "host", "port": "port", "socket": "socket", "user": "user", "db": "db", "timeout": "timeout_s",
-           "pool": "pool", "latency": "latency"}  # fmt: skip
+           "pool": "pool", "latency": "latency", "cluster": "cluster"}  # fmt: skip
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _POOL_LEAST = 8  # connections of a side where the user says nothing
 IN_ARGV = (

@@ -15,10 +15,11 @@ from .partitioners.control import Control
 from .partitioners.probe import MIN_KEYS, why_not_a_ring
 from .partitioners.slots import why_not_by_slot
 from .partitioners.topology import Server
-from .planning import RDBCOMPRESSION, Plan, Scope, Survey, choose_databases
+from .planning import RDBCOMPRESSION, Plan, Survey, choose_databases, refuse_databases_that_are_not_there
 from .text import plural
 from .workers.endpoint import Endpoint
 from .workers.errors import AccessError, ChangedError
+from .workers.task import Scope
 
 #: A server that does not answer is tried again after so long.
 CONNECT_PAUSE_S = 0.5
@@ -87,6 +88,7 @@ def reach_all(
     """
     control, server = reach(endpoint, side, wait_for_s, patient, log, may_change)
     if not server.clustered:
+        topology.refuse_no_cluster(server)
         topology.refuse_what_we_cannot_copy(server)
         return [control], [server]
     controls: list[Control] = []
@@ -123,6 +125,7 @@ def survey(
         controls.targets, targets = reach_all(target_at, "target", wait_for_s, patient, log, may_change)
         held = sorted({db for server in sources for db in server.databases})
         pairs = choose_databases(options, source_at.db, target_at.db, held)
+        refuse_databases_that_are_not_there(targets[0], pairs)
         found = Survey(
             sources,
             targets,

@@ -93,6 +93,13 @@ def endpoint_of(seed: Endpoint, place: Place) -> Endpoint:
     return replace(seed, host=place.host, port=place.port, socket="")
 
 
+def others_of(control: Control) -> list[Endpoint]:
+    """All nodes that the cluster tells of, but for the one that we are connected to. Raises AccessError."""
+    masters, own = masters_of(control), my_id(control)
+    places = [place for master in masters for place in (master.place, *master.replicas)]
+    return [endpoint_of(control.endpoint, place) for place in places if place.node_id != own]
+
+
 def my_id(control: Control) -> str:
     """The node id of the node that we are connected to; '' where it does not tell."""
     reply = control.call("CLUSTER", "MYID")

@@ -177,6 +177,17 @@ def wait_until_it_serves(control: Control, wait_for_s: float, say: object) -> No
         time.sleep(STATE_PAUSE_S)
 
 
+def refuse_no_cluster(server: Server) -> None:
+    """Raise RefusedError for a server that its user takes for a cluster's node, and that is none."""
+    if server.endpoint.cluster and not server.clustered:
+        raise RefusedError(
+            f"no cluster, as -c says, but a {server.mode} {server.role}",
+            side=server.side,
+            address=server.endpoint.address,
+            hint="leave -c out: a cluster is known when it is met",
+        )
+
+
 def refuse_what_we_cannot_copy(server: Server) -> None:
     """Raise for a server that does not hold data, or that takes no writes."""
     address = server.endpoint.address

@@ -1,6 +1,6 @@
 """The address of one server, and how to log in there. Reads URIs; prints itself without secrets.
 
-    redis://[[user]:password@]host[:port][/db][?timeout=SEC&client_name=NAME]
+    redis://[[user]:password@]host[:port][/db][?timeout=SEC&client_name=NAME]          also redis+cluster://
     redis+unix://[[user]:password@]/path/of/socket[?db=N&timeout=SEC&client_name=NAME]      also unix://, redis-socket://
     host[:port][/db]
 
@@ -18,12 +18,12 @@ from urllib.parse import unquote
 from .errors import UsageError
 
 TCP_SCHEMES = ("redis",)
+CLUSTER_SCHEMES = ("redis+cluster",)
 SOCKET_SCHEMES = ("redis+unix", "unix", "redis-socket")
 #: Known to users of other tools, and what this version would need for them.
 LATER_SCHEMES = {
     "rediss": "TLS",
-    "redis+cluster": "cluster",
-    "rediss+cluster": "TLS and cluster",
+    "rediss+cluster": "TLS",
     "redis+sentinel": "Sentinel",
     "redis-sentinel": "Sentinel",
 }
@@ -53,6 +53,7 @@ class Endpoint:
     client_name: str = ""  # "" = ours
     pool: int | None = None  # at most so many data connections; None: not said, max(8, workers)
     latency: bool = False  # whether requests to it are timed
+    cluster: bool = False  # the user says that it is a cluster's node
 
     @property
     def address(self) -> str:
@@ -97,14 +98,14 @@ def parse_uri(text: str) -> dict[str, Any]:
     name = f"{scheme}://…" if re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) else "the URI"
     if scheme in LATER_SCHEMES:
         raise UsageError(f"{name}: this version of keyferry has no {LATER_SCHEMES[scheme]} support")
-    if scheme in TCP_SCHEMES:
+    if scheme in TCP_SCHEMES + CLUSTER_SCHEMES:
         reader, hint = _tcp, _TCP_HINT
     elif scheme in SOCKET_SCHEMES:
         reader, hint = _socket, _SOCKET_HINT
     else:
         raise UsageError(f"{name}: the scheme is unknown", hint="the schemes are redis:// and redis+unix://")
     try:
-        return reader(rest)
+        return reader(rest) | ({"cluster": True} if scheme in CLUSTER_SCHEMES else {})
     except ValueError as error:
         raise UsageError(f"{name}: {error}", hint=hint) from None
 
