@@ -39,6 +39,18 @@ class Master:
         return self.place.node_id
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A node as another one sees it. What it says of itself counts most."""
+
+    place: Place
+    flags: frozenset[str]
+    master_id: str  # of a replica
+    epoch: int  # grows whenever it takes slots over
+    slots: list[Range]
+    open_slots: frozenset[int]  # that it is giving away or taking in; only told of itself
+
+
 def is_cluster(control: Control) -> bool:
     """Whether the server is a node of a cluster; asked where INFO does not tell."""
     return isinstance(control.call("CLUSTER", "INFO"), bytes)
@@ -61,6 +73,25 @@ def _place(control: Control, node: list[Any]) -> Place:
     host = (node[0] or b"").decode()
     node_id = node[2].decode() if len(node) > 2 else f"{host}:{node[1]}"
     return Place(node_id, control.endpoint.host if host in UNKNOWN_HOSTS else host, node[1])
+
+
+def nodes_seen(control: Control) -> list[Seen]:
+    """Every node as the one that we are connected to sees it. Raises AccessError where that is not told."""
+    reply = control.call("CLUSTER", "NODES")
+    if isinstance(reply, ReplyError):
+        raise control.refused("CLUSTER NODES refused", reply)
+    return [_seen(control, line.split()) for line in reply.decode().splitlines() if line.strip()]
+
+
+def _seen(control: Control, words: list[str]) -> Seen:
+    """A line of CLUSTER NODES: id, host:port@bus[,name], flags, master, two times, epoch, link, slots …"""
+    node_id, address, flags, master, _, _, epoch, _, *slots = words
+    host, _, port = address.partition("@")[0].rpartition(":")
+    place = Place(node_id, control.endpoint.host if host in UNKNOWN_HOSTS else host, int(port or 0))
+    owned = [text.partition("-") for text in slots if not text.startswith("[")]
+    ranges = [(int(first), int(last or first)) for first, _, last in owned]
+    still_open = frozenset(int(text[1:].partition("-")[0]) for text in slots if text.startswith("["))
+    return Seen(place, frozenset(flags.split(",")), "" if master == "-" else master, int(epoch), ranges, still_open)
 
 
 def refuse_gaps(control: Control, masters: Sequence[Master]) -> None:
@@ -95,15 +126,8 @@ def endpoint_of(seed: Endpoint, place: Place) -> Endpoint:
 
 def others_of(control: Control) -> list[Endpoint]:
     """All nodes that the cluster tells of, but for the one that we are connected to. Raises AccessError."""
-    masters, own = masters_of(control), my_id(control)
-    places = [place for master in masters for place in (master.place, *master.replicas)]
-    return [endpoint_of(control.endpoint, place) for place in places if place.node_id != own]
-
-
-def my_id(control: Control) -> str:
-    """The node id of the node that we are connected to; '' where it does not tell."""
-    reply = control.call("CLUSTER", "MYID")
-    return reply.decode() if isinstance(reply, bytes) else ""
+    others = [seen for seen in nodes_seen(control) if not seen.flags & {"myself", "noaddr", "handshake"}]
+    return [endpoint_of(control.endpoint, seen.place) for seen in others]
 
 
 def keys_in_slots(control: Control, slots: Sequence[Range]) -> dict[int, int]:
