@@ -18,7 +18,7 @@ from .partitioners.topology import Server
 from .planning import RDBCOMPRESSION, Plan, Survey, choose_databases, refuse_databases_that_are_not_there
 from .text import plural
 from .workers.endpoint import Endpoint
-from .workers.errors import AccessError, ChangedError
+from .workers.errors import AccessError, ChangedError, UnreachedError
 from .workers.task import Scope
 
 #: A server that does not answer is tried again after so long.
@@ -69,7 +69,7 @@ def _connect(endpoint: Endpoint, side: str, wait_for_s: float, log: Log) -> Cont
         try:
             control.open()
             return control
-        except AccessError as error:
+        except UnreachedError as error:
             control.close()
             if time.monotonic() >= deadline:
                 raise
