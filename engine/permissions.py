@@ -32,9 +32,9 @@ class Permissions:
     key_refused: dict[str, str] = field(default_factory=dict)  # sides that refused a key's name, with their words
 
 
-def uses_of(options: Mapping[str, Any], source: Server, source_db: int | None, target_db: int | None) -> Uses:
+def uses_of(options: Mapping[str, Any], sources: list[Server], source_db: int | None, target_db: int | None) -> Uses:
     """What a run with these options does; the databases are those of the addresses."""
-    expiry = "PEXPIRETIME" if source.knows((7, 0)) else "PTTL"
+    expiry = "PEXPIRETIME" if all(source.knows((7, 0)) for source in sources) else "PTTL"
     chosen, renamed = options["dbs"], options["db_map"] or {}
     selects = bool(source_db or target_db or any(renamed) or any(renamed.values()) or (chosen and chosen != [0]))
     return Uses(options, expiry, selects)
@@ -53,6 +53,7 @@ def check(sides: list[tuple[Control, Server]], uses: Uses, may_write: bool) -> P
         found.unchecked += [f"{control.side}: {line}" for line in answers.unchecked]
         if answers.key_refused:
             found.key_refused[control.side] = answers.key_refused
+    found.unchecked = list(dict.fromkeys(found.unchecked))  # the nodes of a cluster say the same
     return found
 
 
@@ -66,7 +67,9 @@ def ask(control: Control, server: Server, uses: Uses, may_write: bool, found: Pe
     answers = rights.ask(control, [right for right in rows if not right.writes], key)
     dry = rights.ask_dry(control, writes, key)
     if dry is None:
-        found.unchecked.append(f"{control.side}: whether we may write (ACL DRYRUN refused, and a dry run does not try)")
+        found.unchecked.append(
+            f"{control.side}: whether we may write (ACL DRYRUN is not answered, and a dry run does not try)"
+        )
         return answers
     return Answers(answers.refused + dry.refused, answers.key_refused or dry.key_refused)
 
@@ -105,7 +108,7 @@ class Role:
 
 def role_of(control: Control, server: Server, side: str, options: Mapping[str, Any]) -> Role:
     """Try all that `replicate` with its defaults sends to that side."""
-    rows = rights.rights_of(uses_of(options, server, None, None), side, server)
+    rows = rights.rights_of(uses_of(options, [server], None, None), side, server)
     answers = rights.ask(control, rows, f"keyferry:{secrets.token_hex(16)}".encode())
     lacking = [refusal.right for refusal in answers.needed]
     keys = "~*" if answers.key_refused else ""
@@ -134,11 +137,12 @@ def check_keys(
     """For sides that refused a key's name: look at names that are there. Raises AccessError where all are refused."""
     if not found.key_refused:
         return
-    source = sides[0][0]
-    names = [] if uses.options["keys_from"] else sample(source, filters, dbs)
+    sources = [control for control, _ in sides if control.side == SOURCE]
+    names = [] if uses.options["keys_from"] else [name for one in sources for name in sample(one, filters, dbs)]
     for control, server in sides:
         if control.side in found.key_refused:
             _check_names(control, server, uses, names, found)
+    found.warnings = list(dict.fromkeys(found.warnings))
 
 
 def _check_names(control: Control, server: Server, uses: Uses, names: list[bytes], found: Permissions) -> None:

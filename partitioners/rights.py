@@ -55,6 +55,7 @@ class Right:
     without: str = ""
     silent: bool = False  # what is missing then deserves no line in a plan
     since: tuple[int, int] = (0, 0)  # the version of Redis that has it first
+    clustered: bool = False  # of nodes of clusters only
     writes: bool = False  # any error but a refusal is what the probe is for
 
     @property
@@ -124,6 +125,9 @@ RIGHTS: tuple[Right, ...] = (
     _target("SET", KEY, "value", "PXAT", "never", when=_strings, writes=True),
     *(_target(name, KEY, when=Uses.conflicts) for name in ("EXISTS", "GET", "DUMP", "PTTL")),
     *_elements(),
+    *_both("CLUSTER SLOTS", clustered=True),
+    _source("CLUSTER COUNTKEYSINSLOT", 0, clustered=True, since=(7, 4)),
+    *_both("CLUSTER INFO", clustered=True, without="whether the cluster calls itself healthy"),
     *_both("INFO", "server", without="whether the same process answers all the time, and whether it evicts keys"),
     *_both("CONFIG GET", "databases", without="how many databases it has, and how long a value may be"),
     _source("MEMORY USAGE", KEY, when=_sizes),
@@ -138,9 +142,13 @@ RIGHTS: tuple[Right, ...] = (
 
 
 def rights_of(uses: Uses, side: str, server: Server | None = None) -> list[Right]:
-    """The rows that concern one side of a run, in the order of the table; `server` leaves out what it does not know."""
+    """The rows that concern one side of a run, in the order of the table: of a single server that knows them all, or
+    of `server`."""
     rows = [right for right in RIGHTS if right.side == side and right.when(uses)]
-    return [right for right in rows if server is None or not any(right.since) or server.knows(right.since)]
+    if server is None:
+        return [right for right in rows if not right.clustered]
+    rows = [right for right in rows if server.clustered or not right.clustered]
+    return [right for right in rows if not any(right.since) or server.knows(right.since)]
 
 
 def acl_rules(rights: Iterable[Right]) -> str:

@@ -34,6 +34,7 @@ BY_TURNS = (
     "test_churn",
     "test_churn_command",
     "test_support_clusters",
+    "test_cluster",
 )
 
 

@@ -210,7 +210,7 @@ def test_the_demos_output_in_the_readme_has_the_lines_of_a_real_one(tmp_path: Pa
 #: Filters that ask for everything, and let everything pass.
 FILTERS = ("--type", "string,list", "--min-ttl", "0s", "--max-size", "1gb")
 #: Commands that are documented with their second word.
-WITH_SUBCOMMAND = ("CLIENT", "CONFIG", "MEMORY")
+WITH_SUBCOMMAND = ("ACL", "CLIENT", "CONFIG", "MEMORY")
 
 
 def documented(side: str, *whens: str) -> set[str]:

@@ -54,7 +54,7 @@ class Pair:
 
     def rights(self, side: str, keywords: dict[str, Any]) -> list[Right]:
         chosen = options.from_keywords("replicate", **keywords)
-        uses = permissions.uses_of(chosen, self.described(SOURCE), None, None)
+        uses = permissions.uses_of(chosen, [self.described(SOURCE)], None, None)
         return rights.rights_of(uses, side, self.described(side))
 
     def grant(self, side: str, rules: str, keys: str = "~*") -> None:
@@ -108,7 +108,7 @@ def test_with_exactly_the_rights_that_are_needed_a_copy_is_complete(
 ROWS = [
     pytest.param(kind, right, id=f"{kind}-{right.side}-{right.command}")
     for kind in KINDS
-    for right in dict.fromkeys(right for right in rights.RIGHTS if not right.without)
+    for right in dict.fromkeys(right for right in rights.RIGHTS if not right.without and not right.clustered)
 ]
 
 
@@ -184,7 +184,10 @@ def test_a_dry_run_tries_no_write_and_still_knows_whether_it_may(server: ServerF
     target.call("ACL", "SETUSER", "app", "-acl")
     ran = run_keyferry(*words)
     assert ran.code == 0
-    assert "\nnot checked: target: whether we may write (ACL DRYRUN refused, and a dry run does not try)" in ran.out
+    assert (
+        "\nnot checked: target: whether we may write (ACL DRYRUN is not answered, and a dry run does not try)"
+        in ran.out
+    )
 
 
 # ---- what can be done without -----------------------------------------------------------------------------------
@@ -257,7 +260,7 @@ def test_the_lines_of_readme_are_those_of_the_table() -> None:
     said = acl_lines()
     wanted = [f"ACL SETUSER {side} on >PASSWORD ~* {rights.acl_rules(usual(side))}" for side in SIDES]
     assert said == wanted
-    optional = [right for right in rights.RIGHTS if right.without]
+    optional = [right for right in rights.RIGHTS if right.without and not right.clustered]
     sentence = section("Permissions")
     assert all(f"`{right.command}`" in sentence for right in optional)
     for right in (right for right in rights.RIGHTS if any(right.since) and right.since > (6, 2) and right.without):
@@ -273,6 +276,9 @@ def test_the_further_rights_of_options_are_those_of_the_table() -> None:
         "--on-conflict": {"on_conflict": "skip"},
     }
     table = {row[0].replace("`", ""): row[1:] for row in rows(section("Permissions"))}
+    of_clusters = {side: [one for one in rights.RIGHTS if one.clustered and one.side == side] for side in SIDES}
+    cells = zip(SIDES, table.pop("a cluster"), strict=True)
+    assert all(cell.replace("`", "") == rights.acl_rules(of_clusters[side]) for side, cell in cells)
     assert table.keys() == chosen.keys()
     for name, keywords in chosen.items():
         for side, cell in zip(SIDES, table[name], strict=True):

@@ -12,13 +12,14 @@ from ..latency import PERCENTILES, percentile_name
 from ..logs import Log
 from ..options import filled
 from ..output import say_result
+from ..partitioners import cluster
 from ..partitioners.control import Control
 from ..partitioners.rights import SOURCE, TARGET
-from ..partitioners.topology import Server, describe
+from ..partitioners.topology import Server, describe, refuse_no_cluster
 from ..permissions import Role, role_of
 from ..text import plural
 from ..workers.endpoint import Endpoint
-from ..workers.errors import EXIT_OK, AccessError, UsageError
+from ..workers.errors import EXIT_OK, AccessError, KeyferryError, RefusedError, UsageError
 
 #: Shares of the round trips that take no longer than the figure shown, unless -l asks for more of them.
 FEW_PERCENTILES = (50, 95, 99, 100)
@@ -31,6 +32,7 @@ class Answer:
     server: Server
     round_trips_ms: list[float]
     left: list[undo.Outcome]  # settings that killed runs have changed there, and what became of them now
+    others: list[Endpoint]  # of its cluster's nodes all but itself
     roles: list[Role] = field(default_factory=list)  # with --for: whether it may be a source, a target
 
     @property
@@ -50,17 +52,24 @@ class Answer:
 
 
 def run(call: Invocation, log: Log) -> int:
-    """Ping every server named. The first that is not reached decides the exit code, after the others."""
+    """Ping every server named, of a cluster every node. The first failure decides the exit code, after the others."""
     answers: list[Answer] = []
-    failures: list[AccessError] = []
-    roles = roles_of(call)
-    for endpoint, sides in zip(call.servers, roles, strict=True):
+    failures: list[KeyferryError] = []
+
+    def reach(endpoint: Endpoint, sides: tuple[str, ...]) -> Answer | None:
         try:
             answers.append(ping(endpoint, call.options["count"], sides))
-            undo.tell(answers[-1].left, log)
-        except AccessError as error:
+        except (AccessError, RefusedError) as error:
             failures.append(error)
             log.error(error)
+            return None
+        undo.tell(answers[-1].left, log)
+        return answers[-1]
+
+    for endpoint, sides in zip(call.servers, roles_of(call), strict=True):
+        if answer := reach(endpoint, sides):
+            for other in answer.others:
+                reach(other, sides)
     if call.options["json"]:
         say_result(json.dumps([fields(answer) for answer in answers]))
     elif answers:
@@ -88,14 +97,19 @@ def refusals(answers: list[Answer]) -> list[AccessError]:
 
 
 def ping(endpoint: Endpoint, count: int, sides: tuple[str, ...] = ()) -> Answer:
-    """Reach a server, measure `count` round trips, and try what a copy needs of it as `sides`; raises AccessError."""
+    """Reach a server, measure `count` round trips, and try what a copy needs of it as `sides`.
+
+    Raises AccessError, and RefusedError where -c is wrong.
+    """
     control = Control(endpoint, "")
     try:
         control.open()
         server = describe(control)
+        refuse_no_cluster(server)
         left = undo.left_behind(control, server.run_id, may_change=True)
+        times_ms = sorted(control.round_trip_s() * 1000 for _ in range(count))
         roles = [role_of(control, server, side, filled("replicate", {})) for side in sides]
-        return Answer(server, sorted(control.round_trip_s() * 1000 for _ in range(count)), left, roles)
+        return Answer(server, times_ms, left, cluster.others_of(control) if server.clustered else [], roles)
     finally:
         control.close()
 
