@@ -186,6 +186,9 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         job=survey.job,
         method=options["method"],
         clock=Clock(survey.source.knows((7, 0)), survey.shift_ms, wanted=not options["no_ttl"]),
+        target_absolute=survey.target.knows((7, 0)),
+        tolerance_ms=round(1000 * options["ttl_tolerance"]),
+        quick=options["verify"] == "quick",
         on_conflict=options["on_conflict"],
         atomic=options["atomic"],
         lanes=lanes,
@@ -257,7 +260,8 @@ def _warnings_of_settings(survey: Survey, options: dict[str, Any]) -> list[str]:
 
 
 def _node(server: Server) -> Node:
-    return Node(server.endpoint, server.run_id, server.replid, server.knows((7, 2)), server.max_value_bytes)
+    source = server.side == "source"
+    return Node(server.endpoint, server.run_id, server.replid, server.knows((7, 2)), server.max_value_bytes, source)
 
 
 def refuse_same_database(survey: Survey, pairs: list[tuple[int, int]]) -> None:

@@ -22,7 +22,7 @@ from .partitioners.control import Control
 from .partitioners.keys import NamesFile, NamesScan, cut
 from .planning import Plan
 from .workers.errors import ChangedError, RunError
-from .workers.task import COPY_KEYS, SIFT_KEYS, Task
+from .workers.task import COPY, COPY_KEYS, SIFT_KEYS, Task
 
 
 class Names(Protocol):
@@ -112,13 +112,14 @@ def names_file(call: Invocation) -> NamesFile | None:
     return NamesFile(options["keys_from"], options["keys_format"], db)
 
 
-def supply_of(plan: Plan, control: Control, names: NamesFile | None) -> Supply:
-    """The supply of a plan that copies keys by name; `control` is connected to the source."""
+def supply_of(plan: Plan, control: Control, names: Names | None, work: str = COPY) -> Supply:
+    """The supply of a plan whose keys come by name; `control` is connected to the source."""
     setup = plan.setup
     sources = []
     for part in plan.databases:
         scan = NamesScan(control, part.db, setup.scan_count, setup.filters.scan_words, setup.retry_for_s)
-        sources.append(Source(Task(0, COPY_KEYS, db=part.db, target_db=part.target_db), names or scan))
+        pattern = Task(0, COPY_KEYS, db=part.db, target_db=part.target_db, work=work)
+        sources.append(Source(pattern, names or scan))
     return Supply(sources, plan.limit, setup.filters.sifts)
 
 

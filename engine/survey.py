@@ -23,6 +23,8 @@ from .workers.errors import AccessError, ChangedError
 CONNECT_PAUSE_S = 0.5
 COLUMNS = 80
 
+Probes = dict[str, tuple[str | bytes | int, ...]]
+
 
 @dataclass
 class Controls:
@@ -73,14 +75,20 @@ def _connect(endpoint: Endpoint, side: str, wait_for_s: float, log: Log) -> Cont
 
 
 def survey(
-    source_at: Endpoint, target_at: Endpoint, options: dict[str, Any], patient: bool, log: Log, may_change: bool
+    source_at: Endpoint,
+    target_at: Endpoint,
+    options: dict[str, Any],
+    patient: bool,
+    log: Log,
+    may_change: bool,
+    writes: bool = True,
 ) -> tuple[Controls, Survey, list[tuple[int, int]]]:
     """Both servers, their databases in question, and the pairs of them; only reads, but for what `reach` may do."""
     wait_for_s = options["wait_for"]
     source_control, source = reach(source_at, "source", wait_for_s, patient, log, may_change)
     target_control, target = reach(target_at, "target", wait_for_s, patient, log, may_change)
     for server in (source, target):
-        topology.refuse_what_we_cannot_copy(server)
+        topology.refuse_what_we_cannot_copy(server, writes)
     pairs = choose_databases(options, source_at.db, target_at.db, sorted(source.databases))
     sizes, opaque = {}, {}
     for db, _ in pairs:
@@ -131,35 +139,43 @@ def _databases(dbs: list[int]) -> str:
     return f"db {dbs[0]}" if len(dbs) == 1 else f"dbs {','.join(map(str, dbs))}" if dbs else "no db"
 
 
-def check_rights(controls: Controls, found: Survey, options: dict[str, Any], may_write: bool) -> None:
+def check_rights(controls: Controls, found: Survey, options: dict[str, Any], writes: bool) -> None:
     """Raise AccessError naming the commands that a side's user may not run. Nothing is read or changed by it.
 
     Reads ask for a key that nobody has. Writes are sent with arguments that the server refuses once it has let the
     command through: a payload that is none, an odd number of words, an expiry that is no number.
     """
     key = f"keyferry:{secrets.token_hex(16)}"
-    expiry = "PEXPIRETIME" if found.source.knows((7, 0)) else "PTTL"
-    reads: dict[str, tuple[str | bytes | int, ...]] = {
-        "SCAN": ("SCAN", 0, "COUNT", 1),
-        "DUMP": ("DUMP", key),
-        expiry: (expiry, key),
-    } | questions(options, key)
-    writes: dict[str, tuple[str | bytes | int, ...]] = {"RESTORE": ("RESTORE", key, 0, "none")}
+    reads = {"SCAN": ("SCAN", 0, "COUNT", 1)} | _value_reads(found.source, options, key) | questions(options, key)
+    written: Probes = {"RESTORE": ("RESTORE", key, 0, "none")}
     if options["method"] != "dump":
-        reads |= {"MGET": ("MGET", key), "GET": ("GET", key)}
-        writes |= {"MSET": ("MSET", key, "value", key), "SET": ("SET", key, "value", "PXAT", "never")}
+        written |= {"MSET": ("MSET", key, "value", key), "SET": ("SET", key, "value", "PXAT", "never")}
     if options["atomic"]:
         reads |= {"MULTI": ("MULTI",), "EXEC": ("EXEC",)}
     if options["on_conflict"] != "replace":
-        writes |= {"EXISTS": ("EXISTS", key), "GET": ("GET", key), "DUMP": ("DUMP", key), "PTTL": ("PTTL", key)}
-    sides = [(controls.source, reads)] + ([(controls.target, writes)] if may_write else [])
-    for control, probes in sides:
+        written |= {"EXISTS": ("EXISTS", key)}
+    compared: Probes = {}
+    if not options["no_verify"] or options["on_conflict"] != "replace":
+        compared = {"TYPE": ("TYPE", key)} | _value_reads(found.target, options, key)
+        reads |= {"TYPE": ("TYPE", key)}
+    if not options["no_verify"]:
+        reads |= {"EXISTS": ("EXISTS", key)}
+        compared |= {"SCAN": ("SCAN", 0, "COUNT", 1)}
+    for control, probes in ((controls.source, reads), (controls.target, compared | (written if writes else {}))):
         missing = topology.missing_commands(control, probes)
         if missing:
             rules = " ".join(f"+{name.lower()}" for name in missing)
+            only_verifies = writes and control is controls.target and not written.keys() & set(missing)
             raise AccessError(
                 f"permission refused: the user may not run {', '.join(missing)}",
                 side=control.side,
                 address=control.endpoint.address,
-                hint=f"ACL SETUSER … {rules}",
+                hint=f"ACL SETUSER … {rules}" + (", or --no-verify" if only_verifies else ""),
             )
+
+
+def _value_reads(server: Server, options: dict[str, Any], key: str) -> Probes:
+    """The commands that read a value and its expiry."""
+    expiry = "PEXPIRETIME" if server.knows((7, 0)) else "PTTL"
+    found: Probes = {"DUMP": ("DUMP", key), expiry: (expiry, key)}
+    return found if options["method"] == "dump" else found | {"MGET": ("MGET", key), "GET": ("GET", key)}

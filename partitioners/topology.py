@@ -151,8 +151,8 @@ def wait_until_it_serves(control: Control, wait_for_s: float, say: object) -> No
         time.sleep(STATE_PAUSE_S)
 
 
-def refuse_what_we_cannot_copy(server: Server) -> None:
-    """Raise for servers that one plain connection does not show whole, or that take no writes."""
+def refuse_what_we_cannot_copy(server: Server, writes: bool = True) -> None:
+    """Raise for servers that one plain connection does not show whole, or that take no writes if it `writes`."""
     address = server.endpoint.address
     if server.mode != "standalone":
         raise RefusedError(
@@ -161,7 +161,7 @@ def refuse_what_we_cannot_copy(server: Server) -> None:
             address=address,
             hint="name a standalone server",
         )
-    if server.side == "target" and server.role != "master":
+    if writes and server.side == "target" and server.role != "master":
         raise StateError("read only: a replica", side="target", address=address, hint="name its master")
 
 

@@ -10,13 +10,14 @@ from .budget import Budget
 from .choose import Chooser
 from .conn import Connection, Lost
 from .errors import RunError
+from .expiry import Clock
 from .latency import Latencies, MeasuredConnection
 from .link import Link, Wait
 from .patience import Patience
-from .task import SOURCELESS, Setup, Task
+from .task import COPY, LOOK_UP, SOURCELESS, Setup, Task
 from .write import Router, Sink
 
-Key = tuple[int, int, int]  # source node, database, target database
+Key = tuple[bool, int, int, int]  # turned round?, source node, database, target database
 Later = Callable[[float, Callable[[], None]], None]  # (pause_s, what to do then)
 
 
@@ -38,14 +39,14 @@ class Links:
         self.clock = setup.clock
         self.connections: dict[int, Connection] = {}
         self.by_key: dict[Key, tuple[Link, Chooser]] = {}
-        self.budgets = [Budget(setup.unread_bytes, setup.workers) for _ in setup.sources or setup.targets]
+        self.budgets = [Budget(setup.unread_bytes, setup.workers) for _ in max(setup.sources, setup.targets, key=len)]
         self.down: dict[Connection, str] = {}  # lost ones, with the reason, until another takes their place
         self.latencies = Latencies()
         self._turn = 0
 
     def get(self, task: Task) -> tuple[Link, Chooser] | None:
         """The link that a task goes over; None while there is no room for it."""
-        key = (task.node, task.db, task.target_db)
+        key = (task.work == LOOK_UP, task.node, task.db, task.target_db)
         if key not in self.by_key:
             if not self._make_room():
                 return None
@@ -55,8 +56,9 @@ class Links:
     def set_shift(self, shift_ms: int) -> None:
         """The target's clock was measured again."""
         self.clock = replace(self.clock, shift_ms=shift_ms)
-        for link, _ in self.by_key.values():
-            link.clock = self.clock
+        for (turned_round, *_), (link, _) in self.by_key.items():
+            if not turned_round:
+                link.clock = self.clock
 
     def share_out(self, unread_bytes: int) -> None:
         """The sources have more room for replies, or less."""
@@ -83,15 +85,29 @@ class Links:
 
     def _open(self, key: Key, task: Task) -> None:
         setup = self.setup
-        sinks = [Sink(number, self._new("target", number, task.target_db)) for number in range(len(setup.targets))]
-        source = None if task.kind in SOURCELESS else self._new("source", task.node, task.db)
-        limit = min(node.max_value_bytes for node in setup.targets)
-        link = Link(source, Router(sinks), self.clock, self.events.wait, task.db, limit, task.no_expiries)
-        link.target_db, link.on_conflict, link.atomic = task.target_db, setup.on_conflict, setup.atomic
+        if task.work == LOOK_UP:
+            link = self._turned_round(task)
+        else:
+            sinks = [Sink(number, self._new("target", number, task.target_db)) for number in range(len(setup.targets))]
+            source = None if task.kind in SOURCELESS else self._new("source", task.node, task.db)
+            limit = min(node.max_value_bytes for node in setup.targets)
+            link = Link(source, Router(sinks), self.clock, self.events.wait, task.db, limit, task.no_expiries)
+            link.target_db, link.target_clock = task.target_db, Clock(setup.target_absolute)
+            link.tolerance_ms, link.quick = setup.tolerance_ms, setup.quick and task.work != COPY
+        if task.work == COPY:
+            link.on_conflict, link.atomic = setup.on_conflict, setup.atomic
         self.by_key[key] = link, Chooser(setup.method, setup.batch_keys, self.budgets[task.node])
         link.resume = lambda: self.events.ready(link)
         for conn in link.connections:
             conn.when_ready = lambda conn=conn: self._came(link, conn)  # type: ignore[misc]
+
+    def _turned_round(self, task: Task) -> Link:
+        """A link whose keys come from the target, to be looked up at the source."""
+        sinks = [Sink(number, self._new("source", number, task.db)) for number in range(len(self.setup.sources))]
+        reader = self._new("target", task.node, task.target_db)
+        link = Link(reader, Router(sinks), Clock(self.setup.target_absolute), self.events.wait, task.target_db)
+        link.target_db, link.target_clock = task.db, Clock(self.setup.clock.absolute)
+        return link
 
     def _new(self, side: str, number: int, db: int, fence: tuple[int, ...] = ()) -> Connection:
         node = (self.setup.sources if side == "source" else self.setup.targets)[number]
