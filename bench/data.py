@@ -38,19 +38,17 @@ class Loaded:
 
 _COLLECTIONS = ("--types", "hash=40,list=20,set=20,zset=20", "--elements", "4-4", "--size", "40-60")
 
+
+def _strings(name: str, size: int, share: float) -> Dataset:
+    part = Part(1, ("--types", "string=1", "--size", f"{size}-{size}", *TTL))
+    return Dataset(name, f"strings of {size:,} B, a quarter with a TTL", share, (part,))
+
+
 DATASETS = (
-    Dataset(
-        "100B",
-        "strings of 100 B, a quarter with a TTL",
-        1,
-        (Part(1, ("--types", "string=1", "--size", "100-100", *TTL)),),
-    ),
-    Dataset(
-        "10KB",
-        "strings of 10,000 B, a quarter with a TTL",
-        1 / 10,
-        (Part(1, ("--types", "string=1", "--size", "10000-10000", *TTL)),),
-    ),
+    _strings("100B", 100, 1),
+    _strings("1KB", 1_000, 1 / 2),
+    _strings("10KB", 10_000, 1 / 10),
+    _strings("100KB", 100_000, 1 / 100),
     Dataset(
         "mixed",
         "half strings of 150-250 B, half collections of 4 x 40-60 B, a quarter with a TTL",
@@ -61,6 +59,9 @@ DATASETS = (
         ),
     ),
 )
+
+#: So small that names and expiries are most of what is copied.
+SMALL = Dataset("10B", "strings of 10 B", 1, (Part(1, ("--types", "string=1", "--size", "10-10")),))
 
 
 def load(dataset: Dataset, keys: int, port: int, keyferry: list[str]) -> Loaded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Any
@@ -26,9 +27,20 @@ FIGURES: dict[str, Callable[[Round], float]] = {
     "target_cpu_us_per_key": lambda one: one.target_cpu_s / one.keys * 1e6,
     "peak_pss_mb": lambda one: one.pss_bytes / 1e6,
     "others_share": lambda one: one.others_share,
+    "floor_keys_per_second": lambda one: one.keys / floor_s(one),
+    "of_floor": lambda one: one.seconds / floor_s(one),
 }
 
-_HEAD = f"{'':<10}{'keys/s':>9}{'min - max':>18}{'MB/s':>7}{'client':>9}{'source':>8}{'target':>8}{'PSS MB':>8}"
+
+def floor_s(one: Round) -> float:
+    """What the copy would take at least with the processor time that it used, if nothing ever waited: a server does one
+    thing at a time, and all of them share the cores.
+    """
+    together = (one.client_cpu_s + one.source_cpu_s + one.target_cpu_s) / len(os.sched_getaffinity(0))
+    return max(one.source_cpu_s, one.target_cpu_s, together)
+
+
+_HEAD = f"{'':<11}{'keys/s':>8}{'min - max':>18}{'MB/s':>7}{'client':>9}{'source':>8}{'target':>8}{'PSS MB':>8}"
 
 
 def spread(values: Iterable[float]) -> dict[str, float] | None:
@@ -39,15 +51,15 @@ def spread(values: Iterable[float]) -> dict[str, float] | None:
     return {name: float(f"{of(found):.4g}") for name, of in (("median", median), ("min", min), ("max", max))}
 
 
-def summarize(rounds: Sequence[Round]) -> dict[str, Any]:
-    """The figures of one data set: `tools` (by name: figures, failures) and `ratios` (keyferry to each of the others).
+def summarize(rounds: Sequence[Round], ours: str = OURS) -> dict[str, Any]:
+    """The figures of one data set: `tools` (by name: figures, failures) and `ratios` (`ours` to each of the others).
 
     A figure is {median, min, max} over the rounds that did not fail, None when all did.
     """
     names = list(dict.fromkeys(one.tool for one in rounds))
     tools = {name: _tool_figures([one for one in rounds if one.tool == name]) for name in names}
-    ratios = {f"{OURS}/{name}": spread(_ratios(rounds, name)) for name in names if name != OURS and OURS in names}
-    return {"tools": tools, "ratios": ratios}
+    others = [name for name in names if name != ours and ours in names]
+    return {"tools": tools, "ratios": {f"{ours}/{name}": spread(_ratios(rounds, ours, name)) for name in others}}
 
 
 def _tool_figures(rounds: Sequence[Round]) -> dict[str, Any]:
@@ -59,11 +71,11 @@ def _tool_figures(rounds: Sequence[Round]) -> dict[str, Any]:
     return figures
 
 
-def _ratios(rounds: Sequence[Round], other: str) -> list[float]:
-    """How many times faster keyferry was than the other tool, for each round in which both copied everything."""
+def _ratios(rounds: Sequence[Round], ours: str, other: str) -> list[float]:
+    """How many times faster `ours` was than the other tool, for each round in which both copied everything."""
     seconds = {(one.tool, one.number): one.seconds for one in rounds if not one.failed}
     numbers = sorted({one.number for one in rounds})
-    pairs = [(seconds.get((OURS, number)), seconds.get((other, number))) for number in numbers]
+    pairs = [(seconds.get((ours, number)), seconds.get((other, number))) for number in numbers]
     return [theirs / ours for ours, theirs in pairs if ours and theirs]
 
 
@@ -90,11 +102,11 @@ def table(result: dict[str, Any]) -> str:
 def _row(name: str, figures: dict[str, Any]) -> str:
     speed = figures["keys_per_second"]
     if not speed:
-        return f"{name:<10}failed"
+        return f"{name:<11}failed"
     extremes = f"{speed['min']:,.0f}-{speed['max']:,.0f}"
     client, source, target = (figures[f"{side}_cpu_us_per_key"]["median"] for side in ("client", "source", "target"))
     return (
-        f"{name:<10}{speed['median']:>9,.0f}{extremes:>18}{figures['mb_per_second']['median']:>7,.1f}"
+        f"{name:<11}{speed['median']:>8,.0f}{extremes:>18}{figures['mb_per_second']['median']:>7,.1f}"
         f"{client:>9.2f}{source:>8.2f}{target:>8.2f}{figures['peak_pss_mb']['median']:>8.1f}"
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from .workers.errors import RunError
-from .workers.task import Aside
+from .workers.task import Aside, Scope
 
 
 def default_path() -> str:
@@ -35,7 +35,7 @@ class AsideFile:
         self.reasons: dict[str, int] = {}
         self._file: IO[str] | None = None
 
-    def forget(self, db: int) -> None:
+    def forget(self, scope: Scope) -> None:
         """A database is read again; its records stay, as the file is told of each key at least once."""
 
     def add(self, aside: Any) -> None:

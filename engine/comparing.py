@@ -80,7 +80,7 @@ class Compare:
 
     def _run(self, plan: Plan, controls: Controls) -> Summary:
         desk = Desk(self.options, self.log, self.signals, self.latencies)
-        supply = supply_of(plan, controls.source, self.names, COMPARE) if plan.by_name else None
+        supply = supply_of(plan, controls.sources, self.names, COMPARE) if plan.by_name else None
         verification = Verification(plan, controls, desk, supply=supply)
         summary = Summary(phase="compare", workers=plan.workers, named=self.names is not None)
         self.summary = summary

@@ -64,12 +64,12 @@ class Copy:
             controls, plan = self._prepare(may_write=True, again=passes > 0)
             try:
                 if not passes:
-                    self.extra_before = sum(part.target_keys for part in plan.databases)
+                    self.extra_before = sum(plan.survey.target_sizes.values())
                     for warning in plan.warnings:
                         self.log.warning(warning)
                 with Settings(self.log) as settings:
-                    for wanted in plan.settings:
-                        settings.change(plan.survey.source.endpoint, "source", wanted)
+                    for number, wanted in plan.settings:
+                        settings.change(plan.survey.sources[number].endpoint, "source", wanted)
                     return self._run(plan, controls)
             except ChangedError as changed:
                 refuse_to_begin_again(self.options, changed)
@@ -99,7 +99,8 @@ class Copy:
             pools = [side.pool for side in (self.call.source, self.call.target) if side.pool is not None]
             plan = make(found, pairs, self.options, min(pools), again)
             for part in plan.databases:
-                self.log.info(f"db {part.db} → {part.target_db}: {plural(part.keys, 'key')}, {part.how}")
+                where = f"{plan.setup.sources[part.node].endpoint.address} db {part.db} → {part.target_db}"
+                self.log.info(f"{where}: {plural(part.keys, 'key')}, {part.how}")
             lanes = f"{plan.lanes} to {plan.setup.most_lanes}"
             self.log.info(f"{plural(plan.workers, 'worker')} of {lanes} lanes, method {plan.setup.method}")
             check_rights(controls, found, self.options, may_write)
@@ -112,7 +113,7 @@ class Copy:
         aside = AsideFile(plan.put_aside, self._tell_aside)
         self.aside_path = aside.path
         shown = display(self.options["progress"], "copy", self.log, self.signals.status_asked)
-        watch = Watch((controls.source, plan.survey.source), (controls.target, plan.survey.target))
+        watch = Watch(zip(controls.sources, plan.survey.sources), zip(controls.targets, plan.survey.targets))
         coordinator = Coordinator.of_plan(
             plan,
             LocalProcesses(),
@@ -122,9 +123,9 @@ class Copy:
             tick=shown.tick,
             signal_seen=self.signals.seen,
             measured=self.latencies.add,
-            controls=(controls.source, controls.target),
+            controls=(controls.sources, controls.targets),
             watch=watch,
-            supply=supply_of(plan, controls.source, self.names) if plan.by_name else None,
+            supply=supply_of(plan, controls.sources, self.names) if plan.by_name else None,
         )
         failure: KeyferryError | None = None
         try:
@@ -150,7 +151,7 @@ class Copy:
             reasons=aside.reasons,
             latency=self.latencies.rows(),
             verify_note=" (--no-verify)" if self.options["no_verify"] else "",
-            evicted=(watch.source.keys, watch.target.keys),
+            evicted=watch.keys,
             accept_eviction=self.options["accept_eviction"],
         )
         if coordinator.signal:
@@ -174,7 +175,7 @@ class Copy:
         supply = None
         if plan.by_name:
             names = self.names.again() if self.names else None
-            supply = supply_of(plan, controls.source, names, COMPARE)
+            supply = supply_of(plan, controls.sources, names, COMPARE)
         desk = Desk(self.options, self.log, self.signals, self.latencies)
         opaque = coordinator.restarted
         verification = Verification(plan, controls, desk, opaque, supply, self.extra_before)
@@ -222,12 +223,12 @@ class Copy:
 
 
 def _database_is_exact(part: DatabasePlan, plan: Plan, controls: Controls, coordinator: Coordinator, log: Log) -> bool:
-    counts = coordinator.ledger.totals.get(part.db)
+    counts = coordinator.ledger.totals.get(part.scope)
     read = counts.read if counts else 0
-    reply = controls.source.select(part.db)
-    held_still = reply == b"OK" and controls.source.call("DBSIZE") == part.keys
+    control = controls.sources[part.node]
+    held_still = control.select(part.db) == b"OK" and control.call("DBSIZE") == part.keys
     if plan.setup.filters.scan_words or (coordinator.supply and coordinator.supply.at_limit):
-        return held_still and not (part.opaque or part.db in coordinator.restarted)
+        return held_still and not (part.opaque or part.scope in coordinator.restarted)
     if held_still and read < part.keys:
         # A replica counts keys that have expired until its master tells it to drop them.
         log.warning(f"db {part.db}: its DBSIZE is {part.keys:,}, but SCAN brought {plural(read, 'key')}")

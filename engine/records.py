@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from .workers.finding import Finding
-from .workers.task import Aside
+from .workers.task import Aside, Scope
 
 
 class Records(Protocol):
@@ -14,5 +14,5 @@ class Records(Protocol):
     def add(self, record: Aside | Finding) -> None:
         """Keep one."""
 
-    def forget(self, db: int) -> None:
-        """The pass over a source database begins again: its records so far count no more."""
+    def forget(self, scope: Scope) -> None:
+        """The pass over a database of a node begins again: its records so far count no more."""

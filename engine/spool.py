@@ -15,13 +15,13 @@ from .partitioners.keys import BATCH_BYTES, BATCH_KEYS
 from .workers.errors import RunError
 from .workers.finding import UNREADABLE, Finding
 from .workers.packs import pack, unpack_all
-from .workers.task import COPY_KEYS, Aside, Task
+from .workers.task import COPY_KEYS, RECHECK, Aside, Scope, Task
 
 #: So many bytes of findings stay in memory before a file takes them.
 MEMORY_BYTES = 1 << 20
 
 
-Pair = tuple[int, int]  # source database, target database
+Pair = tuple[int, int, int]  # node that the keys came from, source database, target database
 
 
 class Spool:
@@ -79,7 +79,7 @@ class Spool:
 
 
 class Findings:
-    """Spools by (source db, target db); a coordinator's `Records`."""
+    """Spools by pair of databases, of each node; a coordinator's `Records`."""
 
     def __init__(self) -> None:
         self.spools: dict[Pair, Spool] = {}
@@ -87,25 +87,32 @@ class Findings:
     def add(self, record: Aside | Finding) -> None:
         """Keep a finding; a key that could not even be looked at is one, too."""
         if isinstance(record, Aside):
-            record = Finding(record.key, record.db, self._target_of(record.db), UNREADABLE, where=record.reason)
-        pair = record.db, record.target_db
+            node, target_db = self._place_of(record.db)
+            record = Finding(record.key, node, record.db, target_db, UNREADABLE, where=record.reason)
+        pair = record.node, record.db, record.target_db
         if pair not in self.spools:
             self.spools[pair] = Spool()
         self.spools[pair].add(record)
 
-    def _target_of(self, db: int) -> int:
-        return next((target for source, target in self.spools if source == db), db)
+    def _place_of(self, db: int) -> tuple[int, int]:
+        return next(((node, target) for node, source, target in self.spools if source == db), (0, db))
 
-    def moved(self, pair: Pair, other: Pair) -> Findings:
-        """The same findings, those of one pair as another's. What is looked up in both is not left under the first."""
+    def moved(self, db: int, other: int, target_db: int) -> Findings:
+        """The same findings, those of one source database as another's."""
         found = Findings()
-        found.spools = {other if one == pair else one: spool for one, spool in self.spools.items()}
+        for (node, source, target), spool in self.spools.items():
+            moves = (source, target) == (db, target_db)
+            found.spools[node, other if moves else source, target] = spool
         return found
 
-    def forget(self, db: int) -> None:
-        """The database is compared again."""
-        for pair in [pair for pair in self.spools if pair[0] == db]:
+    def forget(self, scope: Scope) -> None:
+        """The database of that node is compared again."""
+        for pair in [pair for pair in self.spools if pair[:2] == scope]:
             self.spools.pop(pair).close()
+
+    def at_target(self, target_db: int) -> int:
+        """How many keys of these are in a database of the target, as far as the findings tell."""
+        return sum(spool.at_target for (*_, target), spool in self.spools.items() if target == target_db)
 
     @property
     def kinds(self) -> Counter[str]:
@@ -143,5 +150,6 @@ class SpooledNames:
 
 def pattern(work: str, pair: Pair) -> Task:
     """The task that a batch of names of a pair becomes."""
-    db, target_db = pair
-    return Task(0, COPY_KEYS, db=db, target_db=target_db, sifted=True, work=work)
+    node, db, target_db = pair
+    node = 0 if work == RECHECK else node  # they came from a node of the target
+    return Task(0, COPY_KEYS, node=node, db=db, target_db=target_db, sifted=True, work=work)

@@ -33,13 +33,13 @@ from .partitioners.topology import Server
 from .planning import Plan
 from .progress import Display, display
 from .signals import Signals
-from .spool import Findings, Pair, SpooledNames, pattern
-from .supply import Source, Supply
-from .survey import Controls, check_identities
+from .spool import Findings, SpooledNames, pattern
+from .supply import Source, Supply, owners_in
+from .survey import Controls, check_identities, database_size
 from .text import plural
 from .verdict import Verdict
 from .verify_plan import forward_tasks, reverse_tasks
-from .workers.task import COMPARE, RECHECK, Setup, Task
+from .workers.task import COMPARE, RECHECK, Scope, Setup, Task
 
 #: Before the second look at what differs while something is written; each later pause is so many times longer.
 PAUSE_S, PAUSE_GROWTH = 0.25, 4.0
@@ -57,28 +57,28 @@ class Desk:
 
 @dataclass(frozen=True)
 class Census:
-    """Both servers at one moment: keys of the databases in question, and how much was ever written."""
+    """All servers at one moment: keys of the databases in question, and how much was ever written."""
 
-    source: Server
-    target: Server
-    source_keys: dict[int, int]
+    sources: list[Server]
+    targets: list[Server]
+    source_keys: dict[Scope, int]
     target_keys: dict[int, int]
 
     @classmethod
     def take(cls, plan: Plan, controls: Controls) -> Census:
-        """Ask both. Raises AccessError."""
-        source, target = topology.describe(controls.source), topology.describe(controls.target)
-        ours = {part.db: topology.database_size(controls.source, part.db) for part in plan.databases}
-        theirs = {part.target_db: topology.database_size(controls.target, part.target_db) for part in plan.databases}
-        return cls(source, target, ours, theirs)
+        """Ask all. Raises AccessError."""
+        sources, targets = [[topology.describe(one) for one in side] for side in (controls.sources, controls.targets)]
+        ours = {part.scope: topology.database_size(controls.sources[part.node], part.db) for part in plan.databases}
+        theirs = {db: database_size(controls.targets, db) for db in {part.target_db for part in plan.databases}}
+        return cls(sources, targets, ours, theirs)
 
-    def source_still(self, before: Census) -> bool:
+    def sources_still(self, before: Census) -> bool:
         """Whether nothing was written to the source since then; False where it does not tell."""
-        return self.source.changes == before.source.changes >= 0
+        return all(now.changes == then.changes >= 0 for now, then in zip(self.sources, before.sources))
 
-    def target_still(self, before: Census) -> bool:
+    def targets_still(self, before: Census) -> bool:
         """The same of the target."""
-        return self.target.changes == before.target.changes >= 0
+        return all(now.changes == then.changes >= 0 for now, then in zip(self.targets, before.targets))
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Verification:
     plan: Plan
     controls: Controls
     desk: Desk
-    opaque: dict[int, str] = field(default_factory=dict)  # source databases that turned out to have opaque cursors
+    opaque: dict[Scope, str] = field(default_factory=dict)  # source databases that turned out to have opaque cursors
     supply: Supply | None = None  # where the keys are named
     extra_before: int = 0  # keys that were at the target, and only there, before the copy
     cpu_s: float = 0.0
@@ -129,37 +129,42 @@ class Verification:
     # ---- passes ---------------------------------------------------------------------------------------------
 
     def _forward(self, shown: Display, before: Census, found: Findings, verdict: Verdict) -> None:
-        tasks = [] if self.supply else forward_tasks(self.plan, before.source, before.target, self.opaque)
+        tasks = [] if self.supply else self._forward_tasks(before)
         done = self._run(shown, tasks, found, self.supply, sum(before.source_keys.values()))
         verdict.counts.add(done.state.counts)
-        self.read = {db: counts.read for db, counts in done.ledger.totals.items()}
-        self.equal = {db: counts.copied for db, counts in done.ledger.totals.items()}
+        self.read = {scope: counts.read for scope, counts in done.ledger.totals.items()}
+        self.equal = {scope: counts.copied for scope, counts in done.ledger.totals.items()}
+
+    def _forward_tasks(self, before: Census) -> list[Task]:
+        return forward_tasks(self.plan, before.sources, before.targets, self.opaque, before.source_keys)
 
     def _needs_reverse(self, before: Census, after: Census, differing: Findings) -> bool:
         """Whether the target may have keys that the source does not have."""
         if self.supply:
             return False
-        if not self._whole or not after.target_still(before):
+        if not self._whole or not after.targets_still(before):
             return True
-        for part in self.plan.databases:
-            spool = differing.spools.get((part.db, part.target_db))
-            found = self.equal.get(part.db, 0) + (spool.at_target if spool else 0)
-            read, ours, theirs = self.read.get(part.db, 0), part.db, part.target_db
-            once = read == before.source_keys[ours] == after.source_keys[ours]  # else a key may have counted twice
-            if not (once and found == before.target_keys[theirs] == after.target_keys[theirs]):
+        for target_db, keys in before.target_keys.items():
+            parts = [part for part in self.plan.databases if part.target_db == target_db]
+            # One that was read twice, as a table grew meanwhile, would hide one that nobody looked at.
+            once = all(
+                self.read.get(part.scope, 0) == before.source_keys[part.scope] == after.source_keys[part.scope]
+                for part in parts
+            )
+            found = sum(self.equal.get(part.scope, 0) for part in parts) + differing.at_target(target_db)
+            if not (once and found == keys == after.target_keys[target_db]):
                 return True
         return False
 
     @property
     def _whole(self) -> bool:
         """Whether the databases are compared whole, each with one of its own."""
-        targets = [part.target_db for part in self.plan.databases]
+        pairs = {(part.db, part.target_db) for part in self.plan.databases}
         filtered = self.plan.filter_lines or self.supply
-        return not filtered and len(set(targets)) == len(targets)
+        return not filtered and len({target_db for _, target_db in pairs}) == len(pairs)
 
     def _reverse(self, shown: Display, before: Census, found: Findings, verdict: Verdict) -> None:
-        workers = self.plan.workers
-        tasks = reverse_tasks(self.plan, self.controls.target, before.target, self.desk.options["ranges"], workers)
+        tasks = reverse_tasks(self.plan, self.controls, before.targets, self.desk.options)
         done = self._run(shown, tasks, found, None, sum(before.target_keys.values()))
         verdict.target_keys = done.state.counts.read
 
@@ -171,11 +176,11 @@ class Verification:
         """Look again at what differs, until it is certain; then the verdict."""
         # What only the target seems to have may have been on its way out: it is looked at closely in any case.
         extra = self._look_again(shown, RECHECK, extra, Verdict())
-        for other, first in self._merged_databases():
-            extra = self._look_again(shown, RECHECK, extra.moved(first, other), Verdict())
+        for first, other, target_db in self._merged_databases():
+            extra = self._look_again(shown, RECHECK, extra.moved(first, other, target_db), Verdict())
         after = Census.take(self.plan, self.controls)
         for number in range(1, self.desk.options["rounds"]):
-            still = after.source_still(before) and after.target_still(before)
+            still = after.sources_still(before) and after.targets_still(before)
             if self.signal or still or not (len(differing) or len(extra)):
                 break
             self._pause(PAUSE_S * PAUSE_GROWTH ** (number - 1))
@@ -195,18 +200,17 @@ class Verification:
             return found
         sources = [Source(pattern(work, pair), SpooledNames(spool)) for pair, spool in found.spools.items()]
         left = self._found()
-        done = self._run(shown, [], left, Supply(sources, None, False), found.to_look_at)
+        done = self._run(shown, [], left, Supply(sources, None, False, owners_in(self.setup)), found.to_look_at)
         verdict.counts.add(done.state.counts)
         return found if self.signal else left
 
-    def _merged_databases(self) -> Iterator[tuple[Pair, Pair]]:
-        """Pairs whose target database is another pair's as well, each with the first of these."""
-        firsts: dict[int, Pair] = {}
-        for part in self.plan.databases:
-            pair = (part.db, part.target_db)
-            first = firsts.setdefault(part.target_db, pair)
-            if first != pair:
-                yield pair, first
+    def _merged_databases(self) -> Iterator[tuple[int, int, int]]:
+        """Databases that go into one target database besides another: (that one, this one, target)."""
+        firsts: dict[int, int] = {}
+        for db, target_db in dict.fromkeys((part.db, part.target_db) for part in self.plan.databases):
+            if firsts.setdefault(target_db, db) != db:
+                yield firsts[target_db], db, target_db
+                firsts[target_db] = db
 
     def _pause(self, pause_s: float) -> None:
         until = time.monotonic() + pause_s
@@ -216,16 +220,21 @@ class Verification:
     # ---- census ---------------------------------------------------------------------------------------------
 
     def _take_census(self, before: Census, after: Census, verdict: Verdict) -> None:
-        still = after.source_still(before)
+        still = after.sources_still(before)
         if not self._whole:
             verdict.exact = still
             return
         for part in self.plan.databases:
-            read, first, last = self.read.get(part.db, 0), before.source_keys[part.db], after.source_keys[part.db]
+            read, first, last = (
+                self.read.get(part.scope, 0),
+                before.source_keys[part.scope],
+                after.source_keys[part.scope],
+            )
             # Keys that expire are dropped meanwhile; a replica counts them until its master tells it to drop them.
-            held_still = still or (before.source.changes < 0 and first == last)
+            server = before.sources[part.node]
+            held_still = still or (server.changes < 0 and first == last)
             verdict.exact = verdict.exact and held_still and min(first, last) <= read <= max(first, last)
-            if held_still and read < min(first, last) and not (before.source.role != "master" and part.expiring):
+            if held_still and read < min(first, last) and not (server.role != "master" and part.expiring):
                 text = f"db {part.db}: its DBSIZE is {min(first, last):,}, but SCAN brought {plural(read, 'key')}"
                 verdict.unseen.append(text)
 
@@ -245,7 +254,7 @@ class Verification:
             tick=shown.tick,
             signal_seen=desk.signals.seen,
             measured=desk.latencies.add,
-            controls=(self.controls.source, self.controls.target),
+            controls=(self.controls.sources, self.controls.targets),
             silence_s=plan.silence_s,
             keys_total=total,
             governor=Governor(plan.limits, limits) if plan.limits else None,
@@ -262,11 +271,12 @@ class Verification:
 
 def _setup(plan: Plan, census: Census) -> Setup:
     """The setup of the workers: both sides are read, so neither may be asked for more than its memory bears."""
-    least = min(unread_bytes(server.maxmemory, server.used_memory) for server in (census.source, census.target))
+    servers = census.sources + census.targets
+    least = min(unread_bytes(server.maxmemory, server.used_memory) for server in servers)
     return replace(
         plan.setup,
         targets=[replace(node, read=True) for node in plan.setup.targets],
-        unread_bytes=least,
+        unread_bytes=[least] * len(servers),
         atomic=False,
         on_conflict="replace",
     )

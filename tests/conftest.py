@@ -10,20 +10,32 @@ import pytest
 
 from tests.support.binaries import KINDS, MissingServer
 from tests.support.certificates import Certificates
+from tests.support.clusters import Cluster
 from tests.support.pool import Pool
 from tests.support.servers import Server
 
 #: Set in continuous integration, where a server that is not there is a failure.
 CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
-_SERVERS = pytest.StashKey[list[Server]]()
+_SERVERS = pytest.StashKey[list[Server | Cluster]]()
 
 ServerFactory = Callable[..., Server]
+ClusterFactory = Callable[..., Cluster]
+ClustersFactory = Callable[..., list[Cluster]]
 
 
 #: Tests that are made on each version of the server, but in one run only on two of the four, by turns: the run is to
 #: end within 20 minutes. `scripts/soak` makes the others.
-BY_TURNS = ("test_atomic", "test_conflicts", "test_same", "test_forbidden_keys", "test_churn", "test_churn_command")
+BY_TURNS = (
+    "test_atomic",
+    "test_conflicts",
+    "test_same",
+    "test_forbidden_keys",
+    "test_churn",
+    "test_churn_command",
+    "test_support_clusters",
+    "test_cluster",
+)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -57,21 +69,61 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 @pytest.fixture
 def server(request: pytest.FixtureRequest, server_pool: Pool) -> Iterator[ServerFactory]:
     """`server(kind)`: an empty server, shared with later tests; with `fresh` or options of Server: the test's own."""
-    given: list[Server] = []
     own: list[Server] = []
-    request.node.stash[_SERVERS] = given
+    given = request.node.stash.setdefault(_SERVERS, [])
 
     def make(kind: str, *extra: str, fresh: bool = False, **options: Any) -> Server:
         if fresh or extra or options:
-            given.append(Server(kind, *extra, **options))
-            own.append(given[-1])
+            one = Server(kind, *extra, **options)
+            own.append(one)
         else:
-            given.append(server_pool.take(kind))
-        return given[-1]
+            one = server_pool.take(kind)
+        given.append(one)
+        return one
 
     yield make
     for one in own:
         one.stop()
+    server_pool.give_back_all()
+
+
+@pytest.fixture
+def cluster(request: pytest.FixtureRequest, server_pool: Pool) -> Iterator[ClusterFactory]:
+    """`cluster(kind, masters, replicas)`: an empty cluster, shared with later tests; else as `server`.
+
+    One whose slots, masters or settings a test changes is not handed out again: a start costs two seconds.
+    """
+    own: list[Cluster] = []
+    given = request.node.stash.setdefault(_SERVERS, [])
+
+    def make(
+        kind: str, masters: int = 3, replicas: int = 0, *extra: str, fresh: bool = False, **options: Any
+    ) -> Cluster:
+        if fresh or extra or options:
+            one = Cluster(kind, masters, replicas, *extra, **options)
+            own.append(one)
+        else:
+            one = server_pool.take_clusters((kind, masters, replicas))[0]
+        given.append(one)
+        return one
+
+    yield make
+    for one in own:
+        one.stop()
+    server_pool.give_back_all()
+
+
+@pytest.fixture
+def clusters(request: pytest.FixtureRequest, server_pool: Pool) -> Iterator[ClustersFactory]:
+    """`clusters((kind, masters, replicas), …)`: several shared clusters; those that must start do so at once."""
+    given = request.node.stash.setdefault(_SERVERS, [])
+
+    def make(*shapes: tuple[str, int, int]) -> list[Cluster]:
+        taken = server_pool.take_clusters(*shapes)
+        given.extend(taken)
+        return taken
+
+    yield make
     server_pool.give_back_all()
 
 

@@ -6,12 +6,19 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
-from bench.data import Loaded
+from bench import publish
+from bench.bars import bars
+from bench.chart import COLOURS, chart
+from bench.data import DATASETS, Loaded
 from bench.measure import LEFT_S
-from bench.peers import TOOLS, Tool
+from bench.options import PARTS, PUBLISHED, SMOKE_DATA, parse
+from bench.parts import MEASURES
+from bench.parts.growth import growth
+from bench.peers import MIGRATE_KEYS, TOOLS, Tool, available
 from bench.report import FIGURES, summarize, table
 from bench.rounds import Round, play
 from tests.conftest import ServerFactory
@@ -25,49 +32,146 @@ UNSEEN = {"others_share", "client_cpu_seen_us_per_key", "peak_pss_mb"}
 TOOL_NAMES = {tool.name for tool in TOOLS}
 
 
-def test_a_smoke_run_copies_every_set_with_every_tool_and_writes_all_figures(tmp_path: Path) -> None:
+def test_a_smoke_run_measures_all_parts_and_writes_all_figures(tmp_path: Path) -> None:
     binaries.find("7.0")
-    with start_command(
-        sys.executable, str(ROOT / "bench/run.py"), "--smoke", "--json", "out.json", cwd=str(tmp_path)
-    ) as run:
-        done = run.wait(100)
+    words = (sys.executable, str(ROOT / "bench/run.py"), "--smoke", "--json", "out.json")
+    with start_command(*words, cwd=str(tmp_path), env={"XDG_STATE_HOME": str(tmp_path)}) as run:
+        done = run.wait(110)
     assert done.code == 0, done.err
     assert not done.left
     assert max(map(len, done.out.splitlines())) <= 80
-    result = json.loads((tmp_path / "out.json").read_text())
-    assert result["versions"]["server"].startswith("Redis 7.0.")
-    assert result["machine"]["cores"] >= 1
-    assert [data["name"] for data in result["data"]] == ["100B", "10KB", "mixed"]
-    for data in result["data"]:
-        check(data)
+    parts = json.loads((tmp_path / "out.json").read_text())["parts"]
+    assert tuple(parts) == PARTS == tuple(MEASURES)
+    for part in parts.values():
+        assert part["versions"]["server"].startswith("Redis 7.0.")
+        assert part["machine"]["cores"] >= 1
+        for item in part["data"]:
+            check(item)
+    copies = parts["copy"]["data"]
+    assert [item["name"] for item in copies] == list(SMOKE_DATA)
+    for item in copies:
+        assert set(item["tools"]) == set(item["commands"]) == TOOL_NAMES
+        assert set(item["ratios"]) == {"keyferry/migrate", "keyferry/pipeline"}
+    assert [set(item["ratios"]) for item in parts["compression"]["data"]] == 2 * [{"off/on", "off/migrate"}]
+    assert set(parts["distance"]["data"][0]["ratios"]) == {"+20 ms/near"}
+    check_distance(parts["distance"]["data"][0])
+    rate, bandwidth, _ = parts["limits"]["data"]
+    assert rate["reached"]["median"] <= 1.5 * rate["wanted"]
+    assert bandwidth["reached"]["median"] <= 1.5 * bandwidth["wanted"]
+    assert {bar.what.split(":")[0] for bar in bars(parts)} >= {"100B", "mixed", "2 KB mixed", "--rate 20000"}
+    assert publish.tables("7.0", parts).count("\n### ") == sum(len(part["data"]) for part in parts.values())
 
 
-def check(data: dict[str, Any]) -> None:
-    """One data set of the JSON is complete, and its figures are possible."""
-    assert set(data["tools"]) == set(data["commands"]) == TOOL_NAMES
-    assert len(data["rounds"]) == len(TOOL_NAMES)
-    for figures in data["tools"].values():
+def check(item: dict[str, Any]) -> None:
+    """One item of the JSON is complete, and its figures are possible."""
+    for figures in item["tools"].values():
         assert figures["failures"] == []
         for name in set(FIGURES) - UNSEEN:
             assert 0 < figures[name]["min"] <= figures[name]["median"] <= figures[name]["max"], name
-    assert data["tools"]["keyferry"]["client_cpu_said_us_per_key"]["median"] > 0
-    assert data["tools"]["keyferry"]["peak_pss_mb"]["median"] > 10
-    assert set(data["ratios"]) == {"keyferry/migrate", "keyferry/pipeline"}
-    assert all(ratio["median"] > 0 for ratio in data["ratios"].values())
+    assert all(ratio["median"] > 0 for ratio in item["ratios"].values())
 
 
-def test_copies_with_and_without_compression_are_compared(tmp_path: Path) -> None:
-    words = ("--keys", "300", "--rounds", "1", "--json", "out.json")
-    env = {"XDG_STATE_HOME": str(tmp_path)}
-    with start_command(sys.executable, str(ROOT / "bench/compression.py"), *words, cwd=str(tmp_path), env=env) as run:
-        done = run.wait(100)
-    assert done.code == 0, done.err
-    assert max(map(len, done.out.splitlines())) <= 80
-    result = json.loads((tmp_path / "out.json").read_text())
-    assert [(data["name"], data["keys"]) for data in result["data"]] == [("noise", 300), ("text", 300)]
-    for data in result["data"]:
-        assert data["ratios"]["keyferry/on"]["median"] > 0
-        assert all(figures["failures"] == [] for figures in data["tools"].values())
+def check_distance(item: dict[str, Any]) -> None:
+    """The far copy went through the proxies: it cannot have taken less than some round trips."""
+    near, far = item["tools"]["near"], item["tools"]["+20 ms"]
+    assert far["seconds"]["min"] > near["seconds"]["min"] + 0.1
+
+
+def test_single_functions_of_the_hot_path_can_be_measured(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    words = ("-m", "pytest", "bench/micro", "-q", "-n", "0", "-p", "no:cacheprovider", f"--benchmark-json={figures}")
+    quick = ("--benchmark-min-rounds=1", "--benchmark-max-time=0.001", "--benchmark-warmup=off")
+    with start_command(sys.executable, *words, *quick, cwd=str(ROOT)) as run:
+        done = run.wait(60)
+    assert done.code == 0, done.out
+    measured = {one["fullname"].split("::")[0] for one in json.loads(figures.read_text())["benchmarks"]}
+    nouns = ("cursors", "expiries", "filters", "replies", "requests")
+    assert measured == {f"bench/micro/test_{noun}.py" for noun in nouns}
+
+
+# ---- what is asked for -------------------------------------------------------------------------------------
+
+
+def test_the_run_that_is_published_has_the_parts_and_keys_that_the_bars_ask_for() -> None:
+    options = parse(["--publish", "--tools", "keyferry,migrate"])
+    assert (options.parts, options.keys, options.rounds) == (PUBLISHED, 2_000_000, 5)
+    assert options.tools == ("keyferry", "migrate")
+    assert options.data == tuple(dataset.name for dataset in DATASETS)
+    growth = parse(["--scale", "growth"])
+    assert (growth.parts, growth.keys) == (("growth",), 2_000_000)
+    assert parse([]).parts == ("copy",)
+
+
+def test_every_data_set_has_its_keys_of_one_migrate() -> None:
+    assert set(MIGRATE_KEYS) >= {dataset.name for dataset in DATASETS}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--tools", "keyfery"], "keyfery: not one of keyferry, migrate"),
+        (["--data", "1GB"], "1GB: not one of 100B"),
+        (["--parts", "copy,speed"], "speed: not one of copy"),
+        (["--scale", "copy"], "copy: not one of memory, growth"),
+        (["--scale", "growth", "--parts", "copy"], "exclude each other"),
+        (["--rounds", "0"], "at least 1"),
+        (["--tools", "riot"], "riot: its command has to be in the environment"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RIOT", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        parse(words)
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+# ---- other people's programs -------------------------------------------------------------------------------
+
+#: Stands in for both: copies the keys if it is called as the real program has to be, else says what is wrong.
+STAND_IN = """\
+import re, sys, tomllib
+from tests.support.wire import Connection
+
+if sys.argv[1:2] == ["replicate"]:
+    source, target = (re.fullmatch(r"redis://127.0.0.1:(\\d+)", word)[1] for word in sys.argv[2:4])
+    options = dict(zip(sys.argv[4::2], sys.argv[5::2], strict=True))
+    assert options.pop("--compare") == options.pop("--progress") == "NONE", options
+    assert {"--scan-count", "--batch", "--threads", "--read-batch", "--read-threads"} == set(options), options
+else:
+    assert sys.argv[1] == "first option", sys.argv
+    text = tomllib.loads(open(sys.argv[2]).read())
+    assert set(text) == {"scan_reader", "redis_writer", "advanced"} and text["scan_reader"]["scan"] is True
+    assert text["advanced"]["rdb_restore_command_behavior"] == "rewrite"
+    source, target = (text[part]["address"].partition("127.0.0.1:")[2] for part in ("scan_reader", "redis_writer"))
+with Connection(("127.0.0.1", int(source))) as old, Connection(("127.0.0.1", int(target))) as new:
+    for key in old.must("KEYS", "*"):
+        new.must("RESTORE", key, 0, old.must("DUMP", key), "REPLACE")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "more"), [("redis-shake", "REDIS_SHAKE", " 'first option'"), ("riot", "RIOT", "")]
+)
+def test_a_tool_that_the_environment_names_is_measured_too(
+    name: str, variable: str, more: str, tmp_path: Path, server: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert name not in {tool.name for tool in available()}
+    stand_in = tmp_path / "stand in.py"
+    stand_in.write_text(STAND_IN)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv(variable, f"{sys.executable} '{stand_in}'{more}")
+    source, target = server("7.0"), server("7.0")
+    source.call("MSET", "a", "1", "b", "2")
+    (tool,) = [tool for tool in available() if tool.name == name]
+    done = play(tool, 0, "100B", Loaded(2, 2), source, target)
+    assert done.failed == ""
+    assert target.call("MGET", "a", "b") == [b"1", b"2"]
+
+
+# ---- what is said of a round -------------------------------------------------------------------------------
 
 
 def test_a_tool_that_copies_nothing_has_failed(server: ServerFactory) -> None:
@@ -93,7 +197,7 @@ def test_a_process_that_outlives_its_command_is_counted_and_then_killed(server: 
 
 def round_of(tool: str, number: int, seconds: float, failed: str = "") -> Round:
     """A round of 1,000 keys of 100 B that took so long."""
-    return Round(tool, number, 1000, 100_000, seconds, 0.002, 0.002, None, 0.003, 0.001, 10**6, 0.0, failed)
+    return Round(tool, number, 1000, 100_000, seconds, 0.002, 0.002, None, None, 0.003, 0.001, 10**6, 0.0, failed)
 
 
 def test_ratios_are_taken_round_by_round_and_without_failures() -> None:
@@ -105,3 +209,67 @@ def test_ratios_are_taken_round_by_round_and_without_failures() -> None:
     assert result["tools"]["migrate"]["keys_per_second"] == {"median": 312.5, "min": 125.0, "max": 500.0}
     assert result["tools"]["migrate"]["failures"] == ["round 2: it broke"]
     assert result["tools"]["keyferry"]["client_cpu_us_per_key"]["median"] == pytest.approx(2.0)
+
+
+def test_the_floor_is_the_busier_server_or_all_processors_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    tools = summarize([round_of("keyferry", 0, 1.0)])["tools"]
+    assert tools["keyferry"]["of_floor"]["median"] == pytest.approx(1 / 0.003, rel=0.001)  # 2 + 3 + 1 ms on 2 cores
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3})
+    tools = summarize([round_of("keyferry", 0, 1.0)])["tools"]
+    assert tools["keyferry"]["of_floor"]["median"] == pytest.approx(1 / 0.003, rel=0.001)  # the source alone
+
+
+def test_growth_is_of_the_time_for_a_key() -> None:
+    small = {"keys": 1000, **summarize([round_of("keyferry", 0, 1.0)])}
+    large = {"keys": 1000, **summarize([round_of("keyferry", 0, 1.2)])}
+    assert growth(small, large) == {
+        "seconds": 1.2,
+        "client_cpu_us_per_key": 1.0,
+        "source_cpu_us_per_key": 1.0,
+        "target_cpu_us_per_key": 1.0,
+    }
+
+
+# ---- what is published -------------------------------------------------------------------------------------
+
+
+def test_what_is_published_is_what_the_committed_figures_say() -> None:
+    parts = publish.read(publish.SHOWN)["parts"]
+    assert publish.path_of(publish.SHOWN).with_suffix(".md").read_text() == publish.tables(publish.SHOWN, parts)
+    assert (publish.RESULTS / "copy.svg").read_text() == publish.picture(parts["copy"])
+    readme = publish.README.read_text()
+    assert publish.with_block(readme, parts["copy"]) == readme
+    for part in parts.values():
+        assert part["machine"]["cpu"] and part["versions"]["commit"] and part["started"]
+
+
+def test_parts_that_are_measured_again_replace_the_old_ones_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = publish.read(publish.SHOWN)["parts"]
+    monkeypatch.setattr(publish, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(publish, "README", tmp_path / "README.md")
+    publish.README.write_text(f"before {publish.BEGIN}old{publish.END} after")
+    publish.publish(publish.SHOWN, {"copy": parts["copy"], "memory": {**parts["copy"], "data": []}})
+    publish.publish(publish.SHOWN, {"copy": {**parts["copy"], "rounds": 77}})
+    found = publish.read(publish.SHOWN)["parts"]
+    assert (set(found), found["copy"]["rounds"]) == ({"copy", "memory"}, 77)
+    text = publish.README.read_text()
+    assert text.startswith("before ") and text.endswith(" after") and "bench/results/copy.svg" in text
+
+
+def test_the_chart_is_plain_svg_with_a_bar_for_each_tool_on_pages_of_either_kind() -> None:
+    rounds = [round_of(name, 0, seconds) for name, seconds in (("keyferry", 1.0), ("migrate", 2.0), ("a<b", 4.0))]
+    item = {"name": "100B", **summarize(rounds)}
+    text = chart("Title & more", "note", [item], "migrate")
+    svg = ElementTree.fromstring(text)
+    name = "{http://www.w3.org/2000/svg}"
+    bars = [one for one in svg.iter(f"{name}rect") if one.get("height") == "15"]
+    widths = [float(one.get("width", "0")) for one in bars]
+    assert widths == pytest.approx([2 * widths[1], widths[1], widths[1] / 2], abs=0.2)
+    assert len({one.get("fill") for one in bars} & set(COLOURS)) == 3
+    assert "prefers-color-scheme: dark" in text
+    assert {one.tag.removeprefix(name) for one in svg.iter()} <= {"svg", "title", "style", "text", "rect", "line"}
+    shown = [one.text for one in svg.iter(f"{name}text")]
+    assert "2.00x · 1,000 keys/s" in shown and "a<b" in shown

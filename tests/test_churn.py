@@ -14,7 +14,6 @@ from keyferry.workers.churn import (
     DEFAULT_OPERATIONS,
     OPERATIONS,
     RUN_CHANGES,
-    Change,
     Churn,
     operations_for,
     outcome,
@@ -22,13 +21,14 @@ from keyferry.workers.churn import (
     run_of_changes,
 )
 from keyferry.workers.churn_lane import CATCH_UP_S, DEBT_S, LATE_S, TICK_S, Schedule
+from keyferry.workers.churn_operations import Change
 from keyferry.workers.synth import Spec
 from tests.conftest import ServerFactory
 from tests.support.binaries import KINDS
 from tests.support.compare import all_keys
 from tests.support.servers import Server
 
-ALL = tuple((name, 1.0) for name in OPERATIONS)
+ALL = tuple((name, 1.0) for name in OPERATIONS if name != "flushdb")
 EVERY_TYPE = tuple((name, 1.0) for name in synth.TYPES)
 LENGTH = {b"hash": "HLEN", b"list": "LLEN", b"set": "SCARD", b"zset": "ZCARD", b"stream": "XLEN", b"string": "STRLEN"}
 
@@ -39,7 +39,7 @@ def changes_of(churn: Churn, runs: int) -> list[Change]:
 
 def words_of(changes: list[Change]) -> list[list[bytes]]:
     """The commands as words."""
-    return words_in(b"".join(command for command, _ in changes))
+    return words_in(b"".join(change.command for change in changes))
 
 
 def words_in(request: bytes) -> list[list[bytes]]:
@@ -118,7 +118,7 @@ def test_keys_have_the_names_and_types_of_the_data_set(binary: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("sett", "'sett' is no operation; the operations are set, grow, del, expire, rename"),
+        ("sett", "'sett' is no operation; the operations are set, setex, incr, grow"),
         ("set=x", "'set=x': the weight must be"),
         ("set=", "'set=': the weight must be"),
         ("set,set", "set is given twice"),
@@ -131,8 +131,21 @@ def test_a_wrong_part_of_the_operations_is_named(text: str, says: str) -> None:
 
 
 def test_operations_without_a_type_are_left_out() -> None:
-    assert dict(operations_for((("hash", 1.0),), ALL)).keys() == OPERATIONS.keys() - {"set"}
-    assert dict(operations_for((("counter", 1.0),), ALL)).keys() == OPERATIONS.keys() - {"grow"}
+    assert dict(operations_for((("hash", 1.0),), ALL)).keys() == OPERATIONS.keys() - {
+        "set",
+        "setex",
+        "incr",
+        "xadd",
+        "group",
+        "flushdb",
+    }
+    assert dict(operations_for((("counter", 1.0),), ALL)).keys() == OPERATIONS.keys() - {
+        "grow",
+        "hset",
+        "xadd",
+        "group",
+        "flushdb",
+    }
 
 
 # ---- on servers -------------------------------------------------------------------------------------------------
@@ -197,16 +210,53 @@ def lengths(server: Server) -> dict[bytes, tuple[bytes, int]]:
 def test_what_has_nothing_to_change_is_counted(server: ServerFactory) -> None:
     target = server("7.0")
     changes: list[Change] = [
-        (b"*2\r\n$3\r\nDEL\r\n$1\r\na\r\n", True),
-        (b"*3\r\n$6\r\nRENAME\r\n$1\r\na\r\n$1\r\nb\r\n", False),
-        (b"*4\r\n$4\r\nHSET\r\n$1\r\nh\r\n$1\r\nf\r\n$1\r\nv\r\n", False),
-        (b"*4\r\n$4\r\nHSET\r\n$1\r\nh\r\n$1\r\nf\r\n$1\r\nw\r\n", False),  # replies 0, and has changed the field
-        (b"*3\r\n$5\r\nRPUSH\r\n$1\r\nh\r\n$1\r\nv\r\n", False),
+        Change(b"*2\r\n$3\r\nDEL\r\n$1\r\na\r\n", tells=True),
+        Change(b"*3\r\n$6\r\nRENAME\r\n$1\r\na\r\n$1\r\nb\r\n", tells=False),
+        Change(b"*4\r\n$4\r\nHSET\r\n$1\r\nh\r\n$1\r\nf\r\n$1\r\nv\r\n", tells=False),
+        Change(
+            b"*4\r\n$4\r\nHSET\r\n$1\r\nh\r\n$1\r\nf\r\n$1\r\nw\r\n", tells=False
+        ),  # replies 0, and has changed the field
+        Change(b"*3\r\n$5\r\nRPUSH\r\n$1\r\nh\r\n$1\r\nv\r\n", tells=False),
     ]
     with target.connect() as connection:
         idle, refused = outcome(changes, connection.pipeline(words_of(changes)))
     assert idle == 2
     assert [str(error)[:9] for error in refused] == ["WRONGTYPE"]
+
+
+def test_a_transaction_is_one_change_whose_commands_are_looked_at(server: ServerFactory) -> None:
+    target = server("7.0")
+    multi, execute = b"*1\r\n$5\r\nMULTI\r\n", b"*1\r\n$4\r\nEXEC\r\n"
+    push = b"*3\r\n$5\r\nRPUSH\r\n$1\r\n%b\r\n$1\r\nv\r\n"
+    changes = [Change(multi + push % key + execute, replies=3) for key in (b"l", b"s")]
+    with target.connect() as connection:
+        connection.call("SET", "s", "a string")
+        idle, refused = outcome(changes, connection.pipeline(words_of(changes)))
+    assert idle == 0
+    assert [str(error)[:9] for error in refused] == ["WRONGTYPE"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_groups_come_and_go_and_are_read_by_commands_that_no_feed_tells(kind: str, server: ServerFactory) -> None:
+    target = server(kind)
+    spec = Spec(200, shares=(("stream", 1.0),))
+    generated(target, spec)
+    target.call("CONFIG", "RESETSTAT")
+    _, refused = churned(target, Churn(spec, parse_operations("group=3,xadd"), 10), 20)
+    assert refused == []
+    done = target.info("commandstats")
+    group = "cmdstat_xgroup" if kind == "6.2" else "cmdstat_xgroup|create"
+    assert {group, "cmdstat_xreadgroup", "cmdstat_xautoclaim", "cmdstat_xadd"} <= done.keys()
+
+
+def test_a_database_is_emptied_only_where_that_is_asked_for(server: ServerFactory) -> None:
+    target = server("7.0")
+    spec = Spec(100)
+    generated(target, spec)
+    churned(target, Churn(spec, DEFAULT_OPERATIONS, 10), 20)
+    assert target.call("DBSIZE") > 30
+    churned(target, Churn(spec, parse_operations("flushdb"), 10), 1)
+    assert target.call("DBSIZE") == 0
 
 
 # ---- schedule -----------------------------------------------------------------------------------------------------

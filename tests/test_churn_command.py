@@ -26,7 +26,8 @@ from tests.test_options import at, at_a_terminal, connection_names
 
 #: What the default operations send to a data set of all types; 6.2 has the same names.
 SENT = (
-    *("set", "del", "pexpire", "rename"),
+    *("set", "psetex", "incrby", "del", "pexpire", "persist", "rename", "multi", "exec", "eval"),
+    *("xreadgroup", "xautoclaim"),
     *("hset", "rpush", "ltrim", "sadd", "srem", "zadd", "geoadd", "pfadd", "setrange", "xadd"),
 )
 DATA = ("--keys", "3000", "--elements", "1-10")

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 import keyferry
+from keyferry.partitioners.slots import Cut
+from keyferry.partitioners.slots import cut as cut_slots
 from keyferry.verify_plan import shifted
-from keyferry.workers.cursor import RING, tile
+from keyferry.workers.cursor import tile
 from tests.conftest import ServerFactory
 from tests.support.dataset import fill
 from tests.support.matrix import pairs
@@ -149,9 +151,22 @@ def test_a_replica_can_be_compared_with_its_master(server: ServerFactory) -> Non
 def test_the_borders_of_a_verification_are_others_than_those_of_the_copy() -> None:
     """Rule 7: a range that is lost once must not be lost twice."""
     for count in (1, 2, 3, 8, 64, 500):
-        cuts = tile(count)
-        moved = shifted(cuts)
-        assert moved[0][0] == 0 and moved[-1][1] == RING
-        assert [end for _, end in moved[:-1]] == [start for start, _ in moved[1:]]
-        assert not {start for start, _ in moved[1:]} & {start for start, _ in cuts[1:]}
-        assert all(start % (1 << 32) == 0 for start, _ in moved)
+        cuts = [(start, end, 0) for start, end in tile(count)]
+        assert_moved(cuts, shifted(cuts))
+        assert all(start % (1 << 32) == 0 for start, *_ in shifted(cuts))
+
+
+def test_the_borders_between_slots_are_others_too() -> None:
+    for counts in (dict.fromkeys(range(16384), 3), dict.fromkeys(range(7), 50000), {5: 10, 900: 30_000, 901: 4}):
+        cuts = cut_slots(counts, 8)
+        moved = shifted(cuts, by_slot=True)
+        assert_moved(cuts, moved)
+        assert sum(keys for *_, keys in moved) == pytest.approx(sum(counts.values()), rel=0.01)
+
+
+def assert_moved(cuts: list[Cut], moved: list[Cut]) -> None:
+    """They cover the same without gaps, and have no border in common but the ends."""
+    assert (moved[0][0], moved[-1][1]) == (cuts[0][0], cuts[-1][1])
+    assert [end for _, end, _ in moved[:-1]] == [start for start, *_ in moved[1:]]
+    whole = {cuts[0][0], cuts[-1][1]}
+    assert not {start for start, *_ in moved} & {start for start, *_ in cuts} - whole

@@ -28,7 +28,7 @@ CHANGES: dict[bytes, tuple[str, ...]] = {
 def met(source: Server, target: Server, keys: set[bytes], strings_first: bool = True) -> tuple[int, int]:
     """How many of `keys`, written where none may be replaced, count as copied and as skipped."""
     loop = Loop(source, [target])
-    loop.link.router.node_of = None
+    loop.link.router.owners = None
     loop.link.on_conflict = "skip"
     settled: list[Careful] = []
     try:

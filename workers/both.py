@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +13,7 @@ from .policy import Action, first_error, rule_for
 from .read import (
     INFO_KEYSPACE,
     Method,
+    Runs,
     database_has_expiries,
     each,
     expiries_of,
@@ -21,6 +22,8 @@ from .read import (
     values_request,
 )
 from .resp import CRLF, HEADS
+from .slots import runs_of, slots_of
+from .write import RUN_KEYS
 
 if TYPE_CHECKING:
     from .conn import Connection
@@ -35,11 +38,14 @@ class Reading(Protocol):
     def request(self, encoded: Sequence[bytes]) -> tuple[bytes, int]:
         """The request about keys (as encoded arguments), and how many replies it brings."""
 
-    def values(self, replies: list, count: int) -> Values:
-        """What the replies say of each of `count` keys. Raises TypeError where they say nothing."""
+    def values(self, replies: list) -> Values:
+        """What the replies say of each key. Raises TypeError where they say nothing."""
 
     def understood(self, values: Values) -> Values:
         """The same, None for keys of which there is nothing to read; errors that are none are taken out."""
+
+    def in_cluster(self, keys: list[bytes]) -> Reading:
+        """How a node of a cluster is asked about the same, with keys in the order of their slots."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +53,25 @@ class OfValues:
     """Values by MGET, GET or DUMP; None where the key is gone or, but for DUMP, no string."""
 
     method: Method
+    runs: Runs | None = None  # of keys of one slot
 
     def request(self, encoded: Sequence[bytes]) -> tuple[bytes, int]:
-        return values_request(self.method, encoded)
+        return values_request(self.method, encoded, self.runs)
 
-    def values(self, replies: list, count: int) -> Values:
-        return values_of(self.method, replies, count)
+    def values(self, replies: list) -> Values:
+        return values_of(self.method, replies)
 
     def understood(self, values: Values) -> Values:
         if self.method is not Method.GET:
             return values
         return [None if _is_wrong_type(value) else value for value in values]
+
+    def in_cluster(self, keys: list[bytes]) -> Reading:
+        """MGET takes keys of one slot only; where slots have but few keys each, GET is as good."""
+        if self.method is not Method.MGET:
+            return self
+        runs = runs_of(slots_of(keys))
+        return OfValues(Method.GET) if len(runs) * RUN_KEYS > len(keys) else OfValues(self.method, runs)
 
 
 class OfTypes:
@@ -66,11 +80,14 @@ class OfTypes:
     def request(self, encoded: Sequence[bytes]) -> tuple[bytes, int]:
         return each(TYPE, encoded), len(encoded)
 
-    def values(self, replies: list, count: int) -> Values:
-        return replies[:count]
+    def values(self, replies: list) -> Values:
+        return replies
 
     def understood(self, values: Values) -> Values:
         return [None if value == b"none" else value for value in values]
+
+    def in_cluster(self, keys: list[bytes]) -> Reading:
+        return self
 
 
 @dataclass(frozen=True)
@@ -82,19 +99,36 @@ class BySize:
     def request(self, encoded: Sequence[bytes]) -> tuple[bytes, int]:
         return b"".join([self.commands[key] + key + CRLF for key in encoded]), len(encoded)
 
-    def values(self, replies: list, count: int) -> Values:
-        return replies[:count]
+    def values(self, replies: list) -> Values:
+        return replies
+
+    def in_cluster(self, keys: list[bytes]) -> Reading:
+        return self
 
     def understood(self, values: Values) -> Values:
         """An error is another type than before: no two are equal, so that the key is looked at."""
         return [object() if isinstance(value, Exception) else value for value in values]
 
 
+@dataclass
+class _Part:
+    """The keys that one node is asked about, and what it says: values and expiries, once they are there."""
+
+    side: str
+    node: int
+    keys: list[bytes]
+    reading: Reading
+    clock: Clock
+    db: int
+    values: Values = field(default_factory=list)
+    expiries: Expiries | None = None
+
+
 class Both:
     """Asks both sides what `reading` reads of `keys`, and for their expiries where `expiries` is set.
 
     Then told(values, values, which expiries are equal), in the order of the keys, None instead of the last where all
-    are; or failed(side, node, error).
+    are; or failed(side, node, error). Where a side is a cluster, keys come in the order of their slots.
     """
 
     def __init__(
@@ -112,63 +146,53 @@ class Both:
         self.shortcut = expiries and link.no_expiries
         self._open = 0
         self._error: tuple[str, int, Exception] | None = None
-        self._ours: Any = None
-        self._theirs: dict[int, Any] = {}
-        self._groups: list[tuple[int, list[bytes]]] = []  # node, keys
+        self._parts: list[_Part] = []  # the source's, and one for each node of the target
 
     def ask(self) -> None:
         """Send the questions."""
-        link = self.link
+        link, reading = self.link, self.reading
         groups = link.router.group(self.keys)
-        self._groups = [(sink.node, keys) for sink, keys in groups]
         self._open = 1 + len(groups)
-        self._ask(link.reader, "source", 0, self.encoded, link.clock, link.db, partial(setattr, self, "_ours"))
-        for number, (sink, keys) in enumerate(groups):
-            encoded = self.encoded if len(groups) == 1 else [HEADS[len(key)] + key for key in keys]
-            take = partial(self._theirs.__setitem__, number)
-            self._ask(sink.conn, "target", sink.node, encoded, link.target_clock, link.target_db, take)
+        ours = reading.in_cluster(self.keys) if link.from_cluster else reading
+        self._ask(link.reader, _Part("source", 0, self.keys, ours, link.clock, link.db))
+        for sink, keys in groups:
+            theirs = reading.in_cluster(keys) if link.router.owners else reading
+            # Instants of other nodes' clocks become those of the first node's.
+            clock = replace(link.target_clock, shift_ms=-sink.later_ms) if sink.later_ms else link.target_clock
+            self._ask(sink.conn, _Part("target", sink.node, keys, theirs, clock, link.target_db))
 
-    def _ask(
-        self,
-        conn: Connection,
-        side: str,
-        node: int,
-        encoded: list[bytes],
-        clock: Clock,
-        db: int,
-        take: Callable[[Any], None],
-    ) -> None:
-        request, count = self.reading.request(encoded)
+    def _ask(self, conn: Connection, part: _Part) -> None:
+        self._parts.append(part)
+        keys = part.keys
+        encoded = self.encoded if len(keys) == len(self.keys) else [HEADS[len(key)] + key for key in keys]
+        request, count = part.reading.request(encoded)
         if self.shortcut:
             more, more_count = INFO_KEYSPACE, 1
         elif self.expiries:
-            more, more_count = expiries_request(clock, encoded)
+            more, more_count = expiries_request(part.clock, encoded)
         else:
             more, more_count = b"", 0
+        conn.ask(request + more, count + more_count, partial(self._answered, part, count))
 
-        def answered(replies: list) -> None:
-            try:
-                take(self._split(replies, len(encoded), len(replies) - more_count, clock, db))
-            except TypeError as error:
-                self._error = self._error or (side, node, first_error(replies) or error)
-            self._open -= 1
-            if not self._open:
-                self._done()
+    def _answered(self, part: _Part, count: int, replies: list) -> None:
+        try:
+            self._split(part, replies[:count], replies[count:])
+        except TypeError as error:
+            self._error = self._error or (part.side, part.node, first_error(replies) or error)
+        self._open -= 1
+        if not self._open:
+            self._done()
 
-        conn.ask(request + more, count + more_count, answered)
-
-    def _split(self, replies: list, count: int, at: int, clock: Clock, db: int) -> tuple[Values, Expiries | None]:
-        """Values and expiries of one side, with errors among them. Raises TypeError where nothing was told."""
-        values, told = self.reading.values(replies, count), replies[at:]
+    def _split(self, part: _Part, values: list, told: list) -> None:
+        """Note values and expiries of one side, with errors among them. Raises TypeError where nothing was told."""
+        part.values = part.reading.values(values)
         if self.shortcut:
             if isinstance(told[0], Exception):
                 raise TypeError
-            if database_has_expiries(told[0], db):
+            if database_has_expiries(told[0], part.db):
                 self.link.no_expiries = False
-            return values, None
-        if not self.expiries or not clock.wanted:
-            return values, None
-        return values, expiries_of(told, clock, count, strict=False)
+        elif self.expiries and part.clock.wanted:
+            part.expiries = expiries_of(told, part.clock, len(part.keys), strict=False)
 
     # ---- together -------------------------------------------------------------------------------------------
 
@@ -179,35 +203,27 @@ class Both:
             # A key with an expiry has come to one of the sides: all is read again, with expiries.
             again = Both(self.link, self.keys, self.encoded, self.reading, True, self.told, self.failed)
             return again.ask()
-        values, expiries = self._ours
-        their_values, their_expiries = self._theirs[0] if len(self._groups) == 1 else self._merged()
-        equal = _equal_replies(expiries, their_expiries)
-        if equal and values == their_values and None not in values:
-            return self.told(values, their_values, None)
-        if error := self._first_error():
-            return self.failed(*error)
-        values, their_values = self.reading.understood(values), self.reading.understood(their_values)
-        self.told(values, their_values, None if equal else self._equal_instants(expiries, their_expiries))
-
-    def _first_error(self) -> tuple[str, int, Exception] | None:
-        """The first error among all replies that the reading does not expect."""
-        told = [("source", 0, self._ours)]
-        told += [("target", node, self._theirs[number]) for number, (node, _) in enumerate(self._groups)]
-        for side, node, (values, expiries) in told:
-            replies = [*self.reading.understood(values), *(expiries.replies if expiries is not None else ())]
+        ours, *theirs = self._parts
+        single = theirs[0] if len(theirs) == 1 else None
+        equal = single is not None and _equal_replies(ours.expiries, single.expiries)
+        if single and equal and ours.values == single.values and None not in ours.values:
+            return self.told(ours.values, single.values, None)
+        for part in self._parts:
+            part.values = part.reading.understood(part.values)
+            replies = [*part.values, *(part.expiries.replies if part.expiries else ())]
             if error := first_error(replies):
-                return side, node, error
-        return None
+                return self.failed(part.side, part.node, error)
+        values, expiries = (single.values, single.expiries) if single else self._merged(theirs)
+        self.told(ours.values, values, None if equal else self._equal_instants(ours.expiries, expiries))
 
-    def _merged(self) -> tuple[Values, Expiries | None]:
+    def _merged(self, parts: list[_Part]) -> tuple[Values, Expiries | None]:
         """Values and expiries of all nodes, in the order of the keys."""
         values: dict[bytes, Any] = {}
         settled: dict[bytes, int] = {}
-        for number, (_, keys) in enumerate(self._groups):
-            told, expiries = self._theirs[number]
-            values.update(zip(keys, told))
-            if expiries is not None:
-                settled.update(zip(keys, expiries.settled()))
+        for part in parts:
+            values.update(zip(part.keys, part.values))
+            if part.expiries is not None:
+                settled.update(zip(part.keys, part.expiries.settled()))
         in_order = [values[key] for key in self.keys]
         return in_order, Expiries([settled[key] for key in self.keys], 0, 0) if settled else None
 

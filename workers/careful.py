@@ -8,7 +8,7 @@ limit, or some of the keys are counted elsewhere.
 WHAT HAPPENS IF a key closes the connection: a server hangs up on a reply over its client-output-buffer-limit, or on
 a request over its client-query-buffer-limit, without a word about the key. Its window would be sent for ever, and take
 its neighbours along. So a window that was under way at two losses is a suspect: it waits until every window of the link
-that is no suspect is settled (`Link.suspect`), then its keys are tried one at a time, with nothing else under way. A
+that is no suspect is settled (`suspects.py`), then its keys are tried one at a time, with nothing else under way. A
 key that loses the connection three times in a row is the cause; bad weather does not hit one key so often.
 """
 
@@ -148,9 +148,10 @@ class Careful:
 
     def _compare(self, read: Read, node: int) -> None:
         """The key exists at the target: written by us before, or by somebody else."""
-        lens = self.link.lens
         told = lambda key, found: self._met(read, node, found)  # noqa: E731
-        Walks(self.link, [read.key], lambda key: look(key, lens), told, lambda: None, self.alone).start()
+        Walks(
+            self.link, [read.key], lambda key: look(key, self.link.lens_of(key)), told, lambda: None, self.alone
+        ).start()
 
     def _met(self, read: Read, node: int, found: Finding | bool) -> None:
         if found is True:
@@ -215,7 +216,7 @@ class Careful:
         """The link has new connections: think twice before they are lost as well."""
         if not self.alone and self.losses >= LOSSES_TO_SUSPECT:
             self.alone, self.losses = True, 0
-            return self.link.suspect(self.start)
+            return self.link.suspects.add(self.start)
         if self.alone and self.losses >= LOSSES_OF_A_KEY:
             self._put_aside(self.keys[0], "unknown", 0, "the connection is closed whenever this key is copied")
             return self._done()

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .churn import Change, Churn, outcome, run_of_changes
+from .churn import Churn, outcome, run_of_changes
+from .churn_operations import Change
 from .conn import Lost
 from .errors import RunError
 from .link import Link
@@ -116,7 +117,7 @@ class ChurnLane:
         schedule.give_back(count - len(changes))
         if not changes:
             return
-        request = b"".join([command for command, _ in changes])
+        request = b"".join([change.command for change in changes])
         self.open += 1
         self._open_changes += len(changes)
         self._open_bytes += len(request)
@@ -134,7 +135,7 @@ class ChurnLane:
             if self.ended:
                 self.changed(self)
 
-        self.link.router.sinks[0].write(request, len(changes), answered)
+        self.link.router.sinks[0].write(request, sum([change.replies for change in changes]), answered)
 
     def _take(self, count: int) -> list[Change]:
         """The next `count` changes; fewer where no key suits the operations of a run."""

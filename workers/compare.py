@@ -23,6 +23,7 @@ from .look import look
 from .policy import Action, Gone, rule_for
 from .read import Method
 from .resp import HEADS
+from .slots import in_slot_order
 from .structs import SIZE
 from .structs.module import FOOTER_BYTES
 from .task import Aside, Counts
@@ -49,7 +50,10 @@ class Comparison:
         settled: Callable[[Comparison], None],
         counted: bool = True,
     ) -> None:
-        self.link, self.keys, self.method, self.settled, self.counted = link, keys, method, settled, counted
+        self.link, self.method, self.settled, self.counted = link, method, settled, counted
+        if link.by_slot:
+            keys, _ = in_slot_order(keys)
+        self.keys = keys
         self.encoded = list(map(add, map(HEADS.__getitem__, map(len, keys)), keys))
         self.counts = Counts()
         self.asides: list[Aside] = []
@@ -127,8 +131,8 @@ class Comparison:
 
     def _look(self, keys: list[bytes]) -> None:
         self.findings, self.counts = [], Counts(retried=self.counts.retried)
-        lens = self.link.lens
-        Walks(self.link, keys, lambda key: look(key, lens), self._told, self._count, self.alone).start()
+        lens_of = self.link.lens_of
+        Walks(self.link, keys, lambda key: look(key, lens_of(key)), self._told, self._count, self.alone).start()
 
     def _told(self, key: bytes, result: Finding | bool) -> None:
         if isinstance(result, Finding):
@@ -163,7 +167,7 @@ class Comparison:
         if self.losses < LOSSES_TO_SUSPECT:
             return self.start()
         self.alone = True
-        self.link.suspect(self._one_by_one)
+        self.link.suspects.add(self._one_by_one)
 
     def _one_by_one(self) -> None:
         self._bytes = self._equal = self.strings = 0

@@ -35,6 +35,7 @@ class Finding:
     """
 
     key: bytes
+    node: int  # that the key came from: of the source, or where only the target has it perhaps of that
     db: int
     target_db: int
     kind: str
@@ -46,10 +47,19 @@ class Finding:
     def pack(self) -> list[Any]:
         """A flat list for msgpack."""
         sights = [value for sight in (self.source, self.target) for value in (sight.type, sight.size, sight.expires_ms)]
-        return [self.key, self.db, self.target_db, self.kind, self.where[:WHERE_CHARS], self.counted, *sights]
+        return [
+            self.key,
+            self.node,
+            self.db,
+            self.target_db,
+            self.kind,
+            self.where[:WHERE_CHARS],
+            self.counted,
+            *sights,
+        ]
 
     @classmethod
     def unpack(cls, packed: list[Any]) -> Finding:
         """The finding that `pack` described."""
-        key, db, target_db, kind, where, counted, *sights = packed
-        return cls(key, db, target_db, kind, Sight(*sights[:3]), Sight(*sights[3:]), where, counted)
+        key, node, db, target_db, kind, where, counted, *sights = packed
+        return cls(key, node, db, target_db, kind, Sight(*sights[:3]), Sight(*sights[3:]), where, counted)

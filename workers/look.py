@@ -29,6 +29,7 @@ class Lens:
     source_clock: Clock
     target_clock: Clock
     times: Times
+    node: int = 0
     db: int = 0
     target_db: int = 0
     quick: bool = False  # sizes instead of values
@@ -51,7 +52,7 @@ class _Facts:
 
 def look(key: bytes, lens: Lens) -> Steps[Finding | bool]:
     """A Finding; or True where both sides are equal, False where the source does not have the key (any more)."""
-    nothing = Finding(key, lens.db, lens.target_db, UNREADABLE)
+    nothing = Finding(key, lens.node, lens.db, lens.target_db, UNREADABLE)
     try:
         ours = yield from _facts(SOURCE, key, lens)
         if ours.gone:
@@ -87,9 +88,9 @@ def look_for_extra(key: bytes, lens: Lens, questions: Sequence[Question]) -> Ste
         if theirs.gone or theirs.ends_within(lens.times.tolerance_ms):
             return False
         sight = yield from _sight(TARGET, key, theirs)
-        return Finding(key, lens.db, lens.target_db, ONLY_TARGET, target=sight)
+        return Finding(key, lens.node, lens.db, lens.target_db, ONLY_TARGET, target=sight)
     except (Changing, Unreadable) as error:
-        return Finding(key, lens.db, lens.target_db, UNREADABLE, where=str(error))
+        return Finding(key, lens.node, lens.db, lens.target_db, UNREADABLE, where=str(error))
 
 
 def _passes(key: bytes, questions: Sequence[Question]) -> Steps[bool]:

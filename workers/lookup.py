@@ -85,7 +85,8 @@ class LookUp:
         absent = [verdict is not True for verdict in verdicts]
         link = self.link
         self.findings += [
-            Finding(key, link.target_db, link.db, ONLY_TARGET, counted=self.counted) for key in compress(keys, absent)
+            Finding(key, link.reader.number, link.target_db, link.db, ONLY_TARGET, counted=self.counted)
+            for key in compress(keys, absent)
         ]
         self.counts.copied += len(keys) - sum(absent)
         self._pending -= 1
@@ -111,8 +112,8 @@ class Recheck:
 
     def start(self) -> None:
         """Look at each."""
-        lens = self.link.lens
-        look = lambda key: look_for_extra(key, lens, self.questions)  # noqa: E731
+        lens_of = self.link.lens_of
+        look = lambda key: look_for_extra(key, lens_of(key), self.questions)  # noqa: E731
         Walks(self.link, self.keys, look, self._told, self._done).start()
 
     def _told(self, key: bytes, result: Finding | bool) -> None:

@@ -17,6 +17,7 @@ from .expiry import Clock
 from .filters import Filters
 from .finding import Finding
 from .pace import Share
+from .slots import Range
 
 #: What a task asks for: where its keys come from. What is done about the keys is its `work`.
 COPY_RANGE = "range"  # scan [start, end) of a database
@@ -35,6 +36,9 @@ LOOK_UP = "look up"  # the keys are the target's: find those that the source doe
 RECHECK = "recheck"  # look again at keys that seemed to be at the target only
 
 
+Scope = tuple[int, int]  # one database of one source node: the node's number, the database's number
+
+
 @dataclass
 class Task:
     """A piece of work: which keys of which database, and where they go."""
@@ -49,6 +53,7 @@ class Task:
     keys: list[bytes] = field(default_factory=list)
     db_keys: int = 0  # DBSIZE when planned: how dense the ring is
     sifted: bool = False  # COPY_KEYS: they have passed the filters
+    by_slot: bool = False  # cursors go by slot: see cursor.py
     checked: bool = True  # verify on each reply that cursors are ring positions
     counted: bool = True  # COPY_KEYS: False where another task counts these keys
     no_expiries: bool = False  # no key of the database had an expiry when planned
@@ -59,6 +64,11 @@ class Task:
     def scanned_db(self) -> int:
         """The database that the keys are taken from."""
         return self.target_db if self.work == LOOK_UP else self.db
+
+    @property
+    def scope(self) -> Scope:
+        """Which database of which source node."""
+        return self.node, self.db
 
     def pack(self) -> dict[str, Any]:
         """A map for msgpack; RING does not fit its 64 bits, so `end` travels less one."""
@@ -199,10 +209,10 @@ class Order:
     """What the coordinator says to a worker; every field may be left out."""
 
     tasks: list[Task] = field(default_factory=list)
-    shift_ms: int | None = None  # how far the target's clock is ahead, measured again
+    shifts: list[list[int]] | None = None  # Setup.shifts, measured again
     credit: int = 0  # LIST_KEYS: so many more batches may come up
     share: Share | None = None  # of the limits of the run, from now on
-    unread_bytes: int | None = None  # Setup.unread_bytes from now on
+    unread_bytes: list[int] | None = None  # Setup.unread_bytes from now on
     drain: bool = False  # open nothing more, finish what is open
     quit: bool = False
 
@@ -226,8 +236,9 @@ class Node:
     endpoint: Endpoint
     run_id: str = ""  # "" = the server, or a proxy, does not tell
     replid: str = ""  # master_replid, likewise
-    no_touch: bool = False  # it knows CLIENT NO-TOUCH
+    no_touch: bool = False  # CLIENT NO-TOUCH is known there, and safe
     max_value_bytes: int = 512 << 20  # the longest argument that it takes
+    slots: list[Range] = field(default_factory=list)  # that it owns in its cluster, as first and last; [] = no cluster
     read: bool = False  # values are read from it, which must not make them look used
 
     def pack(self) -> dict[str, Any]:
@@ -237,7 +248,8 @@ class Node:
     @classmethod
     def unpack(cls, packed: dict[str, Any]) -> Node:
         """The node that `pack` described."""
-        return cls(**packed | {"endpoint": endpoint.unpack(packed["endpoint"])})
+        slots = [(first, last) for first, last in packed["slots"]]
+        return cls(**packed | {"endpoint": endpoint.unpack(packed["endpoint"]), "slots": slots})
 
 
 @dataclass
@@ -263,7 +275,8 @@ class Setup:
     retry_for_s: float = 300.0
     measured: list[str] = field(default_factory=list)  # sides whose requests are timed
     paced: bool = False  # there are limits: nothing is read before an order has told the share
-    unread_bytes: int = 64 << 20  # of one source node's memory that replies may take, over all workers
+    shifts: list[list[int]] = field(default_factory=list)  # [source][target]: ms by which the target's clock is ahead
+    unread_bytes: list[int] = field(default_factory=lambda: [64 << 20])  # that replies may take at each source node
     workers: int = 1  # how many share that
     filters: Filters = Filters()
     synth: dict[str, Any] | None = None  # GENERATE and CHURN: synth.Spec.pack

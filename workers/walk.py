@@ -87,5 +87,6 @@ class _Walk:
             if self.walks.alone and self.losses >= LOSSES_OF_A_KEY:
                 reason = "the connection is closed whenever this key is read"
                 link = self.link
-                return self.walks.settle(self.key, Finding(self.key, link.db, link.target_db, UNREADABLE, where=reason))
+                lost = Finding(self.key, link.reader.number, link.db, link.target_db, UNREADABLE, where=reason)
+                return self.walks.settle(self.key, lost)
         self.link.trouble(side, node, error, self.start)

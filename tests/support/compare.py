@@ -1,6 +1,7 @@
-"""Compares two servers key by key. Independent of the product: it imports nothing of it and shares no code with it.
+"""Compares two databases key by key: of servers, or of clusters. It imports nothing of the product and shares no code.
 
-HOW IT WORKS. Both databases are listed by SCAN 0..0. For every key on both sides: TYPE, the absolute expiry, and
+HOW IT WORKS. Both databases are listed by SCAN 0..0; of a cluster all masters, and each key must be on one master, the
+one that owns its slot. For every key on both sides: TYPE, the absolute expiry, and
 DEBUG DIGEST-VALUE, which depends on the value alone, not on its encoding, nor on the order of sets and hashes. Four
 things the digest does not do, and what is done instead:
  * it does not see a stream's groups, ids and counts: XINFO STREAM FULL is compared as well;
@@ -10,8 +11,8 @@ things the digest does not do, and what is done instead:
    two sorted sets differ, their members and scores decide, as numbers;
  * it has no expiry of the key.
 
-LIMITATIONS. Both databases must be at rest. Redis 6.2 tells an expiry only relative to its clock: there it is known to
-lie in an interval about a millisecond wide, and a difference inside of that is not seen.
+LIMITATIONS. Both databases must be at rest, and no slot open. Redis 6.2 tells an expiry only relative to its clock:
+there it is known to lie in an interval about a millisecond wide, and a difference inside of that is not seen.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from contextlib import ExitStack
 from itertools import islice
 from typing import Any
 
-from .facts import Expiry, Facts, Side, Stream
-from .servers import Server
+from .facts import Expiry, Facts, Stream
+from .keyspace import Database, Keyspace
 
 #: Keys looked at in one round trip.
 BATCH = 500
@@ -34,15 +35,15 @@ BATCH = 500
 IGNORED = {b"radix-tree-keys", b"radix-tree-nodes", b"seen-time", b"active-time", b"lag"}
 
 
-def assert_equal(source: Server, target: Server, **options: Any) -> None:
+def assert_equal(source: Database, target: Database, **options: Any) -> None:
     """Fail with the first differences, a line each. Options as for `differences`."""
     found = differences(source, target, **options)
     assert not found, f"{source.kind} and {target.kind} differ:\n  " + "\n  ".join(found)
 
 
 def differences(
-    source: Server,
-    target: Server,
+    source: Database,
+    target: Database,
     db: int = 0,
     target_db: int | None = None,
     limit: int = 20,
@@ -54,14 +55,18 @@ def differences(
     refuses a command that the comparison needs.
     """
     with ExitStack() as stack:
+        left = Keyspace(stack, source, db)
+        right = Keyspace(stack, target, db if target_db is None else target_db)
         sides = [
-            Side(stack.enter_context(server.connect(number)))
-            for server, number in ((source, db), (target, db if target_db is None else target_db)) * 2
+            left,
+            right,
+            left.again(stack, source, db),
+            right.again(stack, target, db if target_db is None else target_db),
         ]
         return list(islice(_differences(sides, ttl_tolerance_ms), limit))
 
 
-def lost(source_keys: Iterable[bytes], target: Server, db: int = 0) -> list[bytes]:
+def lost(source_keys: Iterable[bytes], target: Database, db: int = 0) -> list[bytes]:
     """Those of `source_keys` that the target does not have."""
     keys = list(source_keys)
     with target.connect(db) as connection:
@@ -69,13 +74,13 @@ def lost(source_keys: Iterable[bytes], target: Server, db: int = 0) -> list[byte
     return [key for key, exists in zip(keys, found, strict=True) if exists != 1]
 
 
-def all_keys(server: Server, db: int = 0) -> set[bytes]:
-    """Every key of the server's database."""
-    with server.connect(db) as connection:
-        return Side(connection).keys()
+def all_keys(server: Database, db: int = 0) -> set[bytes]:
+    """Every key of the database."""
+    with ExitStack() as stack:
+        return Keyspace(stack, server, db).keys()
 
 
-def _differences(sides: list[Side], tolerance_ms: int) -> Iterator[str]:
+def _differences(sides: list[Keyspace], tolerance_ms: int) -> Iterator[str]:
     """`sides` are left, right, and both once more: a thread of its own reads each of the first two, so that
     neither server waits for the other; the others serve the second looks meanwhile."""
     left, right, *again = sides
@@ -83,6 +88,7 @@ def _differences(sides: list[Side], tolerance_ms: int) -> Iterator[str]:
     try:
         listing = left_thread.submit(left.keys), right_thread.submit(right.keys)
         names, others = (keys.result() for keys in listing)
+        yield from (f"{line} ({side})" for side, one in (("source", left), ("target", right)) for line in one.misplaced)
         yield from (f"{_shown(key)}: missing on the target" for key in sorted(names - others))
         yield from (f"{_shown(key)}: only on the target" for key in sorted(others - names))
         same = sorted(names & others)
@@ -98,7 +104,7 @@ def _differences(sides: list[Side], tolerance_ms: int) -> Iterator[str]:
             thread.shutdown(cancel_futures=True)
 
 
-def _settle_scores(unequal: list[tuple[bytes, Facts, Facts]], sides: list[Side]) -> None:
+def _settle_scores(unequal: list[tuple[bytes, Facts, Facts]], sides: list[Keyspace]) -> None:
     """Give sorted sets with other digests but the same scores the same digest."""
     doubtful = [item for item in unequal if item[1].type == item[2].type == b"zset"]
     keys = [key for key, _, _ in doubtful]

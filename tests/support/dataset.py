@@ -1,4 +1,4 @@
-"""Fills a server with data of every type and encoding that it has, under awkward names, the same for the same seed."""
+"""Fills a server or cluster with data of all its types and encodings, under awkward names, the same for a seed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from random import Random
 
-from .servers import Server
+from .clusterwire import ClusterConnection
+from .keyspace import Database
 from .shapes import EXTRAS, FAR_MS, SHAPES, Shape
-from .wire import Command, Connection, Refused, ServerError
+from .wire import Command, Refused, ServerError
 
 #: The share of keys with an expiry.
 EXPIRING = 0.25
+
+#: Hash tags among which tagged names are spread.
+TAGS = 50
 
 #: The share of keys with an odd name.
 ODD = 0.1
@@ -58,19 +62,22 @@ class Summary:
 
 
 def fill(
-    server: Server,
+    server: Database,
     keys: int = 1_000,
     seed: int = 1,
     *,
     db: int = 0,
     extras: Collection[str] = (),
     now_ms: int | None = None,
+    tagged: float = 0.0,
 ) -> Summary:
-    """Write `keys` keys into database `db`, at least one of every shape that the server's kind has, and the extras.
+    """Write `keys` keys into database `db` of a server or a cluster, and the extras.
 
+    There is at least one key of every shape that the kind of server has.
     `extras` are out of "huge string" (64 MB), "huge hash" (1 M fields) and "vector set" (8.2 only; elsewhere left out);
     they do not count among `keys`. About a quarter of the keys expire: half of those in the year 2100, half in 2 to 30
     hours from `now_ms` (default: now). Keys that are there are written over or into: use an empty database.
+    The share `tagged` of the names has a hash tag, one of TAGS, so that in a cluster they share slots.
     Raises Refused when the server refuses a command.
     """
     summary = Summary()
@@ -78,8 +85,15 @@ def fill(
     shapes = _plan(server.kind, random, keys)
     shapes += [EXTRAS[name] for name in extras if EXTRAS[name].encoding(server.kind)]
     now_ms = int(time.time() * 1000) if now_ms is None else now_ms
+    pairs = _commands(server.kind, random, shapes, now_ms, summary, tagged)
     with server.connect(db) as connection:
-        _run(connection, _commands(server.kind, random, shapes, now_ms, summary))
+        if isinstance(connection, ClusterConnection):
+            replies = connection.routed(pairs)
+        else:
+            replies = connection.pipeline(command for _, command in pairs)
+    for reply in replies:
+        if isinstance(reply, ServerError):
+            raise Refused(f"the data set was refused: {reply}")
     return summary
 
 
@@ -90,19 +104,25 @@ def _plan(kind: str, random: Random, keys: int) -> list[Shape]:
     return known + random.choices(known, cum_weights=heights, k=max(0, keys - len(known)))
 
 
-def _commands(kind: str, random: Random, shapes: Iterable[Shape], now_ms: int, summary: Summary) -> Iterator[Command]:
+def _commands(
+    kind: str, random: Random, shapes: Iterable[Shape], now_ms: int, summary: Summary, tagged: float
+) -> Iterator[tuple[bytes, Command]]:
+    """Each command with its key."""
     for number, shape in enumerate(shapes):
-        key = _name(random, shape, number)
+        key = _name(random, shape, number, tagged)
         summary.count(shape, key, shape.encoding(kind) or "")
-        yield from shape.make(random, key)
+        for command in shape.make(random, key):
+            yield key, command
         if random.random() < EXPIRING:
             summary.expiring += 1
-            yield "PEXPIREAT", key, _expiry_ms(random, now_ms)
+            yield key, ("PEXPIREAT", key, _expiry_ms(random, now_ms))
 
 
-def _name(random: Random, shape: Shape, number: int) -> bytes:
+def _name(random: Random, shape: Shape, number: int, tagged: float) -> bytes:
     if number == 0:
         return b""
+    if tagged and random.random() < tagged:
+        return b"{tag %d}:%s:%d" % (random.randrange(TAGS), shape.type.encode(), number)
     if random.random() < ODD:
         return random.choice(ODD_NAMES) % number
     return b"%s:%d" % (shape.type.encode(), number)
@@ -112,9 +132,3 @@ def _expiry_ms(random: Random, now_ms: int) -> int:
     if random.random() < 0.5:
         return FAR_MS + random.randrange(10**9)
     return now_ms + random.randrange(2 * 3_600_000, 30 * 3_600_000)
-
-
-def _run(connection: Connection, commands: Iterable[Command]) -> None:
-    for reply in connection.pipeline(commands):
-        if isinstance(reply, ServerError):
-            raise Refused(f"the data set was refused: {reply}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from .wire import Command, Connection, Refused, ServerError
 
-#: Keys between two TIMEs in one transaction on Redis 6.2: fewer make the interval of an expiry narrower.
+#: Keys between two TIMEs on Redis 6.2: fewer make the interval of an expiry narrower.
 TIMED = 50
 
 #: An expiry that lies between two points in time, ms; None: the key has none.
@@ -36,7 +36,7 @@ class Side:
         self._tells_expiries = self._knows("PEXPIRETIME")
         self._expires_fields = self._knows("HPEXPIRETIME")
 
-    def keys(self) -> set[bytes]:
+    def names(self) -> set[bytes]:
         """Every key of the database."""
         keys: set[bytes] = set()
         cursor: Any = 0
@@ -68,7 +68,7 @@ class Side:
         replies = self._connection.pipeline(commands)
         for command, reply in zip(commands, replies, strict=True):
             if isinstance(reply, ServerError):
-                raise Refused(f"{command[0]!r} {command[1]!r}: {reply}")
+                raise Refused(f"{command[:2]!r}: {reply}")
         return replies
 
     def _exact_expiries(self, keys: list[bytes]) -> list[Expiry]:
@@ -76,12 +76,12 @@ class Side:
         return [(time, time) if time >= 0 else None for time in times]
 
     def _estimated_expiries(self, keys: list[bytes]) -> list[Expiry]:
-        """Redis 6.2: PTTL counts from its clock, which is read before and after them in the same transaction."""
+        """Redis 6.2: PTTL counts from its clock, which is read before and after them. Not in a transaction: a cluster
+        has none of keys of several slots."""
         found: list[Expiry] = []
         for start in range(0, len(keys), TIMED):
             some = keys[start : start + TIMED]
-            asked = [("MULTI",), ("TIME",), *(("PTTL", key) for key in some), ("TIME",), ("EXEC",)]
-            before, *left_ms, after = self._connection.pipeline(asked)[-1]
+            before, *left_ms, after = self._ask([("TIME",), *(("PTTL", key) for key in some), ("TIME",)])
             low, high = _milliseconds(before), _milliseconds(after)
             found += [(low + ttl, high + ttl) if ttl >= 0 else None for ttl in left_ms]
         return found

@@ -214,9 +214,12 @@ class Server:
         port = getattr(self, "port", 0)
         return "\n".join([f"--- log of server {self.kind} on port {port}", *self.log.splitlines()[-lines:]])
 
+    def _choose_port(self) -> int:
+        return free_port()
+
     def _start_on_a_free_port(self, wait: bool) -> None:
         for attempt in range(PORT_TRIES):
-            self.port = free_port()
+            self.port = self._choose_port()
             self.tls_port = free_port() if self._tls else 0
             self._launch([])
             try:
