@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .workers.endpoint import Endpoint
 from .workers.errors import (
     AccessError,
     InternalError,
@@ -19,19 +20,21 @@ from .workers.errors import (
     StateError,
     UsageError,
 )
+from .workers.tls import Tls
 
 if TYPE_CHECKING:
     from .planning import Plan
     from .summary import Summary
-    from .workers.endpoint import Endpoint
 
 __all__ = [
     "AccessError",
+    "Endpoint",
     "InternalError",
     "KeyferryError",
     "RefusedError",
     "RunError",
     "StateError",
+    "Tls",
     "UsageError",
     "plan",
     "replicate",

@@ -7,6 +7,7 @@ it; no message repeats a password.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,14 +16,18 @@ from . import secrets
 from .environment import REDISCLI_AUTH
 from .options import refused
 from .words import Given
-from .workers import endpoint
+from .workers import endpoint, tls
 from .workers.endpoint import Endpoint
 from .workers.errors import UsageError
+from .workers.tls import Tls
 
+TLS = ("cacert", "cacertdir", "cert", "key", "sni", "insecure", "tls_ciphers", "tls_ciphersuites")
 ADDRESS = ("uri", "hostname", "port", "socket")
 PASSWORDS = ("pass", "askpass", "pass_file")
 _FIELDS = {"hostname": "host", "port": "port", "socket": "socket", "user": "user", "db": "db", "timeout": "timeout_s",
-           "pool": "pool", "latency": "latency"}  # fmt: skip
+           "pool": "pool", "latency": "latency", "tls": "tls", **{name: name for name in TLS}}  # fmt: skip
+#: Options that are a file's or a folder's path; the guard and others may work elsewhere.
+_PATHS = ("cacert", "cacertdir", "cert", "key")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _POOL_LEAST = 8  # connections of a side where the user says nothing
 IN_ARGV = (
@@ -57,10 +62,20 @@ class Side:
     def endpoint(self) -> Endpoint:
         """The side's endpoint; asks for the password on the terminal where the user wanted that."""
         values = {name: said.value for name, said in self.fields.items()}
+        values |= {name: os.path.abspath(values[name]) for name in _PATHS if name in values}
+        bare = endpoint.made_of(values | {"password": ""})
+        if bare.tls:
+            self._check(bare.tls)
         if values.get("password") is ASK:
-            bare = Endpoint(**values | {"password": ""})
             values["password"] = secrets.from_terminal(self.name, bare.address)
-        return Endpoint(**values)
+        return endpoint.made_of(values)
+
+    def _check(self, settings: Tls) -> None:
+        """Raise UsageError for files and names that TLS cannot be made of."""
+        try:
+            tls.context_of(settings)
+        except UsageError as error:
+            raise UsageError(error.message, side=self.name, hint=error.hint) from None
 
 
 def layer(given: Iterable[Given], side: str = "") -> Layer:
@@ -114,9 +129,16 @@ def put(said: Layer, key: str, new: Said, side: str = "") -> None:
         return
     if key in ("pass", "password"):
         raise UsageError(f"{old.label} and {new.label} both give a password", side=side, hint="keep one")
+    if key == "tls":
+        text = f"{old.label} says {_scheme(old)}, {new.label} says {_scheme(new)}"
+        raise UsageError(text, side=side, hint="TLS is -t or rediss://; keep what is meant")
     if key == "uri":
         raise UsageError(f"{old.label} and {new.label} name different servers", side=side, hint="keep one")
     raise UsageError(f"{old.label} says {old.value!r}, {new.label} says {new.value!r}", side=side, hint="keep one")
+
+
+def _scheme(said: Said) -> str:
+    return "TLS" if said.value else "no TLS"
 
 
 def merged(first: Layer, second: Layer) -> Layer:
@@ -140,11 +162,27 @@ def resolve(side: str, flags: Layer, environ: Mapping[str, Given], rediscli_auth
         warnings.append(IN_ARGV)
     kept = _not_replaced(flags, environ, "password" in named, warnings)
     fields = _flat(dict(typed(one, side) for one in kept.values()), side, warnings) | named
+    _check_tls(fields, named, side)
     if rediscli_auth:
         fields.setdefault("password", Said(rediscli_auth, REDISCLI_AUTH))
     if "user" in fields and "password" not in fields:
         raise _without_password(fields["user"], side)
     return Side(side, fields, not names_address([*flags, *kept]), warnings)
+
+
+def _check_tls(fields: Layer, named: Layer, side: str) -> None:
+    """Raise UsageError for options about TLS that cannot have an effect, as far as flags say so."""
+    without = not (said := fields.get("tls")) or not said.value
+    idle = next((named[name] for name in TLS if name in named and named[name].value), None)
+    if without and idle:
+        raise UsageError(f"{idle.label} is about TLS, which is not used", side=side, hint="add -t, or write rediss://")
+    if "key" in named and "cert" not in fields:
+        raise UsageError(
+            f"{named['key'].label} needs --cert", side=side, hint="--cert FILE is the certificate of the key"
+        )
+    if not without and "socket" in fields:
+        both = f"{fields['tls'].label} and {fields['socket'].label}"
+        raise UsageError(f"{both}: there is no TLS on a Unix socket", side=side, hint="keep one")
 
 
 def _not_replaced(
@@ -180,7 +218,7 @@ def _flat(said: Layer, side: str, warnings: list[str]) -> Layer:
     if "socket" in said and (others := [said[key].label for key in ("hostname", "port") if key in said]):
         warnings.append(f"{said['socket'].label} overrides {' and '.join(others)}")
     for key, name in _FIELDS.items():
-        if key in said:
+        if key in said and (said[key].value is not False or key != "tls"):
             put(fields, name, said[key], side)
     password = _password(said, side, warnings)
     if password:

@@ -17,7 +17,7 @@ from .partitioners.topology import Server
 from .planning import RDBCOMPRESSION, Plan, Survey, choose_databases
 from .text import plural
 from .workers.endpoint import Endpoint
-from .workers.errors import AccessError, ChangedError
+from .workers.errors import AccessError, ChangedError, UnreachedError
 
 #: A server that does not answer is tried again after so long.
 CONNECT_PAUSE_S = 0.5
@@ -62,7 +62,7 @@ def _connect(endpoint: Endpoint, side: str, wait_for_s: float, log: Log) -> Cont
         try:
             control.open()
             return control
-        except AccessError as error:
+        except UnreachedError as error:
             control.close()
             if time.monotonic() >= deadline:
                 raise

@@ -6,12 +6,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..workers.dialog import Dialog, NotRedis, ReplyError
+from ..workers.dialog import Closed, Dialog, NotRedis, ReplyError
 from ..workers.endpoint import Endpoint
-from ..workers.errors import AccessError
+from ..workers.errors import AccessError, UnreachedError
 from ..workers.policy import Action, rule_for
+from ..workers.tls import TlsError
 
 __all__ = ["Control", "ReplyError"]
+
+#: What the parser says of an alert of TLS, whose first byte is 21.
+_TLS_ALERT = 'got "\\x15"'
 
 
 class Control:
@@ -21,6 +25,7 @@ class Control:
         self.endpoint, self.side = endpoint, side
         self._db = 0
         self._dialog: Dialog | None = None
+        self._silent = False  # the connection that was lost last had brought no reply
 
     def open(self) -> None:
         """Connect and log in; raises AccessError."""
@@ -71,6 +76,7 @@ class Control:
                 raise ConnectionError("the connection was lost")
             return what(self._dialog)
         except (OSError, NotRedis) as error:
+            self._silent = bool(self._dialog and not self._dialog.heard)
             self.close()
             raise self._unreachable(error) from None
 
@@ -111,10 +117,24 @@ class Control:
             raise self.refused("not logged in", reply)
 
     def _unreachable(self, error: Exception) -> AccessError:
+        where = {"side": self.side, "address": self.endpoint.address}
+        if isinstance(error, TlsError) and error.final:
+            return AccessError(str(error), hint=error.hint, **where)
         reason, hint = _plain_reason(error), "is a server listening there? (see -h, -p, -s, -u)"
-        if isinstance(error, TimeoutError):
+        if isinstance(error, TlsError):
+            hint = error.hint
+        elif isinstance(error, TimeoutError):
             reason, hint = "no answer in time", "is the address right, and not behind a firewall? (see -o)"
-        return AccessError(f"not reached: {reason}", side=self.side, address=self.endpoint.address, hint=hint)
+        elif self._may_want_tls(error):
+            reason += ", before its first answer: TLS?"
+            hint = "if that port speaks TLS: -t, or rediss:// instead of redis://"
+        return UnreachedError(f"not reached: {reason}", hint=hint, **where)
+
+    def _may_want_tls(self, error: Exception) -> bool:
+        """A server that speaks TLS closes a plain connection, some with an alert, which is no reply of Redis."""
+        if self.endpoint.tls or self.endpoint.socket or not self._silent:
+            return False
+        return isinstance(error, (ConnectionResetError, Closed)) or _TLS_ALERT in str(error)
 
 
 def _plain_reason(error: Exception) -> str:

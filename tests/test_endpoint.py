@@ -34,6 +34,7 @@ SECRETS = st.text("qwzjkQWZJK%@:/?#[] &=+", min_size=8, max_size=20)
         ("redis+unix:///run/r.sock", {"socket": "/run/r.sock"}),
         ("unix://u:pw@/run/r.sock?db=3", {"socket": "/run/r.sock", "user": "u", "password": "pw", "db": 3}),
         ("redis-socket:///a%20b@c.sock?timeout=1", {"socket": "/a b@c.sock", "timeout_s": 1.0}),
+        ("rediss://u:p@h:1/2", {"host": "h", "port": 1, "db": 2, "user": "u", "password": "p", "tls": True}),
         ("h", {"host": "h"}),
         ("h:1", {"host": "h", "port": 1}),
         ("h:1/2", {"host": "h", "port": 1, "db": 2}),
@@ -42,7 +43,8 @@ SECRETS = st.text("qwzjkQWZJK%@:/?#[] &=+", min_size=8, max_size=20)
     ],
 )
 def test_a_uri_says_what_stands_in_it_and_nothing_else(uri: str, said: dict[str, object]) -> None:
-    assert parse_uri(uri) == said
+    whether_tls = {"tls": False} if "://" in uri else {}  # a scheme says whether, a bare address does not
+    assert parse_uri(uri) == whether_tls | said
 
 
 @pytest.mark.parametrize(
@@ -96,9 +98,8 @@ def test_a_uri_that_is_wrong_is_refused_in_words(uri: str, complaint: str) -> No
 @pytest.mark.parametrize(
     ("uri", "missing"),
     [
-        ("rediss://h", "TLS"),
         ("redis+cluster://h", "cluster"),
-        ("rediss+cluster://h", "TLS and cluster"),
+        ("rediss+cluster://h", "cluster"),
         ("redis+sentinel://h", "Sentinel"),
         ("redis-sentinel://h1,h2/0#service", "Sentinel"),
     ],
@@ -109,7 +110,7 @@ def test_a_scheme_of_a_later_version_is_recognised_and_refused(uri: str, missing
 
 
 def test_one_word_before_the_at_sign_is_refused_without_showing_it() -> None:
-    assert parse_uri("redis://word@h") == {"host": "h", "user": "word"}
+    assert parse_uri("redis://word@h") == {"host": "h", "user": "word", "tls": False}
     with pytest.raises(UsageError) as caught:
         from_uri("redis://word@h")
     assert "redis-cli" in str(caught.value)

@@ -30,7 +30,7 @@ ENTRANCES = {
 }
 
 #: None of these is loaded by a start that only shows help.
-HEAVY = {"redis", "tqdm", "multiprocess", "hiredis", "hdrh"}
+HEAVY = {"redis", "tqdm", "multiprocess", "hiredis", "hdrh", "ssl"}
 
 
 def files(root: Path) -> list[Path]:

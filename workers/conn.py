@@ -21,6 +21,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import hiredis
 
@@ -29,6 +30,10 @@ from .errors import AccessError, ChangedError, KeyferryError, RunError
 from .policy import Action, Gone, rule_for
 from .resp import command, info_fields
 from .task import Node
+from .tls import TlsError, WaitsForServer
+
+if TYPE_CHECKING:
+    from .tlssocket import TlsSocket
 
 Then = Callable[[list], None]
 Request = bytes | list[bytes]
@@ -102,7 +107,7 @@ class Connection:
         self._alive_at = time.monotonic()
         self._deadline_s = self.endpoint.connect_timeout_s
         self.fd = -1
-        self.sock = self._open(turn)
+        self.sock: socket.socket | TlsSocket = self._open(turn)
         self.fd = self.sock.fileno()
         poll.register(self.fd, select.EPOLLIN | select.EPOLLOUT)
         self._handshake()
@@ -135,10 +140,10 @@ class Connection:
             self._join_small_pieces()
             try:
                 sent = self.sock.sendmsg(self._out[:PIECES_A_SEND])
-            except BlockingIOError:
-                return self._watch_write(True)
+            except BlockingIOError as blocked:
+                return self._watch_write(not isinstance(blocked, WaitsForServer))
             except OSError as error:
-                raise self._lost(error.strerror or str(error)) from None
+                raise self._broken(error) from None
             self._alive_at = time.monotonic()
             self._drop(sent)
         self._watch_write(False)
@@ -177,7 +182,7 @@ class Connection:
             except BlockingIOError:
                 return
             except OSError as error:
-                raise self._lost(error.strerror or str(error)) from None
+                raise self._broken(error) from None
             if not size:
                 raise self._lost("closed by the server")
             self._alive_at = time.monotonic()
@@ -209,7 +214,7 @@ class Connection:
 
     # ---- opening and closing --------------------------------------------------------------------------------
 
-    def _open(self, turn: int) -> socket.socket:
+    def _open(self, turn: int) -> socket.socket | TlsSocket:
         where = self.endpoint
         try:
             if where.socket:
@@ -227,8 +232,12 @@ class Connection:
                 sock.connect(address)  # type: ignore[arg-type]
             except BlockingIOError:
                 pass
+            if where.tls:
+                from .tlssocket import TlsSocket  # loads ssl, which plain connections do without
+
+                return TlsSocket(sock, where)
         except OSError as error:
-            raise self._lost(error.strerror or str(error)) from None
+            raise self._broken(error) from None
         return sock
 
     def _handshake(self) -> None:
@@ -308,6 +317,14 @@ class Connection:
             return self._lost(rule.reason, rule.hint)
         text = f"{word.decode()} refused: {reply}"
         return Lost(AccessError(text, side=self.side, address=self.endpoint.address, hint=rule.hint))
+
+    def _broken(self, error: OSError) -> Lost:
+        """The socket does not go on."""
+        if not isinstance(error, TlsError):
+            return self._lost(error.strerror or str(error))
+        if not error.final:
+            return self._lost(str(error), error.hint)
+        return Lost(AccessError(str(error), side=self.side, address=self.endpoint.address, hint=error.hint))
 
     def _lost(self, reason: str, hint: str = "") -> Lost:
         error = RunError(f"connection lost: {reason}", side=self.side, address=self.endpoint.address, hint=hint)

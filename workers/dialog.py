@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import hiredis
 
 from .endpoint import Endpoint
 from .resp import command
+
+if TYPE_CHECKING:
+    from .tlssocket import TlsSocket
 
 RECV_BYTES = 1 << 16
 
@@ -19,6 +22,10 @@ _NO_MORE = object()
 
 class ReplyError(Exception):
     """An error reply, in the server's own words; it is returned, not raised."""
+
+
+class Closed(ConnectionError):
+    """The server has closed the connection."""
 
 
 class NotRedis(Exception):
@@ -31,6 +38,7 @@ class Dialog:
     def __init__(self, endpoint: Endpoint) -> None:
         self.timeout_s = endpoint.timeout_s
         self._reader = hiredis.Reader(notEnoughData=_NO_MORE, replyError=ReplyError)
+        self.heard = False  # a reply has come: this is a server that speaks with us
         self._sock = connected(endpoint)
         self._asked = False  # the reply to `ask` has still to be read
         self._answer: object = None
@@ -44,9 +52,13 @@ class Dialog:
 
     def answer(self) -> object:
         """The reply to `ask`, once, or None while it has not come."""
-        while self._asked and select.select([self._sock], [], [], 0)[0]:
-            self._receive()
-            self._take_answer(self._next())
+        self._sock.settimeout(0)
+        try:
+            while self._asked:
+                self._receive()
+                self._take_answer(self._next())
+        except BlockingIOError:
+            pass
         answer, self._answer = self._answer, None
         return answer
 
@@ -76,26 +88,29 @@ class Dialog:
     def _receive(self) -> None:
         data = self._sock.recv(RECV_BYTES)
         if not data:
-            raise ConnectionError("Connection closed by server")
+            raise Closed("Connection closed by server")
         self._reader.feed(data)
 
     def _next(self) -> object:
         try:
-            return self._reader.gets()
+            reply = self._reader.gets()
         except hiredis.ProtocolError as error:
             raise NotRedis(str(error)) from None
+        self.heard = self.heard or reply is not _NO_MORE
+        return reply
 
     def close(self) -> None:
         """Give the connection back."""
         self._sock.close()
 
 
-def connected(endpoint: Endpoint) -> socket.socket:
+def connected(endpoint: Endpoint) -> socket.socket | TlsSocket:
     """A blocking socket that has reached the server, by the first of its addresses that answers. Raises OSError."""
     if not endpoint.socket:
+        deadline = time.monotonic() + endpoint.connect_timeout_s
         sock = socket.create_connection((endpoint.host, endpoint.port), endpoint.connect_timeout_s)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return sock
+        return _encrypting(sock, endpoint, deadline) if endpoint.tls else sock
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(endpoint.connect_timeout_s)
@@ -104,6 +119,18 @@ def connected(endpoint: Endpoint) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _encrypting(sock: socket.socket, endpoint: Endpoint, deadline: float) -> TlsSocket:
+    from .tlssocket import TlsSocket  # loads ssl, which plain connections do without
+
+    try:
+        encrypting = TlsSocket(sock, endpoint)
+        encrypting.shake_hands(deadline - time.monotonic())
+    except BaseException:
+        sock.close()
+        raise
+    return encrypting
 
 
 def _encoded(word: str | bytes | int) -> bytes:

@@ -1,6 +1,6 @@
 """The address of one server, and how to log in there. Reads URIs; prints itself without secrets.
 
-    redis://[[user]:password@]host[:port][/db][?timeout=SEC&client_name=NAME]
+    redis://[[user]:password@]host[:port][/db][?timeout=SEC&client_name=NAME]               rediss:// is the same by TLS
     redis+unix://[[user]:password@]/path/of/socket[?db=N&timeout=SEC&client_name=NAME]      also unix://, redis-socket://
     host[:port][/db]
 
@@ -11,19 +11,21 @@ No message about a URI repeats a part of it but the scheme: a slip of the pen ca
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 from urllib.parse import unquote
 
 from .errors import UsageError
+from .tls import Tls
 
-TCP_SCHEMES = ("redis",)
+TCP_SCHEMES = ("redis", "rediss")
+#: Those of them that say TLS.
+TLS_SCHEMES = ("rediss", "rediss+cluster")
 SOCKET_SCHEMES = ("redis+unix", "unix", "redis-socket")
 #: Known to users of other tools, and what this version would need for them.
 LATER_SCHEMES = {
-    "rediss": "TLS",
     "redis+cluster": "cluster",
-    "rediss+cluster": "TLS and cluster",
+    "rediss+cluster": "cluster",
     "redis+sentinel": "Sentinel",
     "redis-sentinel": "Sentinel",
 }
@@ -53,6 +55,7 @@ class Endpoint:
     client_name: str = ""  # "" = ours
     pool: int | None = None  # at most so many data connections; None: not said, max(8, workers)
     latency: bool = False  # whether requests to it are timed
+    tls: Tls | None = None  # None: not encrypted
 
     @property
     def address(self) -> str:
@@ -73,7 +76,15 @@ class Endpoint:
 
 def unpack(packed: dict[str, object]) -> Endpoint:
     """The endpoint that `Endpoint.pack` described."""
-    return Endpoint(**packed)  # type: ignore[arg-type]
+    tls: Any = packed["tls"]
+    return Endpoint(**packed | {"tls": tls and Tls(**tls)})  # type: ignore[arg-type]
+
+
+def made_of(said: dict[str, Any]) -> Endpoint:
+    """The endpoint of fields by their names; those of Tls beside them count where `tls` is true."""
+    names = {field.name for field in fields(Tls)}
+    tls = Tls(**{name: value for name, value in said.items() if name in names}) if said.get("tls") else None
+    return Endpoint(**{name: value for name, value in said.items() if name not in names} | {"tls": tls})
 
 
 def from_uri(text: str) -> Endpoint:
@@ -81,11 +92,11 @@ def from_uri(text: str) -> Endpoint:
     said = parse_uri(text)
     if "user" in said and "password" not in said:
         raise UsageError(LONE_WORD, hint=LONE_WORD_HINT)
-    return Endpoint(**said)
+    return made_of(said)
 
 
 def parse_uri(text: str) -> dict[str, Any]:
-    """The fields of Endpoint that a URI says, by name; what it does not say is left out.
+    """The fields of Endpoint that a URI says, by name, `tls` as a bool; what it does not say is left out.
 
     One word before the @ is returned as `user` without a `password`: only the caller knows whether a password comes
     from elsewhere. Raises UsageError.
@@ -98,13 +109,13 @@ def parse_uri(text: str) -> dict[str, Any]:
     if scheme in LATER_SCHEMES:
         raise UsageError(f"{name}: this version of keyferry has no {LATER_SCHEMES[scheme]} support")
     if scheme in TCP_SCHEMES:
-        reader, hint = _tcp, _TCP_HINT
+        reader, hint = _tcp, _TCP_HINT.replace("redis:", f"{scheme}:")
     elif scheme in SOCKET_SCHEMES:
         reader, hint = _socket, _SOCKET_HINT
     else:
-        raise UsageError(f"{name}: the scheme is unknown", hint="the schemes are redis:// and redis+unix://")
+        raise UsageError(f"{name}: the scheme is unknown", hint="the schemes are redis://, rediss:// and redis+unix://")
     try:
-        return reader(rest)
+        return reader(rest) | {"tls": scheme in TLS_SCHEMES}
     except ValueError as error:
         raise UsageError(f"{name}: {error}", hint=hint) from None
 

@@ -2,7 +2,8 @@
 
     KeyferryError
       ├─ UsageError         2      wrong option, address, file: nothing was touched
-      ├─ AccessError        3 / 4  before the first key: not reached, login or permission refused (source / target)
+      ├─ AccessError        3 / 4  before the first key: login, TLS or permission refused (source / target)
+      │    └─ UnreachedError       … or not reached: those who wait for servers that are starting try again
       ├─ RunError           5      ended after the first key: connection gone, disk full, workers keep dying
       │    └─ ChangedError         a server is not the one that the copy began with: the copy begins again
       ├─ RefusedError       6      we will not do this: same database, unsupported pair
@@ -68,6 +69,10 @@ class AccessError(KeyferryError):
         return EXIT_TARGET if self.side == "target" else EXIT_SOURCE
 
 
+class UnreachedError(AccessError):
+    """No address answered; in a moment one may."""
+
+
 class RunError(KeyferryError):
     """Anything else that ends a run after its first key."""
 
@@ -110,10 +115,9 @@ def key_text(key: bytes) -> str:
     return '"' + "".join(out) + '"'
 
 
-_KINDS = {
-    kind.__name__: kind
-    for kind in (UsageError, AccessError, RunError, ChangedError, RefusedError, StateError, InternalError)
-}
+_REACH = (UsageError, AccessError, UnreachedError, RefusedError)
+_RUN = (RunError, ChangedError, StateError, InternalError)
+_KINDS = {kind.__name__: kind for kind in _REACH + _RUN}
 
 
 def unpack(packed: dict[str, str]) -> KeyferryError:
