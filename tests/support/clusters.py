@@ -36,8 +36,8 @@ class NotReady(AssertionError):
 class Cluster:
     """A running cluster of one kind; `with` ends it. `nodes`: the masters in the order of their slots, then replicas.
 
-    `extra`, `password`, `acl`, `maxmemory` and `tls` are of every node, as for Server. With `tls` the nodes use it among
-    themselves too, and tell a client the ports of the kind that it came by. `slots` gives each master's share as ranges
+    `extra`, `password`, `acl`, `maxmemory` and `tls` are of every node, as for Server. With `tls` the nodes use it
+    among themselves too, and tell a client ports of the kind that it came by. `slots`: each master's share as ranges
     (first, last) instead of equal parts: what nobody gets is uncovered. `wait` False: see the module.
     """
 
