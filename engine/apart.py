@@ -16,22 +16,23 @@ def keys_of(control: Control, task: Task, words: list[bytes]) -> tuple[list[byte
     `words` is what SCAN is told besides cursor and COUNT. Raises AccessError.
     """
     control.select(task.db)
-    keys, reached = _scan(control, task.start, task.end if task.checked else RING, words)
+    keys, reached = _scan(control, task, task.start, task.end if task.checked else RING, words)
     if not task.checked or reached <= task.end:
         return keys, []
-    beyond = set(_scan(control, task.end, reached, words)[0])
+    beyond = set(_scan(control, task, task.end, reached, words)[0])
     return [key for key in keys if key not in beyond], [key for key in keys if key in beyond]
 
 
-def _scan(control: Control, start: int, end: int, words: list[bytes]) -> tuple[list[bytes], int]:
+def _scan(control: Control, task: Task, start: int, end: int, words: list[bytes]) -> tuple[list[bytes], int]:
     """The keys from one position to another, and the position reached."""
     keys: dict[bytes, None] = {}
-    cursor = cursor_at(start)
+    cursor = cursor_at(start, task.by_slot)
     while True:
         reply = control.call("SCAN", cursor, "COUNT", KEYS_A_SCAN, *words)
         if isinstance(reply, ReplyError):
             raise control.refused("SCAN", reply)
         cursor = int(reply[0])
         keys.update(dict.fromkeys(reply[1]))
-        if cursor == 0 or (end < RING and position_of(cursor) >= end):
-            return list(keys), position_of(cursor)
+        reached = position_of(cursor, task.by_slot)
+        if cursor == 0 or (end < RING and reached >= end):
+            return list(keys), reached

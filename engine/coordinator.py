@@ -25,7 +25,7 @@ from .governor import Governor
 from .ledger import DEATHS_TO_SPLIT, Entry, Ledger, small_enough_to_list
 from .outages import Outages
 from .partitioners.control import Control
-from .partitioners.topology import clock_shift_ms
+from .partitioners.topology import clock_shifts_ms
 from .planning import Plan
 from .reasons import most_important
 from .state import State
@@ -43,6 +43,7 @@ from .workers.task import (
     Order,
     Progress,
     Report,
+    Scope,
     Setup,
     Task,
 )
@@ -75,7 +76,7 @@ class Coordinator:
         tick: Callable[[State], None],
         signal_seen: Callable[[], int] = lambda: 0,
         measured: Callable[[list[list[Any]]], None] = lambda told: None,
-        controls: tuple[Control, Control] | None = None,
+        controls: tuple[list[Control], list[Control]] | None = None,
         watch: Watch | None = None,
         silence_s: float = 30.0,
         keys_total: int = 0,
@@ -92,9 +93,9 @@ class Coordinator:
         self.ledger = Ledger(tasks)
         self.state = State(keys_total)
         self.crew = Crew(executor)
-        self.listers: dict[int, Worker] = {}  # by LIST_KEYS task
-        self.restarted: dict[int, str] = {}  # databases whose cursors turned out not to be a ring, and why
-        self.fence = Fence(controls[1] if controls else None, setup.targets[0], setup.retry_for_s, warn)
+        self.listers: dict[Scope, Worker] = {}  # of LIST_KEYS tasks
+        self.restarted: dict[Scope, str] = {}  # databases whose cursors turned out not to be a ring, and why
+        self.fence = Fence(controls[1] if controls else [], setup.targets, setup.retry_for_s, warn)
         self.outages = Outages(say, warn, setup.retry_for_s)
         self.deaths = 0
         self.signal = 0
@@ -200,7 +201,7 @@ class Coordinator:
     def _give_back(self, entries: list[Entry]) -> None:
         for entry in entries:
             if entry.task.kind == LIST_KEYS:
-                self._begin_again(entry.task.db, entry.task, self.restarted.get(entry.task.db, ""))
+                self._begin_again(entry.task, self.restarted.get(entry.task.scope, ""))
             elif entry.deaths < DEATHS_TO_SPLIT:
                 self.ledger.suspects.append(entry)
             else:
@@ -211,7 +212,7 @@ class Coordinator:
         task = entry.task
         if task.kind == COPY_RANGE and small_enough_to_list(task):
             assert self.controls is not None
-            own, twice = keys_of(self.controls[0], task, self.setup.filters.scan_words)
+            own, twice = keys_of(self.controls[0][task.node], task, self.setup.filters.scan_words)
             self.ledger.split(entry, own)
             if twice:
                 self.ledger.put_off.append(replace(task, kind=COPY_KEYS, keys=twice, counted=False))
@@ -221,7 +222,7 @@ class Coordinator:
             self.ledger.ranges_done += 1
             if task.counted:
                 self.say("a key kills the workers that copy it: it is put aside")
-                self.ledger.totals.setdefault(task.db, Counts()).add(Counts(aside=1))
+                self.ledger.totals.setdefault(task.scope, Counts()).add(Counts(aside=1))
                 self.aside.add(Aside(task.keys[0], task.db, "unknown", 0, f"killed {DEATHS_TO_SPLIT} workers"))
                 if self.supply:
                     self.supply.settled(task, copied=0)
@@ -233,7 +234,7 @@ class Coordinator:
         worker.waiting, worker.cpu_s = report.waiting, report.cpu_s
         self.measured(report.latencies)
         worker.held_by = report.held_by
-        worker.clients += [client for side, _, client in report.clients if side == "target" and client]
+        worker.clients += [(node, client) for side, node, client in report.clients if side == "target" and client]
         worker.drained, worker.down = report.drained, report.down
         if report.unfenced:
             self.fence.warn_of_late_writes(report.unfenced)
@@ -265,32 +266,34 @@ class Coordinator:
         elif news.listed is not None and entry:
             self._add_listed(worker, entry.task, news.listed)
         if news.opaque and entry:
-            self._begin_again(entry.task.db, entry.task, news.opaque)
+            self._begin_again(entry.task, news.opaque)
         if news.finished or news.opaque:
             worker.tasks.discard(news.task)
             if entry and entry.task.kind == COPY_KEYS:
-                self._credit(entry.task.db)
+                self._credit(entry.task.scope)
 
     # ---- cursors that cannot be split -----------------------------------------------------------------------
 
-    def _begin_again(self, db: int, task: Task, why: str) -> None:
+    def _begin_again(self, task: Task, why: str) -> None:
         """Give up the pass of a database, and begin it again with one scanner."""
-        self.say(f"db {db}: its cursors cannot be split ({why}): it is copied again by one scanner")
-        self.restarted[db] = why
-        self.ledger.forget(db)
+        node = f"{self.setup.sources[task.node].endpoint.address} " if len(self.setup.sources) > 1 else ""
+        self.say(f"{node}db {task.db}: its cursors cannot be split ({why}): it is copied again by one scanner")
+        self.restarted[task.scope] = why
+        self.ledger.forget(task.scope)
         whole: dict[str, Any] = {"start": 0, "end": RING, "checked": False, "no_expiries": False, "keys": []}
+        whole["by_slot"] = False
         self.ledger.add(replace(task, kind=LIST_KEYS, own=True, **whole))
 
     def _add_listed(self, worker: Worker, task: Task, keys: list[bytes]) -> None:
         if task.kind == COPY_RANGE:
             again = replace(task, kind=COPY_KEYS, keys=keys, counted=False, own=True)
             return self.ledger.put_off.append(again)
-        self.listers[task.db] = worker
+        self.listers[task.scope] = worker
         self.ledger.add(replace(task, kind=COPY_KEYS, keys=keys))
 
-    def _credit(self, db: int) -> None:
+    def _credit(self, scope: Scope) -> None:
         """A batch of a scanner's keys is copied: it may hand up another one."""
-        lister = self.listers.get(db)
+        lister = self.listers.get(scope)
         if lister in self.crew.workers:
             lister.seat.send(Order(credit=1))
 
@@ -360,10 +363,10 @@ class Coordinator:
         if self.controls and now - self._clock_at > CLOCK_S:
             self._clock_at = now
             try:
-                shift = clock_shift_ms(*self.controls)
+                shifts = clock_shifts_ms(*self.controls)
             except errors.AccessError:
                 return  # next time; the workers have connections of their own, and will tell
-            self.crew.tell(Order(shift_ms=shift))
+            self.crew.tell(Order(shifts=shifts))
 
     def _look_at_evictions(self) -> None:
         """A source that has less room, or that evicts, is asked for less at a time."""

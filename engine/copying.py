@@ -65,8 +65,8 @@ class Copy:
                 for warning in plan.warnings if not passes else ():
                     self.log.warning(warning)
                 with Settings(self.log) as settings:
-                    for wanted in plan.settings:
-                        settings.change(plan.survey.source.endpoint, "source", wanted)
+                    for number, wanted in plan.settings:
+                        settings.change(plan.survey.sources[number].endpoint, "source", wanted)
                     return self._run(plan, controls)
             except ChangedError as changed:
                 refuse_to_begin_again(self.options, changed)
@@ -94,7 +94,8 @@ class Copy:
             pools = [side.pool for side in (self.call.source, self.call.target) if side.pool is not None]
             plan = make(found, pairs, self.options, min(pools), again)
             for part in plan.databases:
-                self.log.info(f"db {part.db} → {part.target_db}: {plural(part.keys, 'key')}, {part.how}")
+                where = f"{plan.setup.sources[part.node].endpoint.address} db {part.db} → {part.target_db}"
+                self.log.info(f"{where}: {plural(part.keys, 'key')}, {part.how}")
             lanes = f"{plan.lanes} to {plan.setup.most_lanes}"
             self.log.info(f"{plural(plan.workers, 'worker')} of {lanes} lanes, method {plan.setup.method}")
             check_rights(controls, found, self.options, may_write)
@@ -107,7 +108,7 @@ class Copy:
         aside = AsideFile(plan.put_aside, self._tell_aside)
         self.aside_path = aside.path
         shown = display(self.options["progress"], "copy", self.log, self.signals.status_asked)
-        watch = Watch((controls.source, plan.survey.source), (controls.target, plan.survey.target))
+        watch = Watch(zip(controls.sources, plan.survey.sources), zip(controls.targets, plan.survey.targets))
         coordinator = Coordinator.of_plan(
             plan,
             LocalProcesses(),
@@ -117,9 +118,9 @@ class Copy:
             tick=shown.tick,
             signal_seen=self.signals.seen,
             measured=self.latencies.add,
-            controls=(controls.source, controls.target),
+            controls=(controls.sources, controls.targets),
             watch=watch,
-            supply=supply_of(plan, controls.source, self.names) if plan.by_name else None,
+            supply=supply_of(plan, controls.sources, self.names) if plan.by_name else None,
         )
         failure: KeyferryError | None = None
         try:
@@ -145,7 +146,7 @@ class Copy:
             reasons=aside.reasons,
             latency=self.latencies.rows(),
             verify_note=" (--no-verify)" if self.options["no_verify"] else "",
-            evicted=(watch.source.keys, watch.target.keys),
+            evicted=watch.keys,
             accept_eviction=self.options["accept_eviction"],
         )
         if coordinator.signal:
@@ -193,12 +194,12 @@ class Copy:
 
 
 def _database_is_exact(part: DatabasePlan, plan: Plan, controls: Controls, coordinator: Coordinator, log: Log) -> bool:
-    counts = coordinator.ledger.totals.get(part.db)
+    counts = coordinator.ledger.totals.get(part.scope)
     read = counts.read if counts else 0
-    reply = controls.source.select(part.db)
-    held_still = reply == b"OK" and controls.source.call("DBSIZE") == part.keys
+    control = controls.sources[part.node]
+    held_still = control.select(part.db) == b"OK" and control.call("DBSIZE") == part.keys
     if plan.setup.filters.scan_words or (coordinator.supply and coordinator.supply.at_limit):
-        return held_still and not (part.opaque or part.db in coordinator.restarted)
+        return held_still and not (part.opaque or part.scope in coordinator.restarted)
     if held_still and read < part.keys:
         # A replica counts keys that have expired until its master tells it to drop them.
         log.warning(f"db {part.db}: its DBSIZE is {part.keys:,}, but SCAN brought {plural(read, 'key')}")

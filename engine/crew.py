@@ -11,6 +11,8 @@ from .executors import Seat, wait_for_reports
 from .workers.pace import NOTHING, Share
 from .workers.task import Order, Report, Setup
 
+Client = tuple[int, int]  # the number of a target node, and the CLIENT ID of a connection there
+
 #: A worker that was told to quit has so long.
 QUIT_S = 5.0
 
@@ -26,7 +28,7 @@ class Worker:
     held_by: str = ""
     share: Share = NOTHING
     cpu_s: float = 0.0
-    clients: list[int] = field(default_factory=list)  # CLIENT IDs at the target
+    clients: list[Client] = field(default_factory=list)  # its connections at the target
     heard_at: float = field(default_factory=time.monotonic)
     down: list[list[str]] = field(default_factory=list)
     drained: bool = False
@@ -79,8 +81,8 @@ class Crew:
             worker.seat.close()
 
     @property
-    def clients(self) -> list[int]:
-        """The CLIENT IDs of all connections at the target."""
+    def clients(self) -> list[Client]:
+        """All connections at the target."""
         return [client for worker in self.workers for client in worker.clients]
 
     @property

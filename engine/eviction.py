@@ -13,6 +13,8 @@ HOW IT WORKS
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from .partitioners.control import Control
 from .partitioners.topology import Server
 from .text import plural
@@ -58,53 +60,66 @@ class Evicted:
 
 
 class Watch:
-    """Looks at both servers while a copy runs; `unread_bytes` is the budget now."""
+    """Looks at all nodes of both sides while a copy runs; `unread_bytes` is the budget of each source now."""
 
-    def __init__(self, source: tuple[Control, Server], target: tuple[Control, Server]) -> None:
-        self.source, self.target = (Evicted(control, server.evicted_keys) for control, server in (source, target))
-        self.unread_bytes = unread_bytes(source[1].maxmemory, source[1].used_memory)
-        self.halvings = 0
+    def __init__(self, sources: Iterable[tuple[Control, Server]], targets: Iterable[tuple[Control, Server]]) -> None:
+        sources = list(sources)
+        self.sources = [Evicted(control, server.evicted_keys) for control, server in sources]
+        self.targets = [Evicted(control, server.evicted_keys) for control, server in targets]
+        self.unread_bytes = [unread_bytes(server.maxmemory, server.used_memory) for _, server in sources]
+        self.halvings = [0 for _ in sources]
         self.looked_at = 0.0
 
-    def look(self, now: float) -> int | None:
-        """Ask both servers when it is time to, take in what they have answered; a new budget when it has changed."""
+    @property
+    def keys(self) -> tuple[int, int]:
+        """How many keys source and target have evicted meanwhile."""
+        return sum(node.keys for node in self.sources), sum(node.keys for node in self.targets)
+
+    def look(self, now: float) -> list[int] | None:
+        """Ask all nodes when it is time to, take in what they have answered; new budgets when one has changed."""
         try:
             return self._look(now)
         except AccessError:
             self.looked_at = now + LOST_S
             return None
 
-    def _look(self, now: float) -> int | None:
+    def _look(self, now: float) -> list[int] | None:
         asks = now - self.looked_at >= LOOK_S
-        before, budget = self.source.keys, None
-        for side in (self.source, self.target):
-            if (reply := side.control.answer()) is not None:
-                info = side.take_in(reply)
-                if side is self.source and info:
-                    budget = self._budget(info, evicts=side.keys > before)
-            if asks:
-                self.looked_at = now
-                side.control.ask("INFO")
-        return budget
+        if asks:
+            self.looked_at = now
+        changed = False
+        for number, node in enumerate(self.sources):
+            before = node.keys
+            if (info := self._hear(node, asks)) is not None:
+                changed = self._set_budget(number, info, evicts=node.keys > before) or changed
+        for node in self.targets:
+            self._hear(node, asks)
+        return list(self.unread_bytes) if changed else None
+
+    def _hear(self, node: Evicted, asks: bool) -> dict[str, str] | None:
+        """The fields of the INFO that has come since the last call."""
+        reply = node.control.answer()
+        info = node.take_in(reply) if reply is not None else None
+        if asks:
+            node.control.ask("INFO")
+        return info or None
 
     def last_look(self) -> None:
         """Wait for the figures at the end. Raises AccessError."""
-        for side in (self.source, self.target):
-            side.take_in(side.control.call("INFO"))
+        for node in self.sources + self.targets:
+            node.take_in(node.control.call("INFO"))
 
     def warnings(self) -> list[tuple[str, str]]:
         """What to tell of keys that were evicted meanwhile, and what to do about it: a pair a side."""
-        sides = ((self.source, SOURCE_ADVICE), (self.target, TARGET_ADVICE))
-        return [
-            (f"the {side.control.side} evicted {plural(side.keys, 'key')} meanwhile", advice)
-            for side, advice in sides
-            if side.keys
-        ]
+        sides = zip(("source", "target"), self.keys, (SOURCE_ADVICE, TARGET_ADVICE))
+        return [(f"the {side} evicted {plural(keys, 'key')} meanwhile", advice) for side, keys, advice in sides if keys]
 
-    def _budget(self, info: dict[str, str], evicts: bool) -> int | None:
-        self.halvings += evicts
-        budget = unread_bytes(int(info.get("maxmemory", 0)), int(info.get("used_memory", 0)), self.halvings)
-        if abs(budget - self.unread_bytes) <= self.unread_bytes // CHANGE_SHARE:
-            return None
-        self.unread_bytes = budget
-        return budget
+    def _set_budget(self, number: int, info: dict[str, str], evicts: bool) -> bool:
+        """Whether a source's budget has changed by so much that workers are told."""
+        self.halvings[number] += evicts
+        maxmemory, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
+        budget, now = unread_bytes(maxmemory, used, self.halvings[number]), self.unread_bytes[number]
+        if abs(budget - now) <= now // CHANGE_SHARE:
+            return False
+        self.unread_bytes[number] = budget
+        return True

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from .crew import Client
 from .ledger import Entry
 from .partitioners.control import Control, ReplyError
 from .workers.errors import AccessError, RunError
@@ -20,7 +21,7 @@ AGAIN_S = 0.5
 class _Grave:
     """A dead worker's connections at the target, and the tasks that wait until those are killed."""
 
-    clients: list[int]
+    clients: list[Client]
     entries: list[Entry]
     since: float = field(default_factory=time.monotonic)
     next_try: float = 0.0
@@ -29,11 +30,13 @@ class _Grave:
 class Fence:
     """Stands between dead workers and those that go on with their tasks. `warn` is for the log.
 
-    `control` None: the target cannot be told (a data set is written, which may be written twice).
+    No `controls`: the target's nodes cannot be told (a data set is written, which may be written twice).
     """
 
-    def __init__(self, control: Control | None, node: Node, retry_for_s: float, warn: Callable[[str], None]) -> None:
-        self.control, self.node, self.retry_for_s, self.warn = control, node, retry_for_s, warn
+    def __init__(
+        self, controls: list[Control], nodes: list[Node], retry_for_s: float, warn: Callable[[str], None]
+    ) -> None:
+        self.controls, self.nodes, self.retry_for_s, self.warn = controls, nodes, retry_for_s, warn
         self._graves: list[_Grave] = []
         self._warned = False
 
@@ -42,7 +45,7 @@ class Fence:
         """Tasks of dead workers are not free yet."""
         return bool(self._graves)
 
-    def hold(self, clients: list[int], entries: list[Entry]) -> None:
+    def hold(self, clients: list[Client], entries: list[Entry]) -> None:
         """Keep a dead worker's tasks until its connections are killed."""
         self._graves.append(_Grave(clients, entries))
 
@@ -62,16 +65,18 @@ class Fence:
             free += grave.entries
         return free
 
-    def close(self, clients: list[int]) -> None:
+    def close(self, clients: list[Client]) -> None:
         """Kill connections of workers that have ended with work on its way; a failure is only warned of."""
         try:
             self._kill(clients)
         except AccessError as error:
             self.warn_of_late_writes(str(error))
 
-    def _kill(self, clients: list[int]) -> None:
-        if self.control and (refused := kill_clients(self.control, self.node, clients)):
-            self.warn_of_late_writes(refused)
+    def _kill(self, clients: list[Client]) -> None:
+        for number, (control, node) in enumerate(zip(self.controls, self.nodes)):
+            ids = [client_id for at, client_id in clients if at == number]
+            if refused := kill_clients(control, node, ids):
+                self.warn_of_late_writes(refused)
 
     def warn_of_late_writes(self, words: str) -> None:
         """Say, once, that old values may be written after new ones, and why nothing can be done."""

@@ -9,14 +9,14 @@ from .churning import churn
 from .latency import Latencies
 from .logs import Log
 from .partitioners.control import Control, ReplyError
-from .partitioners.topology import database_size, refuse_what_we_cannot_copy
+from .partitioners.topology import Server, database_size, refuse_what_we_cannot_copy
 from .producing import Produced, Producer
 from .signals import Signals
 from .summary import Summary
 from .survey import reach
 from .text import plural
 from .workers.endpoint import Endpoint
-from .workers.errors import UsageError
+from .workers.errors import RefusedError, UsageError
 from .workers.expiry import time_ms
 from .workers.synth import Spec, block_count
 from .workers.task import GENERATE, Node, Setup, Task
@@ -53,6 +53,7 @@ class Generation:
         control, server = reach(self.target, "target", WAIT_FOR_S, False, self.log, may_change=True)
         try:
             refuse_what_we_cannot_copy(server)
+            refuse_cluster(server)
             held = database_size(control, self.db)
             self.log.notice(f"{self.target.address} db {self.db} · {server.name} · {plural(held, 'key')}")
             spec = make_spec(self.options, control)
@@ -91,6 +92,17 @@ class Generation:
         summary.latency = self.producer.latencies.rows()
         if done.failure:
             raise done.failure
+
+
+def refuse_cluster(server: Server) -> None:
+    """A data set is written block by block, and a block has keys of all slots; raises RefusedError."""
+    if server.clustered:
+        raise RefusedError(
+            "this is a node of a cluster, and generate writes to single servers",
+            side="target",
+            address=server.endpoint.address,
+            hint="generate at a single server, then replicate to the cluster",
+        )
 
 
 def make_spec(options: dict[str, Any], control: Control) -> Spec:

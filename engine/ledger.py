@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .workers.cursor import RING, expected_keys
-from .workers.task import CHURN, COPY_KEYS, COPY_RANGE, LIST_KEYS, SOURCELESS, Aside, Counts, Progress, Task
+from .workers.task import CHURN, COPY_KEYS, COPY_RANGE, LIST_KEYS, SOURCELESS, Aside, Counts, Progress, Scope, Task
 
 #: A range that has killed so many workers is taken apart until the key is found.
 DEATHS_TO_SPLIT = 3
@@ -37,14 +37,14 @@ class Entry:
 
 
 class Ledger:
-    """Tasks waiting, tasks given out, and the totals of what is acknowledged for good, by source database."""
+    """Tasks waiting, tasks given out, and the totals of what is acknowledged for good, by scope."""
 
     def __init__(self, tasks: list[Task]) -> None:
         self.waiting: deque[Entry] = deque(Entry(task, task.start) for task in tasks)
         self.put_off: list[Task] = []  # when nothing else is left
         self.suspects: deque[Entry] = deque()  # one of them killed a worker: each is tried alone
         self.given: dict[int, Entry] = {}
-        self.totals: dict[int, Counts] = {}
+        self.totals: dict[Scope, Counts] = {}
         self.next_id = len(tasks)
         self.ranges = len(tasks)
         self.ranges_done = 0
@@ -104,7 +104,7 @@ class Ledger:
         if news.finished:
             self.ranges_done += 1
             del self.given[news.task]
-        self.totals.setdefault(entry.task.db, Counts()).add(entry.unsettled)
+        self.totals.setdefault(entry.task.scope, Counts()).add(entry.unsettled)
         asides, entry.unsettled, entry.asides = entry.asides, Counts(), []
         return asides
 
@@ -156,13 +156,13 @@ class Ledger:
             entry.asides = []
         return asides
 
-    def forget(self, db: int) -> None:
-        """Drop everything about a database whose pass begins again."""
-        self.waiting = deque(entry for entry in self.waiting if entry.task.db != db)
-        self.put_off = [task for task in self.put_off if task.db != db]
-        self.suspects = deque(entry for entry in self.suspects if entry.task.db != db)
-        self.given = {task_id: entry for task_id, entry in self.given.items() if entry.task.db != db}
-        self.totals.pop(db, None)
+    def forget(self, scope: Scope) -> None:
+        """Drop everything about a database of a node whose pass begins again."""
+        self.waiting = deque(entry for entry in self.waiting if entry.task.scope != scope)
+        self.put_off = [task for task in self.put_off if task.scope != scope]
+        self.suspects = deque(entry for entry in self.suspects if entry.task.scope != scope)
+        self.given = {task_id: entry for task_id, entry in self.given.items() if entry.task.scope != scope}
+        self.totals.pop(scope, None)
 
 
 def small_enough_to_list(task: Task) -> bool:

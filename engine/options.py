@@ -136,6 +136,7 @@ OPTIONS = (
     _side("uri", "u", values.TEXT, "URI", "redis://[[user]:pw@]host[:port][/db]", mistaken=("url",)),
     _side("timeout", "o", values.TIMEOUT, "SEC", "longest wait for a reply", unit="seconds", default_text="60"),
     _side("db", "n", values.DATABASE, "N", "database number", default_text="0", mistaken=("database",)),
+    _side("cluster", "c", None, "", "it has to be a cluster", default=False),
     _side("tls", "t", None, "", "encrypt, as rediss:// does", default=False, mistaken=("ssl",), issue="topology"),
     _side("cacert", "", values.TEXT, "FILE", "authorities to trust", default_text="the system's",
           mistaken=("ca-cert", "cafile"), issue="topology"),

@@ -8,8 +8,9 @@ from typing import Any
 from .eviction import unread_bytes
 from .filtering import filter_lines
 from .limits import Limits
-from .partitioners import ranges
+from .partitioners import ranges, slots
 from .partitioners.ranges import MIN_RANGE_KEYS
+from .partitioners.slots import Cut, density
 from .partitioners.topology import Database, Server
 from .text import plural
 from .undo import Wanted
@@ -17,7 +18,7 @@ from .workers.cursor import RING
 from .workers.errors import RefusedError, UsageError
 from .workers.expiry import Clock
 from .workers.filters import Filters
-from .workers.task import COPY_RANGE, LIST_KEYS, Node, Setup, Task
+from .workers.task import COPY_RANGE, LIST_KEYS, Node, Scope, Setup, Task
 
 #: Tasks that a worker has in hand at a time: enough to keep both servers busy over a short distance.
 LANES = 8
@@ -42,32 +43,49 @@ EVICTING = ("allkeys", "volatile")
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found out before the plan: both servers, and the databases in question."""
+    """What was found out before the plan: all nodes of both sides, and the databases in question."""
 
-    source: Server
-    target: Server
-    sizes: dict[int, int]  # DBSIZE of each source database in question
-    target_sizes: dict[int, int]
-    opaque: dict[int, str]  # databases whose cursors cannot be split, and why
-    shift_ms: int = 0
+    sources: list[Server]
+    targets: list[Server]
+    sizes: dict[Scope, int] = field(default_factory=dict)  # DBSIZE
+    target_sizes: dict[int, int] = field(default_factory=dict)  # of each database, over all nodes
+    opaque: dict[Scope, str] = field(default_factory=dict)  # those probed: why cursors cannot be split; '' = they can
+    slot_keys: dict[Scope, dict[int, int]] = field(default_factory=dict)  # cursors go by slot: the keys of each slot
+    shifts: list[list[int]] = field(default_factory=list)  # Setup.shifts
     filters: Filters = Filters()
     job: str = ""
-    rdbcompression: str = ""  # of the source, if it is to be changed and the source tells
+    rdbcompression: list[str] = field(default_factory=list)  # of each source, if it is to be changed; '' = not told
+
+    @property
+    def shift_ms(self) -> int:
+        """The largest of all differences of clocks."""
+        return max((shift for row in self.shifts for shift in row), key=abs, default=0)
+
+    def knows(self, redis_since: tuple[int, int]) -> bool:
+        """Whether all sources have a command of that version."""
+        return all(server.knows(redis_since) for server in self.sources)
 
 
 @dataclass(frozen=True)
 class DatabasePlan:
-    """How one database is copied."""
+    """How one database of one source node is copied."""
 
+    node: int
     db: int
     target_db: int
     keys: int
     expiring: int
     target_keys: int
-    cuts: list[tuple[int, int]] = field(repr=False, default_factory=list)
+    cuts: list[Cut] = field(repr=False, default_factory=list)
     opaque: str = ""
     probed: bool = True
     by_name: str = ""  # where the names come from, when it is not scanned in ranges
+    by_slot: bool = False  # cursors go by slot
+
+    @property
+    def scope(self) -> Scope:
+        """Which node's which database."""
+        return self.node, self.db
 
     @property
     def how(self) -> str:
@@ -76,7 +94,7 @@ class DatabasePlan:
             return self.by_name
         if self.opaque:
             return f"one scanner: {self.opaque}"
-        return f"{len(self.cuts)} range{'s' if len(self.cuts) > 1 else ''}"
+        return plural(len(self.cuts), "range") + (" of slots" if self.by_slot else "")
 
 
 @dataclass(frozen=True)
@@ -91,7 +109,7 @@ class Plan:
     warnings: list[str]
     silence_s: float
     put_aside: str
-    settings: list[Wanted]  # of the source, for the time of the run
+    settings: list[tuple[int, Wanted]]  # of source nodes, by their numbers, for the time of the run
     limits: Limits = Limits()
     again: bool = False  # an earlier pass of this run has written to the target
     limit: int | None = None
@@ -121,8 +139,9 @@ class Plan:
     @property
     def value_bytes(self) -> int:
         """About how many bytes their values have in the source's memory, before filtering."""
-        source = self.survey.source
-        return source.dataset_bytes * self.keys_most // max(source.keys, 1)
+        sources = self.survey.sources
+        size, keys = sum(one.dataset_bytes for one in sources), sum(one.keys for one in sources)
+        return size * self.keys_most // max(keys, 1)
 
     @property
     def seconds(self) -> float:
@@ -132,40 +151,49 @@ class Plan:
 
     @property
     def connections(self) -> int:
-        """At most so many connections a side: one for each worker and database at a time, one or two for control."""
+        """At most so many connections to a node: one for each worker and database at a time, one or two for control."""
         control = 1 + (self.limits.slower_s is not None)
-        return self.workers * min(self.setup.links, len(self.databases)) + control
+        return self.workers * min(self.setup.links, len({part.db for part in self.databases})) + control
 
     def tasks(self) -> list[Task]:
         """The first tasks, in the order in which they are handed out."""
         if self.by_name:
             return []
         tasks: list[Task] = []
-        for part in self.databases:
-            tasks += self._tasks_of(part, len(tasks))
+        for db in dict.fromkeys(part.db for part in self.databases):
+            tasks += _shuffled([self._tasks_of(part) for part in self.databases if part.db == db])
+        for number, task in enumerate(tasks):
+            task.id = number
         return tasks
 
-    def _tasks_of(self, part: DatabasePlan, first_id: int) -> list[Task]:
-        """The tasks that copy one database, numbered from `first_id` on."""
-        common: dict[str, Any] = {"db": part.db, "target_db": part.target_db, "db_keys": part.keys}
+    def _tasks_of(self, part: DatabasePlan) -> list[Task]:
+        """The tasks that copy one database of one node."""
+        common: dict[str, Any] = {"id": 0, "node": part.node, "db": part.db, "target_db": part.target_db}
         if part.opaque:
             # Such a server may tell a key twice at any time: what exists the second time is our own.
-            return [Task(first_id, LIST_KEYS, checked=False, own=True, **common)]
+            return [Task(kind=LIST_KEYS, checked=False, own=True, db_keys=part.keys, **common)]
         no_expiries = part.probed and not part.expiring and self.setup.clock.wanted
         own = self.again or not part.target_keys
         return [
             Task(
-                first_id + j,
-                COPY_RANGE,
+                kind=COPY_RANGE,
                 start=start,
                 end=end,
+                by_slot=part.by_slot,
                 checked=part.probed,
+                db_keys=density(start, end, keys) if part.by_slot else part.keys,
                 no_expiries=no_expiries,
                 own=own,
                 **common,
             )
-            for j, (start, end) in enumerate(part.cuts)
+            for start, end, keys in part.cuts
         ]
+
+
+def _shuffled(piles: list[list[Task]]) -> list[Task]:
+    """One list of tasks, evenly of each node from the first to the last: so all nodes have work at all times."""
+    order = [((number + 0.5) / len(pile), task) for pile in piles for number, task in enumerate(pile)]
+    return [task for _, task in sorted(order, key=lambda pair: pair[0])]
 
 
 def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], pool: int, again: bool = False) -> Plan:
@@ -174,18 +202,23 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
     if options["require_empty"] and not again:
         refuse_keys_at_the_target(survey)
     workers, lanes = options["workers"], LANES
-    databases = [_plan_database(survey, db, target, workers * lanes, options) for db, target in pairs]
+    databases = [
+        _plan_database(survey, (node, db), target, max(1, workers * lanes // len(survey.sources)), options)
+        for db, target in pairs
+        for node in range(len(survey.sources))
+    ]
     work = sum(workers if part.opaque or part.by_name else max(len(part.cuts), 1) for part in databases)
     if options["limit"] is not None:
         work = min(work, -(-options["limit"] // MIN_RANGE_KEYS))
     workers = max(1, min(workers, work))
     limits = Limits(options["rate"], options["bandwidth"], options["max_source_latency"])
     setup = Setup(
-        sources=[_node(survey.source)],
-        targets=[_node(survey.target)],
+        sources=[_node(server) for server in survey.sources],
+        targets=[_node(server) for server in survey.targets],
         job=survey.job,
         method=options["method"],
-        clock=Clock(survey.source.knows((7, 0)), survey.shift_ms, wanted=not options["no_ttl"]),
+        clock=Clock(survey.knows((7, 0)), wanted=not options["no_ttl"]),
+        shifts=survey.shifts,
         on_conflict=options["on_conflict"],
         atomic=options["atomic"],
         lanes=lanes,
@@ -193,10 +226,10 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         links=max(1, pool // options["workers"]),
         batch_keys=options["batch"],
         scan_count=options["scan_count"],
-        measured=[server.side for server in (survey.source, survey.target) if server.endpoint.latency],
+        measured=[one.side for one in (survey.sources[0], survey.targets[0]) if one.endpoint.latency],
         retry_for_s=options["retry_for"],
         paced=bool(limits),
-        unread_bytes=unread_bytes(survey.source.maxmemory, survey.source.used_memory),
+        unread_bytes=[unread_bytes(server.maxmemory, server.used_memory) for server in survey.sources],
         workers=workers,
         filters=survey.filters,
     )
@@ -206,7 +239,7 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         workers=workers,
         lanes=lanes,
         setup=setup,
-        warnings=warnings_of(survey, databases, options["on_conflict"]) + _warnings_of_settings(survey, options),
+        warnings=warnings_of(survey, options["on_conflict"]) + _warnings_of_settings(survey, options),
         silence_s=options["silence_s"],
         put_aside=options["put_aside"] or "",
         settings=_settings(survey, options),
@@ -218,21 +251,33 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
     )
 
 
-def _plan_database(survey: Survey, db: int, target_db: int, lanes: int, options: dict[str, Any]) -> DatabasePlan:
-    keys, wanted = survey.sizes[db], options["ranges"]
+def _plan_database(survey: Survey, scope: Scope, target_db: int, lanes: int, options: dict[str, Any]) -> DatabasePlan:
+    """How a database of a node is cut, for so many lanes that it may have."""
+    keys, wanted = survey.sizes[scope], options["ranges"]
     by_name = _by_name(options)
-    known = survey.source.databases.get(db, Database(keys, 0))
-    probed = db in survey.opaque
-    opaque = survey.opaque.get(db, "")
+    known = survey.sources[scope[0]].databases.get(scope[1], Database(keys, 0))
+    probed, opaque = scope in survey.opaque, survey.opaque.get(scope, "")
+    slot_keys = survey.slot_keys.get(scope)
     if opaque or by_name:
         cuts = []
+    elif slot_keys is not None:
+        cuts = slots.cut(slot_keys, lanes)
     elif probed or wanted:
-        cuts = ranges.cut(keys, lanes, wanted)
+        cuts = [(start, end, 0) for start, end in ranges.cut(keys, lanes, wanted)]
     else:
-        cuts = [(0, RING)]
-    target_keys = survey.target_sizes.get(target_db, 0)
-    probed = probed or bool(wanted)
-    return DatabasePlan(db, target_db, keys, known.expiring, target_keys, cuts, opaque, probed, by_name)
+        cuts = [(0, RING, 0)]
+    return DatabasePlan(
+        *scope,
+        target_db,
+        keys,
+        known.expiring,
+        target_keys=survey.target_sizes.get(target_db, 0),
+        cuts=cuts,
+        opaque=opaque,
+        probed=probed or bool(wanted),
+        by_name=by_name,
+        by_slot=slot_keys is not None,
+    )
 
 
 def _by_name(options: dict[str, Any]) -> str:
@@ -242,34 +287,59 @@ def _by_name(options: dict[str, Any]) -> str:
     return "" if options["limit"] is None else "one scanner, for --limit"
 
 
-def _settings(survey: Survey, options: dict[str, Any]) -> list[Wanted]:
-    """What is asked of the source, also where it has that value: it may be another run's, which ends before ours."""
-    if not options["source_rdbcompression"] or not survey.rdbcompression:
+def _settings(survey: Survey, options: dict[str, Any]) -> list[tuple[int, Wanted]]:
+    """What is asked of each source node, even if it has that value: it may be another run's, which ends before ours."""
+    if not options["source_rdbcompression"]:
         return []
     value = RDBCOMPRESSION_VALUES[options["source_rdbcompression"]]
-    return [Wanted(survey.source.run_id, RDBCOMPRESSION, value)]
+    return [
+        (number, Wanted(server.run_id, RDBCOMPRESSION, value))
+        for number, (server, now) in enumerate(zip(survey.sources, survey.rdbcompression))
+        if now
+    ]
 
 
 def _warnings_of_settings(survey: Survey, options: dict[str, Any]) -> list[str]:
-    if not options["source_rdbcompression"] or survey.rdbcompression:
+    if not options["source_rdbcompression"] or all(survey.rdbcompression):
         return []
     return ["source does not tell its rdbcompression (CONFIG GET is refused): it stays as it is"]
 
 
 def _node(server: Server) -> Node:
-    return Node(server.endpoint, server.run_id, server.replid, server.knows((7, 2)), server.max_value_bytes)
+    # In a cluster, 8.2 crashes on CLIENT NO-TOUCH together with a slot that is being moved.
+    no_touch = server.knows((7, 2)) and not server.clustered
+    return Node(server.endpoint, server.run_id, server.replid, no_touch, server.max_value_bytes, list(server.slots))
 
 
 def refuse_same_database(survey: Survey, pairs: list[tuple[int, int]]) -> None:
     """A database copied onto itself would be at best useless; raises RefusedError."""
-    source, target = survey.source, survey.target
-    same = source.run_id == target.run_id if source.run_id else source.endpoint.address == target.endpoint.address
+    same = next((one for one in survey.sources for other in survey.targets if _are_one(one, other)), None)
     for db, target_db in pairs:
         if same and db == target_db:
+            what = "cluster" if same.clustered else "database"
             raise RefusedError(
-                f"source and target are the same database: {source.endpoint.address} db {db}",
+                f"source and target are the same {what}: {same.endpoint.address} db {db}",
                 hint="name two servers, or two databases of one (-n)",
             )
+
+
+def refuse_databases_that_are_not_there(target: Server, pairs: list[tuple[int, int]]) -> None:
+    """A cluster has database 0, and more only by a setting of Valkey 9; raises RefusedError."""
+    for db, target_db in pairs:
+        if target.clustered and target_db >= max(1, target.max_databases):
+            most = plural(max(1, target.max_databases), "database")
+            raise RefusedError(
+                f"it is a cluster with {most}, so db {db} cannot become db {target_db}",
+                side="target",
+                address=target.endpoint.address,
+                hint=f"--db-map {db}:0 sends its keys to db 0",
+            )
+
+
+def _are_one(source: Server, target: Server) -> bool:
+    if source.run_id:
+        return source.run_id == target.run_id
+    return source.endpoint.address == target.endpoint.address
 
 
 def refuse_keys_at_the_target(survey: Survey) -> None:
@@ -279,7 +349,7 @@ def refuse_keys_at_the_target(survey: Survey) -> None:
         raise RefusedError(
             f"not empty: {', '.join(held)}",
             side="target",
-            address=survey.target.endpoint.address,
+            address=survey.targets[0].endpoint.address,
             hint="empty it, or leave --require-empty out: --on-conflict says what becomes of its keys",
         )
 
@@ -304,22 +374,23 @@ def choose_databases(options: dict[str, Any], source_db: int | None, target_db: 
     return pairs
 
 
-def warnings_of(survey: Survey, databases: list[DatabasePlan], on_conflict: str) -> list[str]:
+def warnings_of(survey: Survey, on_conflict: str) -> list[str]:
     """What the user should know before the first key is written."""
-    source, target = survey.source, survey.target
     found = []
-    for part in databases:
-        if part.target_keys:
-            held = plural(part.target_keys, "key")
-            found.append(f"target db {part.target_db} holds {held}: {EXISTING[on_conflict]}")
-    for server in (source, target):
-        if server.maxmemory and server.policy.startswith(EVICTING):
-            found.append(f"{server.side} may evict keys: maxmemory-policy {server.policy}")
-    if target.maxmemory and target.maxmemory < source.used_memory:
-        found.append(f"target's maxmemory {target.maxmemory:,} bytes is below the source's used memory")
+    for target_db, keys in survey.target_sizes.items():
+        if keys:
+            found.append(f"target db {target_db} holds {plural(keys, 'key')}: {EXISTING[on_conflict]}")
+    for servers in (survey.sources, survey.targets):
+        policies = {server.policy for server in servers if server.maxmemory and server.policy.startswith(EVICTING)}
+        if policies:
+            found.append(f"{servers[0].side} may evict keys: maxmemory-policy {', '.join(sorted(policies))}")
+    room, used = (sum(server.maxmemory for server in survey.targets), sum(one.used_memory for one in survey.sources))
+    if all(server.maxmemory for server in survey.targets) and room < used:
+        found.append(f"target's maxmemory {room:,} bytes is below the source's used memory")
     if abs(survey.shift_ms) >= SKEW_WARNING_MS:
         ahead = "ahead of" if survey.shift_ms > 0 else "behind"
         found.append(f"target's clock is {abs(survey.shift_ms) / 1000:.1f} s {ahead} the source's: expiries follow it")
-    if 0 < target.max_databases < source.max_databases:
-        found.append(f"target has {target.max_databases} databases, source {source.max_databases}")
+    few, many = survey.targets[0].max_databases, survey.sources[0].max_databases
+    if 0 < few < many and not survey.targets[0].clustered:
+        found.append(f"target has {plural(few, 'database')}, source {many}")
     return found

@@ -25,7 +25,8 @@ TLS = ("cacert", "cacertdir", "cert", "key", "sni", "insecure", "tls_ciphers", "
 ADDRESS = ("uri", "hostname", "port", "socket")
 PASSWORDS = ("pass", "askpass", "pass_file")
 _FIELDS = {"hostname": "host", "port": "port", "socket": "socket", "user": "user", "db": "db", "timeout": "timeout_s",
-           "pool": "pool", "latency": "latency", "tls": "tls", **{name: name for name in TLS}}  # fmt: skip
+           "pool": "pool", "latency": "latency", "cluster": "cluster", "tls": "tls",
+           **{name: name for name in TLS}}  # fmt: skip
 #: Options that are a file's or a folder's path; the guard and others may work elsewhere.
 _PATHS = ("cacert", "cacertdir", "cert", "key")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")

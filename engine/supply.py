@@ -22,6 +22,7 @@ from .partitioners.control import Control
 from .partitioners.keys import NamesFile, NamesScan, cut
 from .planning import Plan
 from .workers.errors import ChangedError, RunError
+from .workers.slots import owners_of, slots_of
 from .workers.task import COPY_KEYS, SIFT_KEYS, Task
 
 
@@ -41,9 +42,15 @@ class Source:
 
 
 class Supply:
-    """Makes tasks of the names from `sources`, one source after the other. `limit` None: no limit."""
+    """Makes tasks of the names from `sources`, one source after the other. `limit` None: no limit.
 
-    def __init__(self, sources: Sequence[Source], limit: int | None, sifts: bool) -> None:
+    `owners`: the node of each slot, where names may be of any node of a cluster.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], limit: int | None, sifts: bool, owners: list[int] | None = None
+    ) -> None:
+        self.owners = owners
         self.sources = deque(sources)
         self.sifts = sifts and limit is not None  # without a limit, the lanes that copy do it
         self.room = sys.maxsize if limit is None else limit
@@ -90,7 +97,14 @@ class Supply:
         return replace(task, keys=keys)
 
     def _make_ready(self, pattern: Task, names: list[bytes]) -> None:
-        self.ready.extend(replace(pattern, keys=batch) for batch in cut(names))
+        if self.owners is None:
+            self.ready.extend(replace(pattern, keys=batch) for batch in cut(names))
+            return
+        by_node: dict[int, list[bytes]] = {}
+        for name, slot in zip(names, slots_of(names)):
+            by_node.setdefault(self.owners[slot], []).append(name)
+        for node, own in by_node.items():
+            self.ready.extend(replace(pattern, node=node, keys=batch) for batch in cut(own))
 
     def sifted(self, task: Task, keys: list[bytes]) -> None:
         """These keys of a task have passed the filters."""
@@ -112,14 +126,19 @@ def names_file(call: Invocation) -> NamesFile | None:
     return NamesFile(options["keys_from"], options["keys_format"], db)
 
 
-def supply_of(plan: Plan, control: Control, names: NamesFile | None) -> Supply:
-    """The supply of a plan that copies keys by name; `control` is connected to the source."""
+def supply_of(plan: Plan, controls: list[Control], names: NamesFile | None) -> Supply:
+    """The supply of a plan that copies keys by name; `controls` are connected to the source's nodes."""
     setup = plan.setup
+    parts = plan.databases if names is None else plan.databases[:1]
     sources = []
-    for part in plan.databases:
-        scan = NamesScan(control, part.db, setup.scan_count, setup.filters.scan_words, setup.retry_for_s)
-        sources.append(Source(Task(0, COPY_KEYS, db=part.db, target_db=part.target_db), names or scan))
-    return Supply(sources, plan.limit, setup.filters.sifts)
+    for part in parts:
+        control, words = controls[part.node], setup.filters.scan_words
+        scan = NamesScan(control, part.db, setup.scan_count, words, setup.retry_for_s)
+        pattern = Task(0, COPY_KEYS, node=part.node, db=part.db, target_db=part.target_db)
+        sources.append(Source(pattern, names or scan))
+    slots = [node.slots for node in setup.sources]
+    owners = owners_of(slots) if names is not None and any(slots) else None
+    return Supply(sources, plan.limit, setup.filters.sifts, owners)
 
 
 def refuse_to_begin_again(options: Mapping[str, Any], changed: ChangedError) -> None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from . import undo
 from .filtering import filters_of, questions
 from .logs import Log
-from .partitioners import topology
+from .partitioners import cluster, topology
 from .partitioners.control import Control
 from .partitioners.probe import MIN_KEYS, why_not_a_ring
+from .partitioners.slots import why_not_by_slot
 from .partitioners.topology import Server
-from .planning import RDBCOMPRESSION, Plan, Survey, choose_databases
+from .planning import RDBCOMPRESSION, Plan, Survey, choose_databases, refuse_databases_that_are_not_there
 from .text import plural
 from .workers.endpoint import Endpoint
 from .workers.errors import AccessError, ChangedError, UnreachedError
+from .workers.task import Scope
 
 #: A server that does not answer is tried again after so long.
 CONNECT_PAUSE_S = 0.5
@@ -26,15 +28,20 @@ COLUMNS = 80
 
 @dataclass
 class Controls:
-    """The control connections of a run, one a server."""
+    """The control connections of a run, one a node, in the order of the plan's nodes."""
 
-    source: Control
-    target: Control
+    sources: list[Control]
+    targets: list[Control]
+
+    @property
+    def all(self) -> list[Control]:
+        """Those of both sides."""
+        return self.sources + self.targets
 
     def close(self) -> None:
-        """Give both back."""
-        self.source.close()
-        self.target.close()
+        """Give all back."""
+        for control in self.all:
+            control.close()
 
 
 def reach(
@@ -72,35 +79,94 @@ def _connect(endpoint: Endpoint, side: str, wait_for_s: float, log: Log) -> Cont
             time.sleep(CONNECT_PAUSE_S)
 
 
+def reach_all(
+    endpoint: Endpoint, side: str, wait_for_s: float, patient: bool, log: Log, may_change: bool
+) -> tuple[list[Control], list[Server]]:
+    """As `reach`, for every server that holds the data: of a cluster, all masters that own slots.
+
+    Raises StateError for a cluster that does not serve all slots, AccessError for a master that is not reached.
+    """
+    control, server = reach(endpoint, side, wait_for_s, patient, log, may_change)
+    if not server.clustered:
+        topology.refuse_no_cluster(server)
+        topology.refuse_what_we_cannot_copy(server)
+        return [control], [server]
+    controls: list[Control] = []
+    try:
+        masters = cluster.masters_of(control)
+        cluster.refuse_gaps(control, masters)
+        servers = []
+        for master in masters:
+            try:
+                at = cluster.endpoint_of(endpoint, master.place)
+                one, found = reach(at, side, wait_for_s, patient, log, may_change)
+            except AccessError as error:
+                raise cluster.unreachable(error, len(masters)) from None
+            controls.append(one)
+            servers.append(replace(found, slots=tuple(master.slots), node_id=master.node_id))
+            topology.refuse_what_we_cannot_copy(servers[-1])
+    except BaseException:
+        for one in controls:
+            one.close()
+        raise
+    finally:
+        control.close()
+    return controls, servers
+
+
 def survey(
     source_at: Endpoint, target_at: Endpoint, options: dict[str, Any], patient: bool, log: Log, may_change: bool
 ) -> tuple[Controls, Survey, list[tuple[int, int]]]:
-    """Both servers, their databases in question, and the pairs of them; only reads, but for what `reach` may do."""
+    """Both sides, their databases in question, and the pairs of them; only reads, but for what `reach` may do."""
     wait_for_s = options["wait_for"]
-    source_control, source = reach(source_at, "source", wait_for_s, patient, log, may_change)
-    target_control, target = reach(target_at, "target", wait_for_s, patient, log, may_change)
-    for server in (source, target):
-        topology.refuse_what_we_cannot_copy(server)
-    pairs = choose_databases(options, source_at.db, target_at.db, sorted(source.databases))
-    sizes, opaque = {}, {}
-    for db, _ in pairs:
-        sizes[db] = topology.database_size(source_control, db)
-        if source.foreign:
-            opaque[db] = f"{source.foreign} has its own cursors"
-        elif sizes[db] >= MIN_KEYS and not (options["keys_from"] or options["limit"]):
-            opaque[db] = why_not_a_ring(source_control, sizes[db])
-    target_sizes = {db: topology.database_size(target_control, db) for db in sorted({db for _, db in pairs})}
-    shift_ms = topology.clock_shift_ms(source_control, target_control)
-    compression = topology.setting(source_control, RDBCOMPRESSION) if options["source_rdbcompression"] else ""
-    filters = filters_of(options, source_control, source)
-    job = secrets.token_hex(4)
-    found = Survey(source, target, sizes, target_sizes, opaque, shift_ms, filters, job, compression)
-    return Controls(source_control, target_control), found, pairs
+    controls = Controls([], [])
+    try:
+        controls.sources, sources = reach_all(source_at, "source", wait_for_s, patient, log, may_change)
+        controls.targets, targets = reach_all(target_at, "target", wait_for_s, patient, log, may_change)
+        held = sorted({db for server in sources for db in server.databases})
+        pairs = choose_databases(options, source_at.db, target_at.db, held)
+        refuse_databases_that_are_not_there(targets[0], pairs)
+        found = Survey(
+            sources,
+            targets,
+            target_sizes={db: _size(controls.targets, db) for db in sorted({db for _, db in pairs})},
+            shifts=topology.clock_shifts_ms(controls.sources, controls.targets),
+            filters=filters_of(options, controls.sources[0], sources[0]),
+            job=secrets.token_hex(4),
+        )
+        if options["source_rdbcompression"]:
+            found.rdbcompression.extend(topology.setting(one, RDBCOMPRESSION) for one in controls.sources)
+        for number, (control, server) in enumerate(zip(controls.sources, sources)):
+            for db, _ in pairs:
+                _look_into(found, control, server, (number, db), by_name=bool(options["keys_from"] or options["limit"]))
+    except BaseException:
+        controls.close()
+        raise
+    return controls, found, pairs
+
+
+def _size(controls: list[Control], db: int) -> int:
+    return sum(topology.database_size(control, db) for control in controls)
+
+
+def _look_into(found: Survey, control: Control, server: Server, scope: Scope, by_name: bool) -> None:
+    """Find out how many keys a database of a node holds, and how it can be cut."""
+    keys = found.sizes[scope] = topology.database_size(control, scope[1])
+    if server.foreign:
+        found.opaque[scope] = f"{server.foreign} has its own cursors"
+        return
+    if keys < MIN_KEYS or by_name:
+        return
+    if server.clustered and not why_not_by_slot(control, server.slots):
+        found.opaque[scope] = ""
+        found.slot_keys[scope] = cluster.keys_in_slots(control, server.slots)
+    else:
+        found.opaque[scope] = why_not_a_ring(control, keys)
 
 
 def check_identities(plan: Plan, controls: Controls) -> None:
     """Raise ChangedError where a server is not the one any more that the plan was made for."""
-    for control, node in ((controls.source, plan.setup.sources[0]), (controls.target, plan.setup.targets[0])):
+    for control, node in zip(controls.all, plan.setup.sources + plan.setup.targets):
         now = topology.identity(control)
         for name, then, found in zip(("run_id", "master_replid"), (node.run_id, node.replid), now):
             if then and found and then != found:
@@ -112,19 +178,26 @@ def first_line(found: Survey, pairs: list[tuple[int, int]]) -> str:
     """Both sides as they were resolved, on one line, or on two where one is too long for a terminal."""
     keys = sum(found.sizes.values())
     sides = [
-        f"{_who(server)} {_databases(dbs)} · {server.name} · {plural(count, 'key')}"
-        for server, dbs, count in (
-            (found.source, [db for db, _ in pairs], keys),
-            (found.target, [db for _, db in pairs], sum(found.target_sizes.values())),
+        f"{_who(servers)} {_databases(dbs)} · {products(servers)} · {plural(count, 'key')}"
+        for servers, dbs, count in (
+            (found.sources, [db for db, _ in pairs], keys),
+            (found.targets, [db for _, db in pairs], sum(found.target_sizes.values())),
         )
     ]
     line = " → ".join(sides)
     return line if len(line) <= COLUMNS else "\n  → ".join(sides)
 
 
-def _who(server: Server) -> str:
-    user = server.endpoint.user
-    return f"{user}@{server.endpoint.address}" if user else server.endpoint.address
+def _who(servers: list[Server]) -> str:
+    """A side as its user named it, or the first master of a cluster and how many there are."""
+    first = servers[0]
+    address = f"{first.endpoint.user}@{first.endpoint.address}" if first.endpoint.user else first.endpoint.address
+    return f"{address} (cluster of {plural(len(servers), 'master')})" if first.clustered else address
+
+
+def products(servers: list[Server]) -> str:
+    """Product and version of a side; of a cluster that is being upgraded, each that there is."""
+    return ", ".join(dict.fromkeys(server.name for server in servers))
 
 
 def _databases(dbs: list[int]) -> str:
@@ -138,7 +211,7 @@ def check_rights(controls: Controls, found: Survey, options: dict[str, Any], may
     command through: a payload that is none, an odd number of words, an expiry that is no number.
     """
     key = f"keyferry:{secrets.token_hex(16)}"
-    expiry = "PEXPIRETIME" if found.source.knows((7, 0)) else "PTTL"
+    expiry = "PEXPIRETIME" if found.knows((7, 0)) else "PTTL"
     reads: dict[str, tuple[str | bytes | int, ...]] = {
         "SCAN": ("SCAN", 0, "COUNT", 1),
         "DUMP": ("DUMP", key),
@@ -152,7 +225,8 @@ def check_rights(controls: Controls, found: Survey, options: dict[str, Any], may
         reads |= {"MULTI": ("MULTI",), "EXEC": ("EXEC",)}
     if options["on_conflict"] != "replace":
         writes |= {"EXISTS": ("EXISTS", key), "GET": ("GET", key), "DUMP": ("DUMP", key), "PTTL": ("PTTL", key)}
-    sides = [(controls.source, reads)] + ([(controls.target, writes)] if may_write else [])
+    sides = [(control, reads) for control in controls.sources]
+    sides += [(control, writes) for control in controls.targets if may_write]
     for control, probes in sides:
         missing = topology.missing_commands(control, probes)
         if missing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..workers.endpoint import Endpoint
@@ -11,6 +12,8 @@ from ..workers.errors import AccessError, RefusedError, StateError
 from ..workers.expiry import time_ms
 from ..workers.policy import Action, rule_for
 from ..workers.resp import info_fields
+from ..workers.slots import Range
+from . import cluster
 from .control import Control, ReplyError
 
 #: What servers take as one argument unless told otherwise (proto-max-bulk-len).
@@ -52,6 +55,13 @@ class Server:
     changes: int = -1  # rdb_changes_since_last_save; -1 = not told
     max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES
     cpu_s: float = 0.0
+    slots: tuple[Range, ...] = ()  # that it owns in its cluster
+    node_id: str = ""  # what its cluster calls it
+
+    @property
+    def clustered(self) -> bool:
+        """It is a node of a cluster."""
+        return self.mode == "cluster"
 
     @property
     def name(self) -> str:
@@ -89,11 +99,11 @@ def describe(control: Control) -> Server:
         version=info.get("valkey_version") or info.get("redis_version", ""),
         run_id=info.get("run_id", ""),
         replid=info.get("master_replid", ""),
-        mode="cluster" if info.get("cluster_enabled") == "1" else info.get("redis_mode", "standalone"),
+        mode=_mode(control, info),
         role=info.get("role", "master"),
         foreign=next((name.removesuffix("_version") for name in FOREIGN_FIELDS if name in info), ""),
         databases=_databases(info),
-        max_databases=int(setting(control, "databases") or 0),
+        max_databases=_max_databases(control, info),
         used_memory=int(info.get("used_memory", 0)),
         dataset_bytes=int(info.get("used_memory_dataset", 0)),
         maxmemory=int(info.get("maxmemory", 0)),
@@ -103,6 +113,22 @@ def describe(control: Control) -> Server:
         max_value_bytes=int(setting(control, "proto-max-bulk-len") or DEFAULT_MAX_VALUE_BYTES),
         cpu_s=float(info.get("used_cpu_user", 0)) + float(info.get("used_cpu_sys", 0)),
     )
+
+
+def _mode(control: Control, info: dict[str, str]) -> str:
+    """`standalone`, `cluster` or `sentinel`."""
+    if "cluster_enabled" in info:
+        return "cluster" if info["cluster_enabled"] == "1" else info.get("redis_mode", "standalone")
+    if info.get("redis_mode", info.get("server_mode", "standalone")) != "standalone":
+        return info.get("redis_mode", info.get("server_mode", ""))
+    return "cluster" if cluster.is_cluster(control) else "standalone"
+
+
+def _max_databases(control: Control, info: dict[str, str]) -> int:
+    """How many databases there may be; 0 where it is not told. A cluster has one, unless its setting says more."""
+    if info.get("cluster_enabled") == "1":
+        return int(setting(control, "cluster-databases") or 1)
+    return int(setting(control, "databases") or 0)
 
 
 def identity(control: Control) -> tuple[str, str]:
@@ -151,16 +177,23 @@ def wait_until_it_serves(control: Control, wait_for_s: float, say: object) -> No
         time.sleep(STATE_PAUSE_S)
 
 
-def refuse_what_we_cannot_copy(server: Server) -> None:
-    """Raise for servers that one plain connection does not show whole, or that take no writes."""
-    address = server.endpoint.address
-    if server.mode != "standalone":
+def refuse_no_cluster(server: Server) -> None:
+    """Raise RefusedError for a server that its user takes for a cluster's node, and that is none."""
+    if server.endpoint.cluster and not server.clustered:
         raise RefusedError(
-            f"this is a {server.mode} node, and only single servers can be copied",
+            f"no cluster, as -c says, but a {server.mode} {server.role}",
             side=server.side,
-            address=address,
-            hint="name a standalone server",
+            address=server.endpoint.address,
+            hint="leave -c out: a cluster is known when it is met",
         )
+
+
+def refuse_what_we_cannot_copy(server: Server) -> None:
+    """Raise for a server that does not hold data, or that takes no writes."""
+    address = server.endpoint.address
+    if server.mode not in ("standalone", "cluster"):
+        text = f"this is a {server.mode} node: it holds no data"
+        raise RefusedError(text, side=server.side, address=address, hint="name a server that holds the data")
     if server.side == "target" and server.role != "master":
         raise StateError("read only: a replica", side="target", address=address, hint="name its master")
 
@@ -174,26 +207,32 @@ def database_size(control: Control, db: int) -> int:
     return int(size)
 
 
-def clock_shift_ms(source: Control, target: Control) -> int:
+Bounds = tuple[float, float]  # ms: how far a server's clock is ahead of our monotonic one, at least and at most
+
+
+def clock_of(control: Control) -> Bounds:
+    """A server's clock. Each TIME reply lies between our two readings of the monotonic clock around it."""
+    found = [_clock_bounds(control) for _ in range(3)]
+    return max(low for low, _ in found), min(high for _, high in found)
+
+
+def clock_shift_ms(source: Bounds, target: Bounds) -> int:
     """How far the target's clock is ahead of the source's, in ms; 0 unless that is proved.
 
-    Each TIME reply lies between our two readings of the monotonic clock around it. That bounds the difference of
-    the two clocks from both sides; as long as 0 is within the bounds, the clocks may be equal, and expiries are
-    carried over unchanged to the millisecond.
+    The two bounds of each clock bound their difference from both sides; as long as 0 is within, the clocks may be
+    equal, and expiries are carried over unchanged to the millisecond.
     """
-    lowest, highest = [], []
-    for _ in range(3):
-        source_low, source_high = _clock_bounds(source)
-        target_low, target_high = _clock_bounds(target)
-        lowest.append(target_low - source_high)
-        highest.append(target_high - source_low)
-    low, high = max(lowest), min(highest)
-    if low <= 0 <= high:
-        return 0
-    return round((low + high) / 2)
+    low, high = target[0] - source[1], target[1] - source[0]
+    return 0 if low <= 0 <= high else round((low + high) / 2)
 
 
-def _clock_bounds(control: Control) -> tuple[float, float]:
+def clock_shifts_ms(sources: Sequence[Control], targets: Sequence[Control]) -> list[list[int]]:
+    """`clock_shift_ms` for each source node, to each target node. Raises AccessError."""
+    ours, theirs = [clock_of(one) for one in sources], [clock_of(one) for one in targets]
+    return [[clock_shift_ms(source, target) for target in theirs] for source in ours]
+
+
+def _clock_bounds(control: Control) -> Bounds:
     before = time.monotonic() * 1000
     reply = control.call("TIME")
     after = time.monotonic() * 1000

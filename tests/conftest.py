@@ -36,6 +36,7 @@ BY_TURNS = (
     "test_support_clusters",
     "test_support_nat",
     "test_support_sentinels",
+    "test_cluster",
 )
 
 

@@ -34,6 +34,7 @@ SECRETS = st.text("qwzjkQWZJK%@:/?#[] &=+", min_size=8, max_size=20)
         ("redis+unix:///run/r.sock", {"socket": "/run/r.sock"}),
         ("unix://u:pw@/run/r.sock?db=3", {"socket": "/run/r.sock", "user": "u", "password": "pw", "db": 3}),
         ("redis-socket:///a%20b@c.sock?timeout=1", {"socket": "/a b@c.sock", "timeout_s": 1.0}),
+        ("redis+cluster://h:1", {"host": "h", "port": 1, "cluster": True}),
         ("rediss://u:p@h:1/2", {"host": "h", "port": 1, "db": 2, "user": "u", "password": "p", "tls": True}),
         ("h", {"host": "h"}),
         ("h:1", {"host": "h", "port": 1}),
@@ -98,8 +99,6 @@ def test_a_uri_that_is_wrong_is_refused_in_words(uri: str, complaint: str) -> No
 @pytest.mark.parametrize(
     ("uri", "missing"),
     [
-        ("redis+cluster://h", "cluster"),
-        ("rediss+cluster://h", "cluster"),
         ("redis+sentinel://h", "Sentinel"),
         ("redis-sentinel://h1,h2/0#service", "Sentinel"),
     ],

@@ -59,7 +59,7 @@ def test_a_task_without_positions_begins_again_and_is_counted_once() -> None:
 def test_news_of_a_pass_that_was_given_up_count_for_nothing() -> None:
     ledger = Ledger(ring_tasks(2))
     task = ledger.give(ledger.waiting.popleft())
-    ledger.forget(0)
+    ledger.forget((0, 0))
     assert ledger.acknowledge(Progress(task.id, RING, Counts(copied=5), finished=True)) == []
     assert ledger.total.copied == 0
     assert ledger.finished

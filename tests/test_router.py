@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import select
 import time
-import zlib
 from collections.abc import Callable
 
 import pytest
@@ -14,6 +13,7 @@ from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.expiry import Clock
 from keyferry.workers.link import Link
 from keyferry.workers.read import Method
+from keyferry.workers.slots import SLOTS, Owners, slot_of
 from keyferry.workers.task import Node
 from keyferry.workers.window import Window
 from keyferry.workers.write import Router, Sink
@@ -26,8 +26,8 @@ from tests.support.servers import Server
 CLOCK = Clock(absolute=True)
 
 
-def side_of(key: bytes) -> int:
-    return zlib.crc32(key) & 1
+#: Odd slots belong to the second node: pieces are as small as they can be.
+BY_TURNS = [slot & 1 for slot in range(SLOTS)]
 
 
 class Loop:
@@ -38,12 +38,15 @@ class Loop:
         source: Server | Proxy,
         targets: list[Server],
         clock: Clock = CLOCK,
-        route: Callable[[bytes], int] | None = side_of,
+        owners: list[int] | None = BY_TURNS,
     ) -> None:
         self.poll = select.epoll()
         self.connections: list[Connection] = []
         sinks = [Sink(n, self._connect("target", one)) for n, one in enumerate(targets)]
-        self.link = Link(self._connect("source", source), Router(sinks, route), clock, self._wait)
+        self.link = Link(
+            self._connect("source", source), Router(sinks, Owners(list(owners)) if owners else None), clock, self._wait
+        )
+        self.link.by_slot = owners is not None
 
     def _connect(self, side: str, server: Server | Proxy) -> Connection:
         node = Node(Endpoint(port=server.port))
@@ -85,6 +88,6 @@ def test_one_window_goes_to_two_servers_by_its_keys(method: Method, careful: boo
         loop.close()
     assert settled[0].counts.copied == 400
     for number, target in enumerate(targets):
-        here = {key for key in all_keys(source) if side_of(key) == number}
+        here = {key for key in all_keys(source) if slot_of(key) & 1 == number}
         assert all_keys(target) == here
         assert all("missing" in line for line in differences(source, target, limit=1000))

@@ -115,7 +115,7 @@ def test_a_busy_old_source_tells_expiries_to_the_few_milliseconds(careful: bool,
         connection.pipeline([("SET", key, b"v", "PXAT", instant) for key, instant in instants.items()])
     settled: list[Window] = []
     with Proxy(source, BusyInBetween()) as proxy:
-        loop = Loop(proxy, [target], Clock(absolute=False), route=None)
+        loop = Loop(proxy, [target], Clock(absolute=False), owners=None)
         try:
             loop.run_until(lambda: loop.link.ready)
             window = Window(loop.link, list(instants), Method.MGET, settled.append)

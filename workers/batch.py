@@ -1,28 +1,34 @@
 """A batch: what is written together, by column, so that the hot path has no object and no call a key.
 
 Keys that never expire are columns, for they are written by one command or by equal ones. Keys with an expiry are
-rows apart, each with the instant at which it ends.
+rows apart, each with the instant at which it ends. Where slots matter, both come in the order of their slots.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress, repeat
 
 from .expiry import FOREVER, NEVER, Expiries
 from .resp import argument_value
+from .slots import slot_of
 
 Row = tuple[bytes, bytes, int]  # the key as an encoded argument, its value or DUMP payload, its instant
 
 
 @dataclass
 class Batch:
-    """`keys` (encoded arguments) and their `values` never expire; `expiring` are rows that do."""
+    """`keys` (encoded arguments) and their `values` never expire; `expiring` are rows that do.
+
+    `slots` and `row_slots` are those of the keys and of the rows, sorted; None where they do not matter.
+    """
 
     keys: Sequence[bytes]
     values: Sequence[bytes]
     expiring: list[Row]
+    slots: Sequence[int] | None = None
+    row_slots: Sequence[int] = ()
 
     def __len__(self) -> int:
         return len(self.keys) + len(self.expiring)
@@ -35,30 +41,37 @@ class Batch:
         """All keys with what is written of them, as they stand in a request that has a command for each."""
         return [*self.expiring, *zip(self.keys, self.values, repeat(NEVER))]
 
-    def by_node(self, node_of: Callable[[bytes], int]) -> dict[int, Batch]:
-        """The batch in parts, by the node that `node_of` says each key belongs to."""
-        parts: dict[int, Batch] = {}
-        for key, value in zip(self.keys, self.values):
-            part = parts.setdefault(node_of(argument_value(key)), Batch([], [], []))
-            part.keys.append(key)  # type: ignore[attr-defined]
-            part.values.append(value)  # type: ignore[attr-defined]
-        for row in self.expiring:
-            parts.setdefault(node_of(argument_value(row[0])), Batch([], [], [])).expiring.append(row)
-        return parts
+    def cut(self, begin: int, end: int) -> Batch:
+        """Those of the keys without expiry, with their slots."""
+        assert self.slots is not None
+        return Batch(self.keys[begin:end], self.values[begin:end], [], self.slots[begin:end])
+
+    def add(self, other: Batch) -> None:
+        """Append another batch, whose slots come after these."""
+        assert self.slots is not None and other.slots is not None
+        self.keys, self.values = [*self.keys, *other.keys], [*self.values, *other.values]
+        self.slots = [*self.slots, *other.slots]
 
 
-def batch_of(keys: Sequence[bytes], values: Sequence[bytes], expiries: Expiries) -> Batch:
+def batch_of(
+    keys: Sequence[bytes], values: Sequence[bytes], expiries: Expiries, slots: Sequence[int] | None = None
+) -> Batch:
     """The batch of keys that were read; those that are gone are left out. Raises TypeError for an error reply."""
     replies = expiries.replies
     lasting = [reply == FOREVER for reply in replies]
     if all(lasting):
-        return Batch(keys, values, [])
+        return Batch(keys, values, [], slots)
     floor, add = expiries.floor, expiries.add
     expiring = [(key, value, reply + add) for key, value, reply in zip(keys, values, replies) if reply > floor]
-    return Batch(list(compress(keys, lasting)), list(compress(values, lasting)), expiring)
+    batch = Batch(list(compress(keys, lasting)), list(compress(values, lasting)), expiring)
+    if slots is not None:
+        batch.slots = list(compress(slots, lasting))
+        batch.row_slots = [slot for slot, reply in zip(slots, replies) if reply > floor]
+    return batch
 
 
 def single(row: Row) -> Batch:
     """The batch of one key."""
     key, value, instant = row
-    return Batch([key], [value], []) if instant == NEVER else Batch([], [], [row])
+    slots = [slot_of(argument_value(key))]
+    return Batch([key], [value], [], slots) if instant == NEVER else Batch([], [], [row], [], slots)

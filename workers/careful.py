@@ -8,7 +8,7 @@ limit, or some of the keys are counted elsewhere.
 WHAT HAPPENS IF a key closes the connection: a server hangs up on a reply over its client-output-buffer-limit, or on
 a request over its client-query-buffer-limit, without a word about the key. Its window would be sent for ever, and take
 its neighbours along. So a window that was under way at two losses is a suspect: it waits until every window of the link
-that is no suspect is settled (`Link.suspect`), then its keys are tried one at a time, with nothing else under way. A
+that is no suspect is settled (`suspects.py`), then its keys are tried one at a time, with nothing else under way. A
 key that loses the connection three times in a row is the cause; bad weather does not hit one key so often.
 """
 
@@ -206,7 +206,7 @@ class Careful:
         """The link has new connections: think twice before they are lost as well."""
         if not self.alone and self.losses >= LOSSES_TO_SUSPECT:
             self.alone, self.losses = True, 0
-            return self.link.suspect(self.start)
+            return self.link.suspects.add(self.start)
         if self.alone and self.losses >= LOSSES_OF_A_KEY:
             self._put_aside(self.keys[0], "unknown", 0, "the connection is closed whenever this key is copied")
             return self._done()

@@ -1,6 +1,7 @@
 """The address of one server, and how to log in there. Reads URIs; prints itself without secrets.
 
-    redis://[[user]:password@]host[:port][/db][?timeout=SEC&client_name=NAME]               rediss:// is the same by TLS
+    redis://[[user]:password@]host[:port][/db][?timeout=SEC&client_name=NAME]
+    redis+cluster://… is the same, and says that it is a cluster's node; rediss:// and rediss+cluster:// are by TLS
     redis+unix://[[user]:password@]/path/of/socket[?db=N&timeout=SEC&client_name=NAME]      also unix://, redis-socket://
     host[:port][/db]
 
@@ -18,14 +19,13 @@ from urllib.parse import unquote
 from .errors import UsageError
 from .tls import Tls
 
-TCP_SCHEMES = ("redis", "rediss")
-#: Those of them that say TLS.
+TCP_SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster")
+#: Those of them that say TLS, and those that say that it is a cluster.
 TLS_SCHEMES = ("rediss", "rediss+cluster")
+CLUSTER_SCHEMES = ("redis+cluster", "rediss+cluster")
 SOCKET_SCHEMES = ("redis+unix", "unix", "redis-socket")
 #: Known to users of other tools, and what this version would need for them.
 LATER_SCHEMES = {
-    "redis+cluster": "cluster",
-    "rediss+cluster": "cluster",
     "redis+sentinel": "Sentinel",
     "redis-sentinel": "Sentinel",
 }
@@ -56,6 +56,7 @@ class Endpoint:
     pool: int | None = None  # at most so many data connections; None: not said, max(8, workers)
     latency: bool = False  # whether requests to it are timed
     tls: Tls | None = None  # None: not encrypted
+    cluster: bool = False  # the user says that it is a cluster's node
 
     @property
     def address(self) -> str:
@@ -115,7 +116,8 @@ def parse_uri(text: str) -> dict[str, Any]:
     else:
         raise UsageError(f"{name}: the scheme is unknown", hint="the schemes are redis://, rediss:// and redis+unix://")
     try:
-        return reader(rest) | {"tls": scheme in TLS_SCHEMES}
+        said = {"cluster": True} if scheme in CLUSTER_SCHEMES else {}
+        return reader(rest) | {"tls": scheme in TLS_SCHEMES} | said
     except ValueError as error:
         raise UsageError(f"{name}: {error}", hint=hint) from None
 

@@ -49,6 +49,8 @@ class Guarded(Window):
         self._before.add(Counts(copied=len(written), bytes=sum(written.values())))
         left = [key not in written for key in self.keys]
         self.keys, self.encoded = list(compress(self.keys, left)), list(compress(self.encoded, left))
+        if self.slots is not None:
+            self.slots = list(compress(self.slots, left))
         self._written_bytes = {}
 
     def _settle(self, window: Window) -> None:

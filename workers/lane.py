@@ -115,7 +115,7 @@ class Lane:
             self.changed(self)
 
     def _may_open(self) -> bool:
-        return self.open < DEPTH and not self.stopping and not self.link.has_suspects
+        return self.open < DEPTH and not self.stopping and not self.link.suspects
 
     def stop(self) -> None:
         """Open nothing more; what is open is finished."""
@@ -223,7 +223,7 @@ class Lane:
             return False
         paid = pace.open(count, chooser.value_bytes) if pace else 0
         self.open += 1
-        self.link.open += 1
+        self.link.suspects.opened()
         opened_at = time.monotonic()
         self._start_window(segment, count, lambda window: self._settled(segment, window, size, paid, opened_at))
         return True
@@ -265,7 +265,7 @@ class Lane:
         self.chooser.learn(window.counts.copied, window.strings, window.counts.bytes, largest)
         self.meter.add(window.counts.copied, opened_at, time.monotonic())
         self.chooser.budget.give(size)
-        self.link.closed(window.alone)
+        self.link.suspects.closed(window.alone)
         if self.pace:
             self.pace.settle(paid, window.counts.bytes)
         self.go()

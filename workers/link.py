@@ -1,7 +1,8 @@
 """A link: one database of one source node, joined to its database at the target, by one worker.
 
-It owns the connections (each for one node, database and role), and everything that the windows on it share: how
-expiries are told, whether keys of this database expire at all, and what is done when a server is in trouble.
+It has a connection to its source node, and those to all nodes of the target, which links to the same database share
+(`links.py`); and everything that the windows on it share: how expiries are told, whether keys of this database expire
+at all, and what is done when a server is in trouble.
 
 A connection that was lost is replaced. Whoever had asked something on it gets GONE for a reply, says `trouble`, and
 is called again when all connections of the link are there: windows begin from their reads, as the source may hold
@@ -10,7 +11,6 @@ other values by now, and every write replaces a whole key.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -19,6 +19,7 @@ from .errors import InternalError, RunError
 from .expiry import Clock
 from .policy import Action, Gone, rule_for
 from .read import in_one_moment, moment_of
+from .suspects import Suspects
 from .write import ONLY_NEW, REPLACING, Router, Writes
 
 #: What a worker does about a state that may pass: (side, address, reason, hint, what to do again).
@@ -39,11 +40,10 @@ class Link:
     target_db: int = 0
     on_conflict: str = "replace"
     atomic: bool = False  # values are read together with their expiries, at one moment
+    from_cluster: bool = False  # the source is a node of a cluster
+    by_slot: bool = False  # either side is a cluster: windows are in the order of their slots
     lanes: int = 0  # how many lanes use the link now
-    open: int = 0  # windows under way
-    resume: Callable[[], None] = lambda: None  # lanes may open windows again
-    suspects: deque[Callable[[], None]] = field(default_factory=deque)  # windows that wait to be tried alone
-    trying: bool = False  # a suspect is being tried
+    suspects: Suspects = field(default_factory=Suspects)  # of all links of the worker
     when_back: list[Callable[[], None]] = field(default_factory=list)  # what is done again, once the link is ready
 
     @property
@@ -86,33 +86,6 @@ class Link:
         for sink in self.router.sinks:
             if sink.conn is old:
                 sink.conn = new
-
-    # ---- suspects (`careful.py`) ------------------------------------------------------------------------------
-
-    @property
-    def has_suspects(self) -> bool:
-        """No other window may be opened."""
-        return self.trying or bool(self.suspects)
-
-    def suspect(self, begin: Callable[[], None]) -> None:
-        """Call `begin` when no window is under way but suspects; one at a time, until its window is settled."""
-        self.suspects.append(begin)
-        self._try_next()
-
-    def closed(self, was_suspect: bool) -> None:
-        """A window is settled."""
-        self.open -= 1
-        if was_suspect:
-            self.trying = False
-        if self.suspects:
-            self._try_next()
-        elif was_suspect:
-            self.resume()
-
-    def _try_next(self) -> None:
-        if not self.trying and self.open == len(self.suspects):
-            self.trying = True
-            self.suspects.popleft()()
 
     # ---- troubles -------------------------------------------------------------------------------------------
 

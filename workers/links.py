@@ -13,6 +13,8 @@ from .errors import RunError
 from .latency import Latencies, MeasuredConnection
 from .link import Link, Wait
 from .patience import Patience
+from .slots import Owners, owners_of
+from .suspects import Suspects
 from .task import SOURCELESS, Setup, Task
 from .write import Router, Sink
 
@@ -31,37 +33,46 @@ class Events:
 
 
 class Links:
-    """By key; `connections` by file descriptor, for the loop; `down` says what was lost and is not back."""
+    """By key; `connections` by file descriptor, for the loop; `down` says what was lost and is not back.
+
+    There is one connection for each node, database and role: links to the same target database share those to it.
+    """
 
     def __init__(self, setup: Setup, poll: select.epoll, patience: Patience, events: Events) -> None:
         self.setup, self.poll, self.patience, self.events = setup, poll, patience, events
-        self.clock = setup.clock
+        self.shifts = setup.shifts
         self.connections: dict[int, Connection] = {}
         self.by_key: dict[Key, tuple[Link, Chooser]] = {}
-        self.budgets = [Budget(setup.unread_bytes, setup.workers) for _ in setup.sources or setup.targets]
+        self.budgets = [Budget(unread_bytes, setup.workers) for unread_bytes in setup.unread_bytes]
         self.down: dict[Connection, str] = {}  # lost ones, with the reason, until another takes their place
         self.latencies = Latencies()
+        self.suspects = Suspects(self._resume_all)
+        self._routers: dict[int, Router] = {}  # by target database
+        slots = [node.slots for node in setup.targets]
+        self._owners = Owners(owners_of(slots)) if any(slots) else None
         self._turn = 0
 
     def get(self, task: Task) -> tuple[Link, Chooser] | None:
         """The link that a task goes over; None while there is no room for it."""
         key = (task.node, task.db, task.target_db)
         if key not in self.by_key:
-            if not self._make_room():
+            if not self._make_room(key):
                 return None
             self._open(key, task)
         return self.by_key[key]
 
-    def set_shift(self, shift_ms: int) -> None:
-        """The target's clock was measured again."""
-        self.clock = replace(self.clock, shift_ms=shift_ms)
-        for link, _ in self.by_key.values():
-            link.clock = self.clock
+    def set_shifts(self, shifts: list[list[int]]) -> None:
+        """The clocks were measured again: see Setup.shifts."""
+        self.shifts = shifts
+        for (node, _, _), (link, _) in self.by_key.items():
+            link.clock = replace(link.clock, shift_ms=shifts[node][0])
+        for router in self._routers.values():
+            self._set_clocks(router)
 
-    def share_out(self, unread_bytes: int) -> None:
-        """The sources have more room for replies, or less."""
-        for budget in self.budgets:
-            budget.resize(unread_bytes)
+    def share_out(self, unread_bytes: list[int]) -> None:
+        """The sources have more room for replies, or less: bytes for each node."""
+        for budget, size in zip(self.budgets, unread_bytes):
+            budget.resize(size)
 
     def close(self) -> None:
         """Close all connections."""
@@ -70,28 +81,50 @@ class Links:
 
     # ---- opening --------------------------------------------------------------------------------------------
 
-    def _make_room(self) -> bool:
-        """Whether another link may be opened; an idle one makes way."""
-        if len(self.by_key) < self.setup.links:
-            return True
-        idle = next((key for key, (link, _) in self.by_key.items() if not link.lanes), None)
-        if idle is None:
-            return False
-        for conn in self.by_key.pop(idle)[0].connections:
-            self._forget(conn)
+    def _make_room(self, wanted: Key) -> bool:
+        """Whether another link may be opened; idle ones make way."""
+        while not self._has_room(wanted):
+            idle = next((key for key, (link, _) in self.by_key.items() if not link.lanes), None)
+            if idle is None:
+                return False
+            self._close(idle)
         return True
+
+    def _has_room(self, wanted: Key) -> bool:
+        """No node of either side may have more of our connections than databases at a time."""
+        node, _, target_db = wanted
+        here = sum(key[0] == node for key in self.by_key)
+        return here < self.setup.links and len(self._routers.keys() | {target_db}) <= self.setup.links
+
+    def _close(self, key: Key) -> None:
+        link, _ = self.by_key.pop(key)
+        if link.source:
+            self._forget(link.source)
+        if all(other.router is not link.router for other, _ in self.by_key.values()):
+            del self._routers[link.target_db]
+            for sink in link.router.sinks:
+                self._forget(sink.conn)
 
     def _open(self, key: Key, task: Task) -> None:
         setup = self.setup
-        sinks = [Sink(number, self._new("target", number, task.target_db)) for number in range(len(setup.targets))]
+        if task.target_db not in self._routers:
+            sinks = [Sink(number, self._new("target", number, task.target_db)) for number in range(len(setup.targets))]
+            self._routers[task.target_db] = Router(sinks, self._owners)
+            self._set_clocks(self._routers[task.target_db])
         source = None if task.kind in SOURCELESS else self._new("source", task.node, task.db)
+        clock = replace(setup.clock, shift_ms=self.shifts[task.node][0]) if source else setup.clock
         limit = min(node.max_value_bytes for node in setup.targets)
-        link = Link(source, Router(sinks), self.clock, self.events.wait, task.db, limit, task.no_expiries)
+        router = self._routers[task.target_db]
+        link = Link(source, router, clock, self.events.wait, task.db, limit, task.no_expiries)
         link.target_db, link.on_conflict, link.atomic = task.target_db, setup.on_conflict, setup.atomic
+        link.from_cluster = source is not None and bool(source.node.slots)
+        link.by_slot = link.from_cluster or self._owners is not None
+        link.suspects = self.suspects
         self.by_key[key] = link, Chooser(setup.method, setup.batch_keys, self.budgets[task.node])
-        link.resume = lambda: self.events.ready(link)
-        for conn in link.connections:
-            conn.when_ready = lambda conn=conn: self._came(link, conn)  # type: ignore[misc]
+
+    def _set_clocks(self, router: Router) -> None:
+        for sink in router.sinks if self.shifts else ():
+            sink.later_ms = self.shifts[0][sink.node] - self.shifts[0][0]
 
     def _new(self, side: str, number: int, db: int, fence: tuple[int, ...] = ()) -> Connection:
         node = (self.setup.sources if side == "source" else self.setup.targets)[number]
@@ -102,26 +135,35 @@ class Links:
         else:
             conn = Connection(*details)
         self.connections[conn.fd] = conn
+        conn.when_ready = lambda: self._came(conn)
         return conn
 
-    def _came(self, link: Link, conn: Connection) -> None:
+    def _came(self, conn: Connection) -> None:
+        self.down.pop(conn, None)
         self.events.connected(conn)
-        if link.ready:
+        for link in self._links_of(conn):
+            if link.ready:
+                self.events.ready(link)
+                link.go_on()
+
+    def _links_of(self, conn: Connection) -> list[Link]:
+        return [link for link, _ in self.by_key.values() if conn in link.connections]
+
+    def _resume_all(self) -> None:
+        for link, _ in list(self.by_key.values()):
             self.events.ready(link)
-            link.go_on()
 
     # ---- losing ---------------------------------------------------------------------------------------------
 
     def lost(self, lost: Lost) -> None:
         """Replace the connection that was lost; raises the error where that makes no sense, or not any more."""
         conn = lost.conn
-        link = next((link for link, _ in self.by_key.values() if conn in link.connections), None)
-        if conn is None or link is None:
+        if conn is None or not self._links_of(conn):
             raise lost.error
         self._forget(conn)
-        self._try_later(link, conn, lost)
+        self._try_later(conn, lost)
 
-    def _try_later(self, link: Link, conn: Connection, lost: Lost) -> None:
+    def _try_later(self, conn: Connection, lost: Lost) -> None:
         self.down[conn] = lost.error.message
         self._turn += 1
         try:
@@ -130,24 +172,21 @@ class Links:
             error = lost.error
             text = f"{error.message}, {too_long}"
             raise RunError(text, side=error.side, address=error.address, hint=error.hint) from None
-        self.events.later(pause_s, lambda: self._try(link, conn))
+        self.events.later(pause_s, lambda: self._try(conn))
 
-    def _try(self, link: Link, old: Connection) -> None:
-        if old not in link.connections:
-            return  # the link made way for another one
+    def _try(self, old: Connection) -> None:
+        links = self._links_of(old)
+        if not links:
+            return  # they made way for others
         try:
             # Only what was written can do harm when it is executed late.
             new = self._new(old.side, old.number, old.db, old.to_fence if old.side == "target" else ())
         except Lost as lost:
-            return self._try_later(link, old, lost)
+            return self._try_later(old, lost)
         del self.down[old]
         self.down[new] = "connection lost"
-        new.when_ready = lambda: self._came_back(link, new)
-        link.replace(old, new)
-
-    def _came_back(self, link: Link, conn: Connection) -> None:
-        del self.down[conn]
-        self._came(link, conn)
+        for link in links:
+            link.replace(old, new)
 
     def _forget(self, conn: Connection) -> None:
         self.connections.pop(conn.fd, None)

@@ -123,8 +123,8 @@ class Worker:
             self.quit = True
             return
         self.quit = order.quit
-        if order.shift_ms is not None:
-            self.links.set_shift(order.shift_ms)
+        if order.shifts is not None:
+            self.links.set_shifts(order.shifts)
         if order.unread_bytes is not None:
             self.links.share_out(order.unread_bytes)
         if order.credit:

@@ -25,6 +25,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 
 from .expiry import Clock, Expiries, none_of, time_ms
 from .resp import CRLF, command
@@ -86,11 +87,24 @@ class Method(Enum):
     DUMP = "dump"
 
 
-def values_request(method: Method, encoded: Sequence[bytes]) -> tuple[bytes, int]:
-    """The request for the values of keys (as encoded arguments), and how many replies it brings."""
-    if method is Method.MGET:
+Runs = Sequence[tuple[int, int]]  # of keys that lie in one slot: (begin, end)
+
+
+def values_request(method: Method, encoded: Sequence[bytes], runs: Runs | None = None) -> tuple[bytes, int]:
+    """The request for the values of keys (as encoded arguments), and how many replies it brings.
+
+    `runs` are needed for MGET at a cluster, where it takes keys of one slot only.
+    """
+    if method is not Method.MGET:
+        return each(GET if method is Method.GET else DUMP, encoded), len(encoded)
+    if runs is None:
         return b"*%d\r\n$4\r\nMGET" % (len(encoded) + 1) + b"".join(encoded) + CRLF, 1
-    return each(GET if method is Method.GET else DUMP, encoded), len(encoded)
+    pieces = []
+    for begin, end in runs:
+        pieces.append(b"*%d\r\n$4\r\nMGET" % (end - begin + 1))
+        pieces += encoded[begin:end]
+        pieces.append(CRLF)
+    return b"".join(pieces), len(runs)
 
 
 def each(name: bytes, encoded: Sequence[bytes]) -> bytes:
@@ -125,13 +139,13 @@ def moment_of(replies: list) -> list:
     return [next(reply for reply in replies if isinstance(reply, Exception))] * (len(replies) - 2)
 
 
-def values_of(method: Method, replies: list, count: int) -> list:
-    """The values among the replies to `values_request` for `count` keys, and to what followed it. Raises TypeError."""
+def values_of(method: Method, replies: list) -> list:
+    """The values among the replies to `values_request`. Raises TypeError."""
     if method is not Method.MGET:
-        return replies[:count]
-    if isinstance(replies[0], Exception):
-        raise TypeError(replies[0])
-    return replies[0]
+        return replies
+    if len(replies) == 1 and isinstance(replies[0], list):
+        return replies[0]
+    return list(chain.from_iterable(replies))  # an error is not iterable
 
 
 def expiries_of(replies: list, clock: Clock, count: int, strict: bool = True) -> Expiries:

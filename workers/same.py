@@ -148,7 +148,7 @@ class Same:
     def _same_expiry(self, instant: int) -> bool:
         if NEVER in (instant, self.read.instant):
             return instant == self.read.instant
-        return abs(instant - self.read.instant) <= TOLERANCE_MS
+        return abs(instant - self.read.instant - self.link.router.sinks[self.node].later_ms) <= TOLERANCE_MS
 
     def _bare(self, value: bytes) -> bytes:
         return value[:-FOOTER_BYTES] if self.read.is_payload else value

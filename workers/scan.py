@@ -7,6 +7,9 @@ HOW COUNTS STAY EXACT
     too (the table may change before the next range gets there), but counted only there. COUNT shrinks towards the
     end of a range, so that this concerns a few keys a range.
 
+    Where cursors go by slot, and a range ends with a slot, no second look is needed: the slot of a key tells whether it
+    lies beyond.
+
 WHAT HAPPENS IF the server filters (MATCH, TYPE)
     It reads as many keys as COUNT says, and brings those that pass. Cursors, COUNT and the border stay as they are.
     Only how many keys an arc holds cannot be told from a reply; but a step never covers many more than were asked for.
@@ -18,9 +21,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .cursor import RING, cursor_at, expected_keys, position_of
+from .cursor import RING, cursor_at, expected_keys, position_of, position_of_slot, slot_at
 from .policy import Gone
 from .resp import command
+from .slots import slot_of, slots_of
 from .task import Task
 
 if TYPE_CHECKING:
@@ -58,7 +62,7 @@ class RangeScan:
         self.link, self.task, self.count, self.filter_words = link, task, count, filter_words
         self.found, self.opaque = found, opaque
         self.position = task.start
-        self.cursor = cursor_at(task.start) if task.start < RING else 0
+        self.cursor = cursor_at(task.start, task.by_slot) if task.start < RING else 0
         self.db_keys = task.db_keys
         self.done = task.start >= task.end
         self.asking = False
@@ -66,7 +70,9 @@ class RangeScan:
     def ask(self) -> None:
         """Ask for the next step."""
         self.asking = True
-        count = self._count_until(self.task.end, self.position) if self.task.checked else self.count
+        whole_slots = self.task.by_slot and self._ends_with_a_slot
+        tapers = self.task.checked and not whole_slots  # what lies beyond the end of a slot costs nothing but its name
+        count = self._count_until(self.task.end, self.position) if tapers else self.count
         self._scan(self.cursor, count, lambda cursor, keys: self._stepped(cursor, keys, count))
 
     def _scan(self, cursor: int, count: int, then: Callable[[int, list[bytes]], None]) -> None:
@@ -90,24 +96,44 @@ class RangeScan:
         if not self.task.checked:
             self.cursor = cursor
             return self._pass_on(Found(keys, RING if cursor == 0 else self.task.start), done=cursor == 0)
-        reached = position_of(cursor)
+        reached = position_of(cursor, self.task.by_slot)
         if reached <= self.position:
-            return self.opaque(f"SCAN went back from {cursor_at(self.position)} to {cursor}")
-        if self._is_jump(reached, len(keys), count):
+            return self.opaque(f"SCAN went back from {self._cursor_at(self.position)} to {cursor}")
+        if self.task.by_slot:
+            if not self._in_slots(keys, reached):
+                return self.opaque(f"SCAN from {self._cursor_at(self.position)} to {cursor} brought a key of elsewhere")
+        elif self._is_jump(reached, len(keys), count):
             return self._look_again(cursor, keys, count)
         self._step_to(cursor, reached, keys)
 
     def _step_to(self, cursor: int, reached: int, keys: list[bytes]) -> None:
         self.cursor, self.position = cursor, reached
-        if reached > self.task.end and keys:
+        end = self.task.end
+        if reached > end and self.task.by_slot:
+            beyond = slot_at(end - 1) + 1
+            keys = [key for key, slot in zip(keys, slots_of(keys)) if slot < beyond]
+            reached = min(reached, position_of_slot(beyond))
+        if reached > end and keys:
             self._settle_overlap(keys, reached)
         else:
-            self._pass_on(Found(keys, min(reached, self.task.end)), done=reached >= self.task.end)
+            self._pass_on(Found(keys, min(reached, end)), done=reached >= end)
 
     def _pass_on(self, found: Found, done: bool) -> None:
         self.asking = False
         self.done = done
         self.found(found)
+
+    @property
+    def _ends_with_a_slot(self) -> bool:
+        return self.task.end == position_of_slot(slot_at(self.task.end - 1) + 1)
+
+    def _cursor_at(self, position: int) -> int:
+        return cursor_at(position, self.task.by_slot)
+
+    def _in_slots(self, keys: list[bytes], reached: int) -> bool:
+        """Whether the first and the last key lie where a scan by slots has been: it brings keys slot by slot."""
+        first, last = slot_at(self.position), slot_at(reached - 1)
+        return not keys or first <= slot_of(keys[0]) <= slot_of(keys[-1]) <= last
 
     # ---- is it a ring? --------------------------------------------------------------------------------------
 
@@ -142,12 +168,12 @@ class RangeScan:
 
         def read_on(position: int) -> None:
             count = self._count_until(reached, position)
-            self._scan(cursor_at(position), count, came)
+            self._scan(self._cursor_at(position), count, came)
 
         def came(cursor: int, more: list[bytes]) -> None:
             beyond.update(more)
-            if position_of(cursor) < reached:
-                return read_on(position_of(cursor))
+            if (position := position_of(cursor, self.task.by_slot)) < reached:
+                return read_on(position)
             twice = beyond.intersection(keys)
             if not twice:
                 return self._pass_on(Found(keys, self.task.end), done=True)

@@ -16,6 +16,7 @@ from .endpoint import Endpoint
 from .expiry import Clock
 from .filters import Filters
 from .pace import Share
+from .slots import Range
 
 #: What a task asks for.
 COPY_RANGE = "range"  # scan [start, end) of a database and copy its keys
@@ -26,6 +27,9 @@ GENERATE = "generate"  # write one run of blocks of a synthetic data set
 CHURN = "churn"  # keep changing a synthetic data set
 #: Kinds that read from no source.
 SOURCELESS = (GENERATE, CHURN)
+
+
+Scope = tuple[int, int]  # one database of one source node: the node's number, the database's number
 
 
 @dataclass
@@ -42,10 +46,16 @@ class Task:
     keys: list[bytes] = field(default_factory=list)
     db_keys: int = 0  # DBSIZE when planned: how dense the ring is
     sifted: bool = False  # COPY_KEYS: they have passed the filters
+    by_slot: bool = False  # cursors go by slot: see cursor.py
     checked: bool = True  # verify on each reply that cursors are ring positions
     counted: bool = True  # COPY_KEYS: False where another task counts these keys
     no_expiries: bool = False  # no key of the database had an expiry when planned
     own: bool = False  # keys that exist at the target may have been written by this run
+
+    @property
+    def scope(self) -> Scope:
+        """Which database of which source node."""
+        return self.node, self.db
 
     def pack(self) -> dict[str, Any]:
         """A map for msgpack; RING does not fit its 64 bits, so `end` travels less one."""
@@ -176,10 +186,10 @@ class Order:
     """What the coordinator says to a worker; every field may be left out."""
 
     tasks: list[Task] = field(default_factory=list)
-    shift_ms: int | None = None  # how far the target's clock is ahead, measured again
+    shifts: list[list[int]] | None = None  # Setup.shifts, measured again
     credit: int = 0  # LIST_KEYS: so many more batches may come up
     share: Share | None = None  # of the limits of the run, from now on
-    unread_bytes: int | None = None  # Setup.unread_bytes from now on
+    unread_bytes: list[int] | None = None  # Setup.unread_bytes from now on
     drain: bool = False  # open nothing more, finish what is open
     quit: bool = False
 
@@ -203,8 +213,9 @@ class Node:
     endpoint: Endpoint
     run_id: str = ""  # "" = the server, or a proxy, does not tell
     replid: str = ""  # master_replid, likewise
-    no_touch: bool = False  # it knows CLIENT NO-TOUCH
+    no_touch: bool = False  # CLIENT NO-TOUCH is known there, and safe
     max_value_bytes: int = 512 << 20  # the longest argument that it takes
+    slots: list[Range] = field(default_factory=list)  # that it owns in its cluster, as first and last; [] = no cluster
 
     def pack(self) -> dict[str, Any]:
         """A map for msgpack."""
@@ -213,7 +224,8 @@ class Node:
     @classmethod
     def unpack(cls, packed: dict[str, Any]) -> Node:
         """The node that `pack` described."""
-        return cls(**packed | {"endpoint": endpoint.unpack(packed["endpoint"])})
+        slots = [(first, last) for first, last in packed["slots"]]
+        return cls(**packed | {"endpoint": endpoint.unpack(packed["endpoint"]), "slots": slots})
 
 
 @dataclass
@@ -236,7 +248,8 @@ class Setup:
     retry_for_s: float = 300.0
     measured: list[str] = field(default_factory=list)  # sides whose requests are timed
     paced: bool = False  # there are limits: nothing is read before an order has told the share
-    unread_bytes: int = 64 << 20  # of one source node's memory that replies may take, over all workers
+    shifts: list[list[int]] = field(default_factory=list)  # [source][target]: ms by which the target's clock is ahead
+    unread_bytes: list[int] = field(default_factory=lambda: [64 << 20])  # that replies may take at each source node
     workers: int = 1  # how many share that
     filters: Filters = Filters()
     synth: dict[str, Any] | None = None  # GENERATE and CHURN: synth.Spec.pack

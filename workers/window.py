@@ -35,9 +35,10 @@ from .read import (
     values_of,
     values_request,
 )
-from .resp import HEADS
+from .resp import HEADS, argument_value
+from .slots import in_slot_order, runs_of, slots_of
 from .task import Aside, Counts
-from .write import Build, are_large
+from .write import RUN_KEYS, Build, are_large
 
 if TYPE_CHECKING:
     from .link import Link
@@ -69,7 +70,11 @@ class Window:
     """Copies `keys` over `link`, then calls settled(window): see `counts`, `asides`, `strings`."""
 
     def __init__(self, link: Link, keys: list[bytes], method: Method, settled: Callable[[Window], None]) -> None:
-        self.link, self.keys, self.method, self.settled = link, keys, method, settled
+        self.link, self.method, self.settled = link, method, settled
+        self.slots: list[int] | None = None  # of the keys, where they matter
+        if link.by_slot:
+            keys, self.slots = in_slot_order(keys)
+        self.keys = keys
         self.encoded = list(map(add, map(HEADS.__getitem__, map(len, keys)), keys))
         self.counts = Counts()
         self.asides: list[Aside] = []
@@ -86,18 +91,30 @@ class Window:
         """Send the first request. Called again, it does the whole window again."""
         self._failed = None
         self.counts = Counts(retried=self.counts.retried)
-        request, replies = values_request(self.method, self.encoded)
+        if self.link.atomic and self.link.from_cluster:
+            return self.careful()  # a transaction takes keys of one slot only
+        request, replies = self._values_request()
         if self.link.no_expiries:
             # Only what INFO says after the values, on their own connection, proves that none of them expires.
             self.link.read(request + INFO_KEYSPACE, replies + 1, self._read_without_expiries)
         else:
             more, count = expiries_request(self.link.clock, self.encoded)
-            self.link.read(request + more, replies + count, self._read)
+            self.link.read(request + more, replies + count, partial(self._read, replies))
+
+    def _values_request(self) -> tuple[bytes, int]:
+        """The request for the values. In a cluster MGET takes keys of one slot: unless there are some in each, GET."""
+        if self.method is not Method.MGET or not self.link.from_cluster:
+            return values_request(self.method, self.encoded)
+        assert self.slots is not None
+        runs = runs_of(self.slots)
+        if len(runs) * RUN_KEYS > len(self.keys):
+            self.method = Method.GET
+        return values_request(self.method, self.encoded, runs)
 
     # ---- reading --------------------------------------------------------------------------------------------
 
-    def _read(self, replies: list) -> None:
-        self._told(self.method, self.encoded, replies, self._take)
+    def _read(self, values: int, replies: list) -> None:
+        self._told(self.method, self.encoded, values, replies, self._take)
 
     def _read_without_expiries(self, replies: list) -> None:
         if isinstance(replies[-1], Gone):
@@ -106,20 +123,18 @@ class Window:
             self.link.no_expiries = False
             return self.start()
         try:
-            count = len(self.encoded)
-            self._take(values_of(self.method, replies, count), none_of(count))
+            self._take(values_of(self.method, replies[:-1]), none_of(len(self.encoded)))
         except TypeError:
             self._read_failed(replies)
 
-    def _told(
-        self, method: Method, keys: Sequence[bytes], replies: list, take: Callable[[list, Expiries], None]
-    ) -> None:
-        """Give the values and expiries among the replies to `take`; a TypeError means that an error is among them."""
-        count = len(keys)
+    def _told(self, method: Method, keys: Sequence[bytes], count: int, replies: list, take: Take) -> None:
+        """Give what the first `count` replies say of values, and the others of expiries, to `take`.
+
+        A TypeError means that an error is among them.
+        """
         try:
-            values = values_of(method, replies, count)
-            told = replies[1 if method is Method.MGET else count :]
-            expiries = expiries_of(told, self.link.clock, count, strict=self._apart < ATOMIC_TRIES)
+            values = values_of(method, replies[:count])
+            expiries = expiries_of(replies[count:], self.link.clock, len(keys), strict=self._apart < ATOMIC_TRIES)
             take(values, expiries)
         except Apart:
             if self.link.atomic:  # an expiry that is asked for alone may be of another value
@@ -131,16 +146,17 @@ class Window:
 
     def _take(self, values: list, expiries: Expiries) -> None:
         """Make a batch of what came for the window's keys; write it, or first dump what is no string."""
-        keys, odd = self.encoded, _NOTHING
+        keys, slots, odd = self.encoded, self.slots, _NOTHING
         try:
             size = sum(map(len, values))
         except TypeError:  # some are gone, or no strings
             odd = _odd_keys(self.method, keys, values)
             there = [isinstance(value, bytes) for value in values]
             keys, values, expiries = list(compress(keys, there)), list(compress(values, there)), expiries.only(there)
+            slots = list(compress(slots, there)) if slots is not None else None
             size = sum(map(len, values))
         build = self.link.writes.payloads if self.method is Method.DUMP else self.link.writes.strings
-        part = self._part(build, batch_of(keys, values, expiries), size, len(keys))
+        part = self._part(build, batch_of(keys, values, expiries, slots), size, len(keys))
         self.strings = len(part.batch)
         if self.method is Method.DUMP:
             self.strings = sum([payload[0] == STRING_PAYLOAD for payload in part.batch.all_values()])
@@ -156,10 +172,11 @@ class Window:
         def take(payloads: list, expiries: Expiries) -> None:
             there = [payload is not None for payload in payloads]
             keys, payloads = list(compress(odd, there)), list(compress(payloads, there))
-            batch = batch_of(keys, payloads, expiries.only(there))
+            slots = slots_of(list(map(argument_value, keys))) if self.slots is not None else None
+            batch = batch_of(keys, payloads, expiries.only(there), slots)
             self._write([strings, self._part(self.link.writes.payloads, batch, sum(map(len, payloads)), len(keys))])
 
-        self.link.read(request + more, count + more_count, lambda replies: self._told(Method.DUMP, odd, replies, take))
+        self.link.read(request + more, count + more_count, partial(self._told, Method.DUMP, odd, count, take=take))
 
     def _part(self, build: Build, batch: Batch, size: int, count: int) -> _Part:
         """What is written of `count` keys whose values had `size` bytes. TypeError: the target would hang up on one."""
@@ -247,7 +264,7 @@ class Window:
             return self.start()
         self.alone = True
         careful = Careful(self.link, self.keys, self._strings_first, self._settled_carefully, alone=True)
-        self.link.suspect(careful.start)
+        self.link.suspects.add(careful.start)
 
     def careful(self) -> None:
         """Do the whole window again, key by key."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 
 from .batch import Batch, Row
 from .conn import Connection, Request
 from .resp import CRLF, HEADS
+from .slots import Owners, runs_of, slots_of
 
 #: Commands up to the key. Arguments follow as `resp.argument` encodes them, values as their head and their bytes.
 SET = b"*3\r\n$3\r\nSET"
@@ -34,6 +35,8 @@ REPLACE_ABSTTL = b"\r\n$7\r\nREPLACE\r\n$6\r\nABSTTL\r\n"
 
 #: Above this mean size, a SET a key beats an MSET, and a value is better sent from where it is than copied once more.
 LARGE_VALUE_BYTES = 4096
+#: With fewer keys a command than this, one for each key is no slower.
+RUN_KEYS = 2
 
 Ends = tuple[bytes, bytes]  # of a command: what stands before its key, and what ends it
 
@@ -46,6 +49,7 @@ class Sink:
 
     node: int
     conn: Connection
+    later_ms: int = 0  # how far its clock is ahead of the first node's, which instants are told in
 
     def write(self, request: Request, replies: int, then: Callable[[list], None]) -> None:
         """Queue a request of `replies` commands."""
@@ -57,33 +61,54 @@ class Router:
     """The nodes of the target, and which of them a key belongs to."""
 
     sinks: list[Sink]
-    node_of: Callable[[bytes], int] | None = None  # None: there is one node
+    owners: Owners | None = None  # None: there is one node, and slots do not matter
 
     def split(self, batch: Batch) -> Iterable[tuple[Sink, Batch]]:
         """The batch in parts, with the sink that takes each."""
-        if self.node_of is None:
+        if self.owners is None:
             return [(self.sinks[0], batch)] if batch else []
-        return [(self.sinks[node], part) for node, part in batch.by_node(self.node_of).items()]
+        assert batch.slots is not None
+        parts: dict[int, Batch] = {}
+        for node, begin, end in self.owners.pieces(batch.slots):
+            piece = batch if end - begin == len(batch) else batch.cut(begin, end)  # the whole of it has no rows
+            if node in parts:
+                parts[node].add(piece)
+            else:
+                parts[node] = piece
+        for node, begin, end in self.owners.pieces(batch.row_slots) if batch.expiring else ():
+            part, later_ms = parts.setdefault(node, Batch([], [], [], [])), self.sinks[node].later_ms
+            rows = batch.expiring[begin:end]
+            if later_ms:
+                rows = [(key, value, instant + later_ms) for key, value, instant in rows]
+            part.expiring = part.expiring + rows
+        return [(self.sinks[node], part) for node, part in parts.items()]
 
     def group(self, keys: list[bytes]) -> list[tuple[Sink, list[bytes]]]:
         """Keys (not encoded) in parts, with the sink that each part belongs to."""
-        if self.node_of is None:
+        if self.owners is None:
             return [(self.sinks[0], keys)]
         parts: dict[int, list[bytes]] = {}
-        for key in keys:
-            parts.setdefault(self.node_of(key), []).append(key)
+        for key, slot in zip(keys, slots_of(keys)):
+            parts.setdefault(self.owners.by_slot[slot], []).append(key)
         return [(self.sinks[node], part) for node, part in parts.items()]
 
 
 def strings_request(batch: Batch, large: bool) -> tuple[Request, int]:
-    """Writes strings, unless they are large those without expiry by one MSET; the number of replies."""
-    if large or not batch.keys:
+    """Writes strings, unless they are large those without expiry by MSET; the number of replies.
+
+    In a cluster an MSET takes keys of one slot only: where slots have but few keys each, a SET for each key is as good.
+    """
+    runs = [(0, len(batch.keys))] if batch.slots is None else runs_of(batch.slots)
+    if large or len(runs) * RUN_KEYS > len(batch.keys):
         return _sets(batch, large, (SET, CRLF), (SET_UNTIL, CRLF))
     pieces = _sets_until(batch.expiring, SET_UNTIL, CRLF)
     keys, values = batch.keys, batch.values
-    pieces.append(b"*%d\r\n$4\r\nMSET" % (2 * len(keys) + 1))
-    pairs = chain.from_iterable(zip(keys, map(_head, map(len, values)), values))
-    return b"".join(chain(pieces, pairs, (CRLF,))), len(batch.expiring) + 1
+    words = chain.from_iterable(zip(keys, map(_head, map(len, values)), values))
+    for begin, end in runs:
+        pieces.append(b"*%d\r\n$4\r\nMSET" % (2 * (end - begin) + 1))
+        pieces += islice(words, 3 * (end - begin))
+        pieces.append(CRLF)
+    return b"".join(pieces), len(batch.expiring) + len(runs)
 
 
 def new_strings_request(batch: Batch, large: bool) -> tuple[Request, int]:

@@ -11,11 +11,12 @@ from ..grammar import Invocation
 from ..latency import PERCENTILES, percentile_name
 from ..logs import Log
 from ..output import say_result
+from ..partitioners import cluster
 from ..partitioners.control import Control
-from ..partitioners.topology import Server, describe
+from ..partitioners.topology import Server, describe, refuse_no_cluster
 from ..text import plural
 from ..workers.endpoint import Endpoint
-from ..workers.errors import EXIT_OK, AccessError
+from ..workers.errors import EXIT_OK, AccessError, KeyferryError, RefusedError
 
 #: Shares of the round trips that take no longer than the figure shown, unless -l asks for more of them.
 FEW_PERCENTILES = (50, 95, 99, 100)
@@ -28,6 +29,7 @@ class Answer:
     server: Server
     round_trips_ms: list[float]
     left: list[undo.Outcome]  # settings that killed runs have changed there, and what became of them now
+    others: list[Endpoint]  # of its cluster's nodes all but itself
 
     @property
     def commands(self) -> list[str]:
@@ -46,15 +48,24 @@ class Answer:
 
 
 def run(call: Invocation, log: Log) -> int:
-    """Ping every server named. The first that is not reached decides the exit code, after the others."""
-    answers, failures = [], []
-    for endpoint in call.servers:
+    """Ping every server named, of a cluster every node. The first failure decides the exit code, after the others."""
+    answers: list[Answer] = []
+    failures: list[KeyferryError] = []
+
+    def reach(endpoint: Endpoint) -> Answer | None:
         try:
             answers.append(ping(endpoint, call.options["count"]))
-            undo.tell(answers[-1].left, log)
-        except AccessError as error:
+        except (AccessError, RefusedError) as error:
             failures.append(error)
             log.error(error)
+            return None
+        undo.tell(answers[-1].left, log)
+        return answers[-1]
+
+    for endpoint in call.servers:
+        if answer := reach(endpoint):
+            for other in answer.others:
+                reach(other)
     if call.options["json"]:
         say_result(json.dumps([fields(answer) for answer in answers]))
     elif answers:
@@ -63,13 +74,15 @@ def run(call: Invocation, log: Log) -> int:
 
 
 def ping(endpoint: Endpoint, count: int) -> Answer:
-    """Reach a server and measure `count` round trips; raises AccessError."""
+    """Reach a server and measure `count` round trips; raises AccessError, and RefusedError where -c is wrong."""
     control = Control(endpoint, "")
     try:
         control.open()
         server = describe(control)
+        refuse_no_cluster(server)
         left = undo.left_behind(control, server.run_id, may_change=True)
-        return Answer(server, sorted(control.round_trip_s() * 1000 for _ in range(count)), left)
+        times_ms = sorted(control.round_trip_s() * 1000 for _ in range(count))
+        return Answer(server, times_ms, left, cluster.others_of(control) if server.clustered else [])
     finally:
         control.close()
 

@@ -9,10 +9,12 @@ from .. import forkserver
 from ..grammar import Invocation
 from ..logs import Log
 from ..output import say_result
+from ..partitioners.cluster import count_slots
 from ..signals import Signals
 from ..text import plural, seconds_text, size_text
 
 if TYPE_CHECKING:
+    from ..partitioners.topology import Server
     from ..planning import Plan
     from ..summary import Summary
     from ..workers.task import Setup
@@ -47,15 +49,15 @@ def result(summary: Summary, as_json: bool) -> str:
 def plan_lines(plan: Plan) -> list[str]:
     """What --dry-run prints."""
     found, setup = plan.survey, plan.setup
-    lines = []
-    for server in (found.source, found.target):
-        lines.append(f"{server.side:<9} {server.endpoint.address}  {server.name}  {server.mode} {server.role}")
+    lines = [f"{server.side:<9} {_server(server)}" for server in found.sources + found.targets]
     for part in plan.databases:
         size = f"{plural(part.keys, 'key')}, {part.expiring:,} with an expiry, {part.how}"
-        lines.append(f"db {part.db} → {part.target_db}".ljust(9) + f" {size}")
+        at = f"{found.sources[part.node].endpoint.address}: " if len(found.sources) > 1 else ""
+        lines.append(f"db {part.db} → {part.target_db}".ljust(9) + f" {at}{size}")
+    per = "a node" if len(found.sources + found.targets) > 2 else "a side"
     each = f"{plural(plan.workers, 'worker')} of {plan.lanes} to {setup.most_lanes} lanes"
     lines += [
-        f"workers   {each}; at most {plan.connections} connections a side",
+        f"workers   {each}; at most {plan.connections} connections {per}",
         f"method    {setup.method}; at most {setup.batch_keys:,} keys a window; SCAN COUNT {setup.scan_count:,}",
         *[f"limits    {'; '.join(texts)}" for texts in [plan.limits.texts()] if texts],
         f"estimate  {size_text(plan.value_bytes)}, {seconds_text(plan.seconds)} (a rule of thumb)",
@@ -63,14 +65,20 @@ def plan_lines(plan: Plan) -> list[str]:
     if plan.filter_lines:
         lines[-1] += ", before filtering"
         lines += [f"filter    {line}" for line in plan.filter_lines]
-    for wanted in plan.settings:
-        now = f"it is {found.rdbcompression} now"
-        lines.append(f"setting   source {wanted.setting} {wanted.value} for the time of the run; {now}")
+    for number, wanted in plan.settings:
+        at = f"source {found.sources[number].endpoint.address} " if len(found.sources) > 1 else "source "
+        now = f"it is {found.rdbcompression[number]} now"
+        lines.append(f"setting   {at}{wanted.setting} {wanted.value} for the time of the run; {now}")
     if chosen := _choices(setup):
         lines.append(f"keys      {'; '.join(chosen)}")
     lines += [f"warning   {warning}" for warning in plan.warnings]
     lines.append("nothing was written: this was a dry run")
     return lines
+
+
+def _server(server: Server) -> str:
+    slots = f", {count_slots(server.slots):,} slots" if server.slots else ""
+    return f"{server.endpoint.address}  {server.name}  {server.mode} {server.role}{slots}"
 
 
 def _choices(setup: Setup) -> list[str]:
@@ -95,11 +103,13 @@ def plan_fields(plan: Plan) -> dict[str, object]:
             "version": server.version,
             "mode": server.mode,
             "role": server.role,
+            "slots": [list(one) for one in server.slots],
         }
-        for server in (found.source, found.target)
+        for server in found.sources + found.targets
     ]
     databases = [
         {
+            "source": found.sources[part.node].endpoint.address,
             "source_db": part.db,
             "target_db": part.target_db,
             "keys": part.keys,
@@ -132,6 +142,6 @@ def plan_fields(plan: Plan) -> dict[str, object]:
         "estimated_bytes": plan.value_bytes,
         "estimated_seconds": round(plan.seconds, 1),
         "clock_shift_ms": found.shift_ms,
-        "source_settings": {wanted.setting: wanted.value for wanted in plan.settings},
+        "source_settings": {wanted.setting: wanted.value for _, wanted in plan.settings},
         "warnings": plan.warnings,
     }

@@ -1,0 +1,149 @@
+"""Clusters as source and as target, found out from one address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ClusterFactory, ClustersFactory, ServerFactory
+from tests.support.clusters import Cluster
+from tests.support.compare import assert_equal
+from tests.support.dataset import fill
+from tests.support.processes import run_keyferry
+from tests.support.servers import Server
+from tests.support.summary import result_of
+from tests.test_options import write_strings
+
+Side = Server | Cluster
+
+
+def keys_of(side: Side) -> int:
+    return side.dbsize() if isinstance(side, Cluster) else int(side.call("DBSIZE"))
+
+
+def copy(source: Side, target: Side, *options: str) -> None:
+    """A copy of everything, that must end well and count each key once."""
+    ran = run_keyferry("replicate", source.uri, target.uri, "--json", "--no-verify", "--workers", "2", *options)
+    assert ran.code == 0, ran.err
+    result = result_of(ran)
+    assert result["keys"] == keys_of(source) and result["exact"], (result, ran.err)
+    # 6.2 tells expiries relative to its clock only.
+    assert_equal(source, target, ttl_tolerance_ms=2 if source.kind == "6.2" else 0)
+
+
+def write_many(side: Side, count: int) -> None:
+    """Strings, enough of them that databases are cut; a tenth of them in one slot."""
+    with side.connect() as connection:
+        commands = ((b"SET", b"{hot}:%d" % n if n % 10 == 0 else b"key:%d" % n, b"value %d" % n) for n in range(count))
+        assert set(connection.pipeline(commands)) == {b"OK"}
+
+
+@pytest.mark.parametrize("kind", ["7.0", "8.2", "9.1"])
+def test_all_types_go_from_a_server_through_clusters_and_back(
+    kind: str, server: ServerFactory, clusters: ClustersFactory
+) -> None:
+    three, two = clusters((kind, 3, 0), (kind, 2, 0))
+    source, target = server(kind), server(kind)
+    fill(source, 1_500, tagged=0.3)
+    write_many(source, 70_000)
+    for one, other in ((source, three), (three, two), (two, target)):
+        copy(one, other)
+
+
+def test_an_old_cluster_is_copied_into_a_new_one(clusters: ClustersFactory) -> None:
+    old, new = clusters(("6.2", 2, 0), ("9.1", 3, 0))
+    fill(old, 1_500, tagged=0.3)
+    write_many(old, 60_000)
+    copy(old, new)
+
+
+@pytest.mark.parametrize("option", [("--atomic",), ("--method", "dump"), ("--on-conflict", "skip")], ids=" ".join)
+def test_keys_go_their_way_however_they_are_read_and_written(
+    option: tuple[str, ...], clusters: ClustersFactory
+) -> None:
+    old, new = clusters(("8.2", 3, 0), ("8.2", 2, 0))
+    fill(old, 1_500, tagged=0.3)
+    copy(old, new, *option)
+
+
+def test_the_plan_and_the_first_line_say_what_was_found(cluster: ClusterFactory, server: ServerFactory) -> None:
+    source, target = cluster("8.2", 3, 0), server("8.2")
+    write_many(source, 80_000)
+    ran = run_keyferry("replicate", source.uri, target.uri, "--dry-run")
+    assert ran.code == 0 and target.call("DBSIZE") == 0
+    assert ran.out.count("cluster master, 5,46") == 3
+    assert ran.out.count(" ranges of slots") == 3
+    assert "(cluster of 3 masters) db 0 · Redis 8.2.3 · 80,000 keys" in ran.err
+
+
+def test_keys_by_name_are_read_where_they_are(cluster: ClusterFactory, server: ServerFactory, tmp_path: Path) -> None:
+    source, target = cluster("7.0", 3, 0), server("7.0")
+    write_many(source, 3_000)
+    names = tmp_path / "names"
+    names.write_text("".join(f"key:{n}\n" for n in range(3_000) if n % 10))
+    ran = run_keyferry("replicate", source.uri, target.uri, "--keys-from", str(names), "--no-verify")
+    assert ran.code == 0 and target.call("DBSIZE") == 2_700
+    ran = run_keyferry("replicate", source.uri, target.uri, "--limit", "2900", "--no-verify")
+    assert ran.code == 0 and target.call("DBSIZE") >= 2_900
+
+
+@pytest.mark.covers("cluster")
+def test_who_says_that_a_single_server_is_a_cluster_is_told_better(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 10)
+    for words in (["-c", "-p", str(source.port), "replicate", target.uri],
+                  ["replicate", source.uri, f"redis+cluster://{target.address}"],
+                  ["ping", "-c", source.uri]):  # fmt: skip
+        ran = run_keyferry(*words)
+        assert ran.code == 6 and "no cluster, as -c says" in ran.err and "hint: leave -c out" in ran.err
+    assert target.call("DBSIZE") == 0
+
+
+def test_a_cluster_with_slots_that_nobody_owns_is_refused(cluster: ClusterFactory, server: ServerFactory) -> None:
+    source, target = server("7.0"), cluster("7.0", 2, slots=[[(0, 8000)], [(8001, 16000), (16002, 16383)]])
+    write_strings(source, 10)
+    for words in ((source.uri, target.uri), (target.uri, source.uri)):
+        ran = run_keyferry("replicate", *words)
+        assert ran.code == 7 and "slots without an owner: 16001" in ran.err
+    assert target.dbsize() == 0
+
+
+def test_a_cluster_with_a_master_that_is_down_is_refused(cluster: ClusterFactory, server: ServerFactory) -> None:
+    source, target = server("7.0"), cluster("7.0", 3, fresh=True)
+    write_strings(source, 10)
+    down = target.kill_master(2)
+    ran = run_keyferry("replicate", source.uri, target.uri)
+    assert (ran.code == 4 and down.address in ran.err and "one of 3 masters" in ran.err) or ran.code == 7
+    assert "hint: " in ran.err
+
+
+def test_databases_that_a_cluster_does_not_have_are_refused_with_the_reason(
+    cluster: ClusterFactory, server: ServerFactory
+) -> None:
+    source, target = server("7.0"), cluster("7.0", 3, 0)
+    write_strings(source, 10, db=3)
+    refused = run_keyferry("replicate", source.uri, target.uri, "--dbs", "all")
+    assert refused.code == 6 and "db 3 cannot become db 3" in refused.err and "--db-map 3:0" in refused.err
+    assert target.dbsize() == 0
+    assert run_keyferry("replicate", source.uri, target.uri, "--db-map", "3:0", "--no-verify").code == 0
+    assert target.dbsize() == 10
+
+
+def test_a_cluster_with_databases_is_copied_with_them(cluster: ClusterFactory) -> None:
+    source = cluster("9.1", 2, 0, "--cluster-databases", "4")
+    target = cluster("9.1", 3, 0, "--cluster-databases", "4")
+    for db, count in ((0, 30_000), (3, 40_000)):
+        with source.connect(db) as connection:
+            connection.pipeline((b"SET", b"key:%d:%d" % (db, n), b"value") for n in range(count))
+    ran = run_keyferry("replicate", source.uri, target.uri, "--dbs", "all", "--no-verify", "--json")
+    assert ran.code == 0 and result_of(ran)["keys"] == 70_000 and result_of(ran)["exact"], ran.err
+    for db in (0, 3):
+        assert_equal(source, target, db=db)
+
+
+def test_ping_reaches_every_node(cluster: ClusterFactory) -> None:
+    pinged = cluster("8.2", 2, 1)
+    ran = run_keyferry("ping", "-c", pinged.masters[1].uri)
+    assert ran.code == 0 and ran.out.count("cluster master") == ran.out.count("cluster slave") == 2
+    assert all(node.address in ran.out for node in pinged.nodes)

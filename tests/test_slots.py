@@ -1,0 +1,111 @@
+"""Hash slots: which slot a key has, windows in the order of slots, ranges of slots and the cursors that walk them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyferry.partitioners.slots import cut
+from keyferry.workers.batch import Row, batch_of
+from keyferry.workers.cursor import RING, cursor_at, position_of, position_of_slot, slot_at
+from keyferry.workers.expiry import NEVER, Expiries
+from keyferry.workers.resp import argument
+from keyferry.workers.slots import MASK, SLOTS, Owners, in_slot_order, owners_of, ranges_of, runs_of, slot_of, slots_of
+from keyferry.workers.write import Router, Sink
+from tests.conftest import ServerFactory
+from tests.support.servers import free_port
+
+keys = st.lists(st.binary(max_size=8) | st.sampled_from([b"{a}b", b"{}a", b"{a", b"a}{b}", b"{{a}}"]), max_size=40)
+#: Which of three nodes owns each slot: in stretches, as in life, or slot by slot.
+owners = st.builds(
+    lambda cuts: [sum(slot >= at for at in cuts) % 3 for slot in range(SLOTS)],
+    st.lists(st.integers(0, MASK), max_size=6),
+) | st.just([slot % 3 for slot in range(SLOTS)])
+
+
+def test_slots_are_those_of_the_servers(server: ServerFactory) -> None:
+    node = server("7.0", "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    names = [
+        b"123456789",
+        b"foo{bar}",
+        b"{}bar",
+        b"a{b",
+        b"",
+        b"}{",
+        b"foo{{bar}}zap",
+        b"foo{bar}{zap}",
+        b"\xff\x00{\r\n}",
+    ]
+    with node.connect() as connection:
+        assert connection.pipeline(("CLUSTER", "KEYSLOT", key) for key in names) == slots_of(names)
+    assert slots_of(names) == [slot_of(key) for key in names]
+
+
+@given(keys)
+def test_a_window_is_sorted_by_slot_and_loses_no_key(names: list[bytes]) -> None:
+    ordered, slots = in_slot_order(names)
+    assert sorted(ordered) == sorted(names)
+    assert slots == sorted(slots) == [slot_of(key) for key in ordered] == slots_of(ordered)
+    runs = runs_of(slots)
+    assert [slot for begin, end in runs for slot in slots[begin:end]] == slots
+    assert all(len(set(slots[begin:end])) == 1 for begin, end in runs) and len(runs) == len(set(slots))
+
+
+@given(st.lists(st.tuples(st.binary(max_size=8), st.sampled_from([-1, 5, 0])), max_size=40), owners)
+def test_each_key_goes_to_the_node_that_owns_its_slot(rows: list[tuple[bytes, int]], by_slot: list[int]) -> None:
+    rows.sort(key=lambda row: slot_of(row[0]))
+    names, replies = [key for key, _ in rows], [reply for _, reply in rows]
+    batch = batch_of(list(map(argument, names)), names, Expiries(replies, 0, 100), slots_of(names))
+    router = Router([Sink(number, None, later_ms=number) for number in range(3)], Owners(by_slot))  # type: ignore[arg-type]
+    found: list[tuple[int, Row]] = []
+    for sink, part in router.split(batch):
+        assert list(part.slots or ()) == [slot_of(key) for key in part.values]
+        found += [(sink.node, row) for row in part.in_order()]
+    wanted = []
+    for key, reply in rows:
+        node = by_slot[slot_of(key)]
+        if reply:
+            wanted.append((node, (argument(key), key, NEVER if reply == -1 else reply + 100 + node)))
+    assert sorted(found) == sorted(wanted)
+
+
+def test_a_slot_that_has_moved_goes_to_its_new_node() -> None:
+    nodes = Owners(owners_of([[(0, 99)], [(100, MASK)]]))
+    assert list(nodes.pieces([5, 7, 100])) == [(0, 0, 2), (1, 2, 3)]
+    nodes.move(7, 1)
+    assert list(nodes.pieces([5, 7, 100])) == [(0, 0, 1), (1, 1, 2), (1, 2, 3)]
+
+
+@given(st.sets(st.integers(0, MASK), max_size=50))
+def test_ranges_hold_the_same_slots(slots: set[int]) -> None:
+    ranges = ranges_of(sorted(slots))
+    assert {slot for first, last in ranges for slot in range(first, last + 1)} == slots
+    assert all(last + 1 < first for (_, last), (first, _) in pairwise(ranges))
+
+
+@given(st.integers(0, MASK), st.integers(0, (1 << 50) - 1))
+def test_a_cursor_by_slot_is_a_position_and_back(slot: int, table: int) -> None:
+    cursor = table << 14 | slot
+    if cursor:
+        position = position_of(cursor, by_slot=True)
+        assert position_of_slot(slot) <= position < position_of_slot(slot + 1) and slot_at(position) == slot
+        assert cursor_at(position, by_slot=True) == cursor
+    assert cursor_at(position_of_slot(slot), by_slot=True) == slot
+
+
+@given(
+    st.dictionaries(st.integers(0, MASK), st.sampled_from([0, 1, 90, 3_000, 200_000]), max_size=200),
+    st.integers(1, 64),
+)
+def test_ranges_of_slots_hold_every_key_once_and_none_is_large(counts: dict[int, int], lanes: int) -> None:
+    cuts = cut(counts, lanes)
+    assert all(start < end <= RING for start, end, _ in cuts)
+    assert all(end <= start for (_, end, _), (start, _, _) in pairwise(cuts))
+    for slot, count in counts.items():
+        begin, end = position_of_slot(slot), position_of_slot(slot + 1)
+        inside = [(start, stop) for start, stop, _ in cuts if start < end and stop > begin]
+        assert not count or (inside and inside[0][0] <= begin and inside[-1][1] >= end)
+        assert all(one[1] == other[0] for one, other in pairwise(inside))
+    assert all(size <= 3 * 8192 for _, _, size in cuts)

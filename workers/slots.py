@@ -1,0 +1,110 @@
+"""Hash slots of a cluster: which slot a key belongs to, and lists of keys in the order of their slots.
+
+A slot is the CRC16 of the key, or of its hash tag: what stands between the first { and the next }, unless that is
+empty. The hot path has no call of ours for a key without a brace.
+"""
+
+from __future__ import annotations
+
+from binascii import crc_hqx
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from operator import and_
+
+SLOTS = 1 << 14
+MASK = SLOTS - 1
+
+Range = tuple[int, int]  # of slots: the first and the last one
+
+
+def hashed_part(key: bytes) -> bytes:
+    """What of a key is hashed."""
+    begin = key.find(b"{")
+    if begin >= 0:
+        end = key.find(b"}", begin + 1)
+        if end > begin + 1:
+            return key[begin + 1 : end]
+    return key
+
+
+def slot_of(key: bytes) -> int:
+    """The slot of one key."""
+    return crc_hqx(hashed_part(key), 0) & MASK
+
+
+def slots_of(keys: Sequence[bytes]) -> list[int]:
+    """The slot of each key."""
+    if b"{" in b"".join(keys):
+        keys = [hashed_part(key) if b"{" in key else key for key in keys]
+    return list(map(and_, map(crc_hqx, keys, repeat(0)), repeat(MASK)))
+
+
+def in_slot_order(keys: list[bytes]) -> tuple[list[bytes], list[int]]:
+    """The keys, sorted by slot, and the slot of each. A scan by slots brings them in this order already."""
+    slots = slots_of(keys)
+    ordered = sorted(slots)
+    if ordered == slots:
+        return keys, slots
+    order = sorted(range(len(keys)), key=slots.__getitem__)
+    return [keys[number] for number in order], ordered
+
+
+def runs_of(slots: Sequence[int]) -> list[tuple[int, int]]:
+    """Where each slot begins and ends in a sorted list of slots: (begin, end) for each."""
+    runs, begin, count = [], 0, len(slots)
+    while begin < count:
+        end = bisect_right(slots, slots[begin], begin)
+        runs.append((begin, end))
+        begin = end
+    return runs
+
+
+def owners_of(nodes: Sequence[Sequence[Range]]) -> list[int]:
+    """For each slot the number of the node that owns it, by the ranges of each node; -1 for a slot without owner."""
+    owners = [-1] * SLOTS
+    for number, ranges in enumerate(nodes):
+        for first, last in ranges:
+            owners[first : last + 1] = [number] * (last + 1 - first)
+    return owners
+
+
+def ranges_of(slots: Sequence[int]) -> list[Range]:
+    """Sorted slots as ranges."""
+    found: list[Range] = []
+    for slot in slots:
+        if found and found[-1][1] == slot - 1:
+            found[-1] = found[-1][0], slot
+        else:
+            found.append((slot, slot))
+    return found
+
+
+class Owners:
+    """Which node each slot belongs to; `pieces` cuts sorted slots where the owner changes, without a call a key."""
+
+    def __init__(self, owners: list[int]) -> None:
+        self.by_slot = owners
+        self._borders: list[int] = []
+        self._changed = True
+
+    def move(self, slot: int, node: int) -> None:
+        """The slot belongs to this node from now on."""
+        if self.by_slot[slot] != node:
+            self.by_slot[slot] = node
+            self._changed = True
+
+    def pieces(self, slots: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+        """(node, begin, end) for each stretch of a sorted list of slots that one node owns."""
+        if self._changed:
+            owners = self.by_slot
+            self._borders = [slot for slot in range(1, SLOTS) if owners[slot] != owners[slot - 1]]
+            self._changed = False
+        begin, count = 0, len(slots)
+        borders = self._borders
+        while begin < count:
+            node = self.by_slot[slots[begin]]
+            at = bisect_right(borders, slots[begin])
+            end = bisect_left(slots, borders[at], begin) if at < len(borders) else count
+            yield node, begin, end
+            begin = end
