@@ -22,14 +22,14 @@ from .summary import Summary
 from .supply import names_file, refuse_to_begin_again, supply_of
 from .survey import Controls, check_identities, first_line, survey
 from .text import key_text, plural, shortened
+from .verifying import Desk, Verification
 from .workers.errors import EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
-from .workers.task import Aside
+from .workers.task import COMPARE, Aside
 
 #: A server that is another one at every look is not worth more passes than this.
 PASSES_MAX = 10
 #: So many keys that are put aside are told one by one, while the run goes on.
 TOLD_ASIDE = 5
-UNVERIFIED = "nothing was verified; --no-verify says that this is meant"
 
 
 class Copy:
@@ -43,6 +43,7 @@ class Copy:
         self.told_aside = 0
         self.aside_path = ""
         self.names: NamesFile | None = None  # of --keys-from
+        self.extra_before = 0  # keys of the target before the first one was copied
         self.began_cpu_s = time.process_time()  # 0 where the process is ours from its start
 
     def plan(self) -> Plan:
@@ -62,8 +63,10 @@ class Copy:
         for passes in range(PASSES_MAX):
             controls, plan = self._prepare(may_write=True, again=passes > 0)
             try:
-                for warning in plan.warnings if not passes else ():
-                    self.log.warning(warning)
+                if not passes:
+                    self.extra_before = sum(plan.survey.target_sizes.values())
+                    for warning in plan.warnings:
+                        self.log.warning(warning)
                 with Settings(self.log) as settings:
                     for number, wanted in plan.settings:
                         settings.change(plan.survey.sources[number].endpoint, "source", wanted)
@@ -87,6 +90,8 @@ class Copy:
         patient = again or "wait_for" in self.call.explicit
         options = self.options | ({"wait_for": self.options["retry_for"]} if again else {})
         self.names = names_file(self.call)
+        if self.names and not self.options["no_verify"]:
+            self.names.keep()
         controls, found, pairs = survey(self.call.source, self.call.target, options, patient, self.log, may_write)
         try:
             for line in first_line(found, pairs).splitlines():
@@ -162,9 +167,33 @@ class Copy:
             self.log.warning(text, "mend the reason that it names for each key, then run the same command again")
         for text, advice in watch.warnings():
             self.log.warning(text, advice)
-        if not self.options["no_verify"]:
-            self.log.warning(UNVERIFIED)
+        if not (self.options["no_verify"] or coordinator.signal):
+            self._verify(plan, controls, coordinator, self.summary)
         return self.summary
+
+    def _verify(self, plan: Plan, controls: Controls, coordinator: Coordinator, summary: Summary) -> None:
+        """Compare what was copied; raises what ends that early."""
+        supply = None
+        if plan.by_name:
+            names = self.names.again() if self.names else None
+            supply = supply_of(plan, controls.sources, names, COMPARE)
+        desk = Desk(self.options, self.log, self.signals, self.latencies)
+        opaque = coordinator.restarted
+        verification = Verification(plan, controls, desk, opaque, supply, self.extra_before)
+        try:
+            summary.verdict = verification.run()
+        except KeyferryError as error:
+            summary.exit_code = error.exit_code
+            raise
+        finally:
+            summary.cpu_s += verification.cpu_s
+        summary.latency = self.latencies.rows()
+        summary.judge()
+        if verification.signal:
+            summary.exit_code, summary.verify_note = EXIT_SIGNAL + verification.signal, " (interrupted)"
+        if summary.verdict:
+            for text, advice in summary.verdict.warnings():
+                self.log.warning(text, advice)
 
     def _tell_aside(self, aside: Aside) -> None:
         """The first keys that are put aside are told at once: their user may rather end the run and mend the cause."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .partitioners import rights
 from .partitioners.control import Control, ReplyError
-from .partitioners.rights import SOURCE, Answers, Right, Uses
+from .partitioners.rights import SOURCE, TARGET, Answers, Right, Uses
 from .partitioners.topology import Server
 from .workers.errors import AccessError
 from .workers.filters import Filters
@@ -32,12 +32,19 @@ class Permissions:
     key_refused: dict[str, str] = field(default_factory=dict)  # sides that refused a key's name, with their words
 
 
-def uses_of(options: Mapping[str, Any], sources: list[Server], source_db: int | None, target_db: int | None) -> Uses:
-    """What a run with these options does; the databases are those of the addresses."""
-    expiry = "PEXPIRETIME" if all(source.knows((7, 0)) for source in sources) else "PTTL"
+def uses_of(
+    options: Mapping[str, Any],
+    sources: list[Server],
+    targets: list[Server],
+    dbs: tuple[int | None, int | None] = (None, None),
+    writes: bool = True,
+) -> Uses:
+    """What a run with these options does; `dbs` are those of the addresses, `writes`: it is more than a comparison."""
+    nodes = {SOURCE: sources, TARGET: targets}
+    absolute = frozenset(side for side, found in nodes.items() if all(server.knows((7, 0)) for server in found))
     chosen, renamed = options["dbs"], options["db_map"] or {}
-    selects = bool(source_db or target_db or any(renamed) or any(renamed.values()) or (chosen and chosen != [0]))
-    return Uses(options, expiry, selects)
+    selects = bool(any(dbs) or any(renamed) or any(renamed.values()) or (chosen and chosen != [0]))
+    return Uses(options, absolute, selects, writes)
 
 
 def check(sides: list[tuple[Control, Server]], uses: Uses, may_write: bool) -> Permissions:
@@ -49,7 +56,7 @@ def check(sides: list[tuple[Control, Server]], uses: Uses, may_write: bool) -> P
     for control, server in sides:
         answers = ask(control, server, uses, may_write, found)
         if answers.needed:
-            raise missing(control, answers)
+            raise missing(control, answers, uses)
         found.unchecked += [f"{control.side}: {line}" for line in answers.unchecked]
         if answers.key_refused:
             found.key_refused[control.side] = answers.key_refused
@@ -74,8 +81,8 @@ def ask(control: Control, server: Server, uses: Uses, may_write: bool, found: Pe
     return Answers(answers.refused + dry.refused, answers.key_refused or dry.key_refused)
 
 
-def missing(control: Control, answers: Answers) -> AccessError:
-    """The error that names the rights that are missing, and how to grant them."""
+def missing(control: Control, answers: Answers, uses: Uses) -> AccessError:
+    """The error that names the rights that are missing, and how to grant them, or how to do without."""
     user = control.endpoint.user or "default"
     denied = [refusal.right for refusal in answers.needed if not refusal.absent]
     absent = [refusal.right for refusal in answers.needed if refusal.absent]
@@ -83,6 +90,9 @@ def missing(control: Control, answers: Answers) -> AccessError:
     if denied:
         texts.append(f"permission refused: user {user} may not run {_names(denied)}")
         hints.append(f"ACL SETUSER {user} {rights.acl_rules(denied)}")
+        unverified = replace(uses, options={**uses.options, "no_verify": True})
+        if uses.writes and not set(denied) & set(rights.rights_of(unverified, denied[0].side)):
+            hints[-1] += ", or --no-verify"
     if absent:
         texts.append(f"the server has no {_names(absent)}")
         hints.append("commands that are renamed or taken away must be given back for the copy")
@@ -108,11 +118,12 @@ class Role:
 
 def role_of(control: Control, server: Server, side: str, options: Mapping[str, Any]) -> Role:
     """Try all that `replicate` with its defaults sends to that side."""
-    rows = rights.rights_of(uses_of(options, [server], None, None), side, server)
+    uses = uses_of(options, [server], [server])
+    rows = rights.rights_of(uses, side, server)
     answers = rights.ask(control, rows, f"keyferry:{secrets.token_hex(16)}".encode())
     lacking = [refusal.right for refusal in answers.needed]
     keys = "~*" if answers.key_refused else ""
-    error = missing(control, answers) if lacking else None
+    error = missing(control, answers, uses) if lacking else None
     if keys and not error:
         user = control.endpoint.user or "default"
         error = AccessError(f"permission refused: user {user} may not touch all keys", hint=f"ACL SETUSER {user} ~*")

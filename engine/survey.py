@@ -83,7 +83,7 @@ def _connect(endpoint: Endpoint, side: str, wait_for_s: float, log: Log) -> Cont
 
 
 def reach_all(
-    endpoint: Endpoint, side: str, wait_for_s: float, patient: bool, log: Log, may_change: bool
+    endpoint: Endpoint, side: str, wait_for_s: float, patient: bool, log: Log, may_change: bool, writes: bool = True
 ) -> tuple[list[Control], list[Server]]:
     """As `reach`, for every server that holds the data: of a cluster, all masters that own slots.
 
@@ -92,7 +92,7 @@ def reach_all(
     control, server = reach(endpoint, side, wait_for_s, patient, log, may_change)
     if not server.clustered:
         topology.refuse_no_cluster(server)
-        topology.refuse_what_we_cannot_copy(server)
+        topology.refuse_what_we_cannot_copy(server, writes)
         return [control], [server]
     controls: list[Control] = []
     try:
@@ -107,7 +107,7 @@ def reach_all(
                 raise cluster.unreachable(error, len(masters)) from None
             controls.append(one)
             servers.append(replace(found, slots=tuple(master.slots), node_id=master.node_id))
-            topology.refuse_what_we_cannot_copy(servers[-1])
+            topology.refuse_what_we_cannot_copy(servers[-1], writes)
     except BaseException:
         for one in controls:
             one.close()
@@ -118,16 +118,22 @@ def reach_all(
 
 
 def survey(
-    source_at: Endpoint, target_at: Endpoint, options: dict[str, Any], patient: bool, log: Log, may_change: bool
+    source_at: Endpoint,
+    target_at: Endpoint,
+    options: dict[str, Any],
+    patient: bool,
+    log: Log,
+    may_change: bool,
+    writes: bool = True,
 ) -> tuple[Controls, Survey, list[tuple[int, int]]]:
     """Both sides, their databases in question, and the pairs of them; only reads, but for what `reach` may do."""
     wait_for_s = options["wait_for"]
     controls = Controls([], [])
     try:
         controls.sources, sources = reach_all(source_at, "source", wait_for_s, patient, log, may_change)
-        controls.targets, targets = reach_all(target_at, "target", wait_for_s, patient, log, may_change)
+        controls.targets, targets = reach_all(target_at, "target", wait_for_s, patient, log, may_change, writes)
         sides = [*zip(controls.sources, sources), *zip(controls.targets, targets)]
-        uses = permissions.uses_of(options, sources, source_at.db, target_at.db)
+        uses = permissions.uses_of(options, sources, targets, (source_at.db, target_at.db), writes)
         allowed = permissions.check(sides, uses, may_change)
         held = sorted({db for server in sources for db in server.databases})
         pairs = choose_databases(options, source_at.db, target_at.db, held)
@@ -135,7 +141,7 @@ def survey(
         found = Survey(
             sources,
             targets,
-            target_sizes={db: _size(controls.targets, db) for db in sorted({db for _, db in pairs})},
+            target_sizes={db: database_size(controls.targets, db) for db in sorted({db for _, db in pairs})},
             shifts=topology.clock_shifts_ms(controls.sources, controls.targets),
             filters=filters_of(options, controls.sources[0], sources[0]),
             job=secrets.token_hex(4),
@@ -146,18 +152,19 @@ def survey(
             found.rdbcompression.extend(topology.setting(one, RDBCOMPRESSION) for one in controls.sources)
         for number, (control, server) in enumerate(zip(controls.sources, sources)):
             for db, _ in pairs:
-                _look_into(found, control, server, (number, db), by_name=bool(options["keys_from"] or options["limit"]))
+                look_into(found, control, server, (number, db), by_name=bool(options["keys_from"] or options["limit"]))
     except BaseException:
         controls.close()
         raise
     return controls, found, pairs
 
 
-def _size(controls: list[Control], db: int) -> int:
+def database_size(controls: list[Control], db: int) -> int:
+    """The keys of a database over all nodes of a side. Raises AccessError."""
     return sum(topology.database_size(control, db) for control in controls)
 
 
-def _look_into(found: Survey, control: Control, server: Server, scope: Scope, by_name: bool) -> None:
+def look_into(found: Survey, control: Control, server: Server, scope: Scope, by_name: bool) -> None:
     """Find out how many keys a database of a node holds, and how it can be cut."""
     keys = found.sizes[scope] = topology.database_size(control, scope[1])
     if server.foreign:

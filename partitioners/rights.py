@@ -36,12 +36,21 @@ class Uses:
     """What a run does, as far as rights depend on it."""
 
     options: Mapping[str, Any]  # of `replicate`, all with a value
-    expiry: str = "PEXPIRETIME"  # or PTTL: how the source tells expiries
+    absolute: frozenset[str] = frozenset(("source", "target"))  # sides that know PEXPIRETIME; others have PTTL
     selects: bool = False  # it uses databases other than 0
+    writes: bool = True  # it copies; else it only compares
 
-    def conflicts(self) -> bool:
+    def replaces_none(self) -> bool:
         """Keys that exist at the target are looked at."""
         return bool(self.options["on_conflict"] != "replace")
+
+    def verifies(self) -> bool:
+        """Both sides are read after the copy."""
+        return not self.options["no_verify"]
+
+    def compares(self) -> bool:
+        """Keys of both sides are compared, by their elements where their bytes differ."""
+        return self.verifies() or self.replaces_none()
 
 
 @dataclass(frozen=True)
@@ -85,9 +94,20 @@ def _strings(uses: Uses) -> bool:
     return bool(uses.options["method"] != "dump")
 
 
+def _values(uses: Uses) -> bool:
+    """The target's strings are read as values."""
+    return uses.compares() and _strings(uses)
+
+
 def _expiries(uses: Uses) -> bool:
     lives = (uses.options["min_ttl"], uses.options["max_ttl"])
-    return not uses.options["no_ttl"] or lives != (None, None)
+    return uses.compares() or not uses.options["no_ttl"] or lives != (None, None)
+
+
+def _told(side: str, absolute: bool) -> Callable[[Uses], bool]:
+    """Whether a side tells expiries in that way, and is asked."""
+    asked = _expiries if side == SOURCE else Uses.compares
+    return lambda uses: asked(uses) and (side in uses.absolute) == absolute
 
 
 def _sizes(uses: Uses) -> bool:
@@ -95,15 +115,20 @@ def _sizes(uses: Uses) -> bool:
 
 
 def _elements() -> list[Right]:
-    """What compares a key that exists with what would be written, element by element."""
+    """What compares two keys element by element, where their bytes differ."""
     reads: list[tuple[str, Words]] = [
-        ("LRANGE", (0, 0)), ("SMEMBERS", ()), ("HGETALL", ()), ("ZRANGE", (0, 0)), ("XRANGE", ("-", "+")),
+        ("STRLEN", ()), ("LLEN", ()), ("SCARD", ()), ("HLEN", ()), ("ZCARD", ()), ("XLEN", ()), ("GETRANGE", (0, 0)),
+        ("LRANGE", (0, 0)), ("SMEMBERS", ()), ("SSCAN", (0,)), ("SMISMEMBER", ("m",)), ("HGETALL", ()), ("HSCAN", (0,)),
+        ("HMGET", ("f",)), ("ZRANGE", (0, 0)), ("XRANGE", ("-", "+")),
     ]  # fmt: skip
-    rows = [right for name, more in reads for right in _both(name, KEY, *more, when=Uses.conflicts)]
+    rows = [right for name, more in reads for right in _both(name, KEY, *more, when=Uses.compares)]
     # These answer with an error where there is no such key.
-    rows += _both("XINFO STREAM", KEY, when=Uses.conflicts, writes=True)
-    return rows + _both("HPEXPIRETIME", KEY, "FIELDS", 1, "f", when=Uses.conflicts, since=(7, 4))
+    rows += _both("XINFO", "STREAM", KEY, when=Uses.compares, writes=True)
+    rows += _both("XPENDING", KEY, "group", when=Uses.compares, writes=True)
+    return rows + _both("HPEXPIRETIME", KEY, "FIELDS", 1, "f", when=Uses.compares, since=(7, 4))
 
+
+LATE = "that nothing of a lost connection is executed late"
 
 RIGHTS: tuple[Right, ...] = (
     *_both("PING"),
@@ -114,16 +139,24 @@ RIGHTS: tuple[Right, ...] = (
     _source("DUMP", KEY),
     _source("MGET", KEY, when=_strings),
     _source("GET", KEY, when=_strings),
-    _source("PEXPIRETIME", KEY, when=lambda uses: _expiries(uses) and uses.expiry == "PEXPIRETIME"),
-    _source("PTTL", KEY, when=lambda uses: _expiries(uses) and uses.expiry == "PTTL"),
-    _source("TYPE", KEY, when=lambda uses: bool(uses.options["type"])),
-    _source("STRLEN", KEY, when=_sizes),
+    _source("PEXPIRETIME", KEY, when=_told(SOURCE, True)),
+    _source("PTTL", KEY, when=_told(SOURCE, False)),
+    _source("TYPE", KEY, when=lambda uses: bool(uses.options["type"]) or uses.compares()),
+    _source("EXISTS", KEY, when=Uses.verifies),
+    _source("STRLEN", KEY, when=lambda uses: _sizes(uses) and not uses.compares()),
     _source("MULTI", when=lambda uses: bool(uses.options["atomic"])),
     _source("EXEC", when=lambda uses: bool(uses.options["atomic"])),  # right after MULTI
-    _target("RESTORE", KEY, 0, "none", writes=True),
-    _target("MSET", KEY, "value", KEY, when=_strings, writes=True),
-    _target("SET", KEY, "value", "PXAT", "never", when=_strings, writes=True),
-    *(_target(name, KEY, when=Uses.conflicts) for name in ("EXISTS", "GET", "DUMP", "PTTL")),
+    _target("RESTORE", KEY, 0, "none", when=lambda uses: uses.writes, writes=True),
+    _target("MSET", KEY, "value", KEY, when=lambda uses: uses.writes and _strings(uses), writes=True),
+    _target("SET", KEY, "value", "PXAT", "never", when=lambda uses: uses.writes and _strings(uses), writes=True),
+    _target("EXISTS", KEY, when=Uses.compares),
+    _target("SCAN", 0, "COUNT", 1, when=Uses.verifies),
+    _target("DUMP", KEY, when=Uses.compares),
+    _target("MGET", KEY, when=_values),
+    _target("GET", KEY, when=_values),
+    _target("PEXPIRETIME", KEY, when=_told(TARGET, True)),
+    _target("PTTL", KEY, when=lambda uses: uses.replaces_none() or _told(TARGET, False)(uses)),
+    _target("TYPE", KEY, when=Uses.compares),
     *_elements(),
     *_both("CLUSTER SLOTS", clustered=True),
     _source("CLUSTER COUNTKEYSINSLOT", 0, clustered=True, since=(7, 4)),
@@ -131,13 +164,14 @@ RIGHTS: tuple[Right, ...] = (
     *_both("INFO", "server", without="whether the same process answers all the time, and whether it evicts keys"),
     *_both("CONFIG GET", "databases", without="how many databases it has, and how long a value may be"),
     _source("MEMORY USAGE", KEY, when=_sizes),
+    _target("MEMORY USAGE", KEY, when=lambda uses: _sizes(uses) and uses.verifies()),
     _source("MEMORY USAGE", KEY, when=lambda uses: not _sizes(uses), without="how large values are", silent=True),
     _source("CLIENT INFO", without="whether something stands between us and it", silent=True, since=(6, 2)),
     _source("CLIENT NO-TOUCH", "OFF", without="that reading leaves its LRU and LFU as they are", since=(7, 2)),
     *_both("CLIENT NO-EVICT", "ON", without="that it keeps our connections", silent=True, since=(7, 0)),
     *_both("CLIENT SETNAME", "keyferry:control", without="the names of our connections", silent=True),
-    _target("CLIENT ID", without="that nothing of a lost connection is executed late"),
-    _target("CLIENT KILL", "ID", NOBODY, without="that nothing of a lost connection is executed late", writes=True),
+    _target("CLIENT ID", when=lambda uses: uses.writes, without=LATE),
+    _target("CLIENT KILL", "ID", NOBODY, when=lambda uses: uses.writes, without=LATE, writes=True),
 )  # fmt: skip
 
 
@@ -181,8 +215,9 @@ class Answers:
 
     @property
     def needed(self) -> list[Refusal]:
-        """Those that the run cannot do without."""
-        return [refusal for refusal in self.refused if not refusal.right.without]
+        """Those that the run cannot do without; what came with a version, and is not there, has nothing to do there."""
+        found = [refusal for refusal in self.refused if not refusal.right.without]
+        return [refusal for refusal in found if not (refusal.absent and any(refusal.right.since))]
 
     @property
     def unchecked(self) -> list[str]:

@@ -21,8 +21,12 @@ from tests.test_options import at, copied, write_strings
 
 #: All that a dry run may send. CLIENT names our own connection, which ends with the run.
 COMMON = {"CLIENT", "DBSIZE", "INFO", "PING", "SELECT", "TIME"}
-SOURCE = {"DUMP", "GET", "MEMORY", "MGET", "PEXPIRETIME", "PTTL", "SCAN"}
-READS = {"source": COMMON | SOURCE, "target": COMMON | {"ACL"}}
+VALUES = {
+    "DUMP", "EXISTS", "GET", "GETRANGE", "HGETALL", "HLEN", "HMGET", "HPEXPIRETIME", "HSCAN", "LLEN", "LRANGE", "MEMORY",
+    "MGET", "PEXPIRETIME", "PTTL", "SCAN", "SCARD", "SMEMBERS", "SMISMEMBER", "SSCAN", "STRLEN", "TYPE", "XINFO", "XLEN",
+    "XPENDING", "XRANGE", "ZCARD", "ZRANGE",
+}  # fmt: skip
+READS = {"source": COMMON | VALUES, "target": COMMON | VALUES | {"ACL"}}
 #: What may be said by CLIENT.
 OF_CLIENT = {b"SETNAME", b"NO-EVICT", b"NO-TOUCH", b"ID", b"INFO"}
 #: And by ACL, which executes nothing.

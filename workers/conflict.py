@@ -7,12 +7,12 @@ HOW IT WORKS
 
 WHAT HAPPENS IF the key is our own: written by a window that is sent again, by a worker that died, or while the target
     was being filled from nothing. Then asking first tells nothing, and is left out (`Task.own`). A write that is
-    refused is settled by comparison (`same.py`): what equals the source's key counts as copied, anything else is a
+    refused is settled by comparison (`look.py`): what equals the source's key counts as copied, anything else is a
     conflict. Keys that come twice because ranges overlap are put off until all ranges are done, so that the range
     that counts a key is the first to write it.
 
 LIMITATIONS
-    The comparison says "other" where it cannot be sure. A source key that was changed between the two writes is taken
+    A source key that was changed between the two writes is taken
     for a conflict, as nobody can tell it from one.
 """
 
