@@ -149,6 +149,8 @@ RIGHTS: tuple[Right, ...] = (
     _target("RESTORE", KEY, 0, "none", when=lambda uses: uses.writes, writes=True),
     _target("MSET", KEY, "value", KEY, when=lambda uses: uses.writes and _strings(uses), writes=True),
     _target("SET", KEY, "value", "PXAT", "never", when=lambda uses: uses.writes and _strings(uses), writes=True),
+    # Of a key that is not there, so that nothing is removed.
+    _target("UNLINK", KEY, when=lambda uses: uses.writes and bool(uses.options["prune"]), writes=True),
     _target("EXISTS", KEY, when=Uses.compares),
     _target("SCAN", 0, "COUNT", 1, when=Uses.verifies),
     _target("DUMP", KEY, when=Uses.compares),

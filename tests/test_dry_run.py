@@ -22,9 +22,9 @@ from tests.test_options import at, copied, write_strings
 #: All that a dry run may send. CLIENT names our own connection, which ends with the run.
 COMMON = {"CLIENT", "DBSIZE", "INFO", "PING", "SELECT", "TIME"}
 VALUES = {
-    "DUMP", "EXISTS", "GET", "GETRANGE", "HGETALL", "HLEN", "HMGET", "HPEXPIRETIME", "HSCAN", "LLEN", "LRANGE", "MEMORY",
-    "MGET", "PEXPIRETIME", "PTTL", "SCAN", "SCARD", "SMEMBERS", "SMISMEMBER", "SSCAN", "STRLEN", "TYPE", "XINFO", "XLEN",
-    "XPENDING", "XRANGE", "ZCARD", "ZRANGE",
+    "DUMP", "EXISTS", "GET", "GETRANGE", "HGETALL", "HLEN", "HMGET", "HPEXPIRETIME", "HSCAN", "LLEN", "LRANGE", "MGET",
+    "MEMORY", "PEXPIRETIME", "PTTL", "SCAN", "SCARD", "SMEMBERS", "SMISMEMBER", "SSCAN", "STRLEN", "TYPE", "XINFO",
+    "XLEN", "XPENDING", "XRANGE", "ZCARD", "ZRANGE",
 }  # fmt: skip
 READS = {"source": COMMON | VALUES, "target": COMMON | VALUES | {"ACL"}}
 #: What may be said by CLIENT.

@@ -116,12 +116,13 @@ def test_each_right_that_is_taken_away_is_named_before_anything_is_copied(
     kind: str, right: Right, pairs: dict[str, Pair]
 ) -> None:
     pair = pair_of(pairs, kind)
-    rows = {side: needed(pair, side, EVERYTHING) for side in SIDES}
+    keywords = {"repair": True, "prune": True} if right.command == "UNLINK" else EVERYTHING
+    rows = {side: needed(pair, side, keywords) for side in SIDES}
     if right not in rows[right.side]:
         pytest.skip("this version has another command for it")
     for side in SIDES:
         pair.grant(side, rights.acl_rules(one for one in rows[side] if side != right.side or one.rule != right.rule))
-    error = pair.refusal(**EVERYTHING)
+    error = pair.refusal(**keywords)
     assert (error.side, error.exit_code) == (right.side, 3 if right.side == SOURCE else 4)
     assert error.message == f"permission refused: user app may not run {right.command}"
     assert error.hint in (f"ACL SETUSER app {right.rule}", f"ACL SETUSER app {right.rule}, or --no-verify")
@@ -285,6 +286,7 @@ def test_the_further_rights_of_options_are_those_of_the_table() -> None:
     chosen = {
         "--dbs, -n, /db": {"dbs": "0,1"},
         "--max-size": {"max_size": "1mb"},
+        "--prune": {"repair": True, "prune": True},
         "--atomic": {"atomic": True},
         "--on-conflict": {"on_conflict": "skip"},
     }
