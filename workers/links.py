@@ -13,9 +13,10 @@ from .errors import RunError
 from .latency import Latencies, MeasuredConnection
 from .link import Link, Wait
 from .patience import Patience
+from .redirects import Redirect
 from .slots import Owners, owners_of
 from .suspects import Suspects
-from .task import SOURCELESS, Setup, Task
+from .task import SOURCELESS, Node, Setup, Task
 from .write import Router, Sink
 
 Key = tuple[int, int, int]  # source node, database, target database
@@ -50,6 +51,7 @@ class Links:
         self._routers: dict[int, Router] = {}  # by target database
         slots = [node.slots for node in setup.targets]
         self._owners = Owners(owners_of(slots)) if any(slots) else None
+        self._visits: dict[tuple[str, int], Connection] = {}  # source nodes, by announced address and database
         self._turn = 0
 
     def get(self, task: Task) -> tuple[Link, Chooser] | None:
@@ -120,7 +122,26 @@ class Links:
         link.from_cluster = source is not None and bool(source.node.slots)
         link.by_slot = link.from_cluster or self._owners is not None
         link.suspects = self.suspects
+        link.visit = lambda conn, redirect: self._visit(link, conn, redirect)
         self.by_key[key] = link, Chooser(setup.method, setup.batch_keys, self.budgets[task.node])
+
+    def _visit(self, link: Link, conn: Connection, redirect: Redirect) -> Connection:
+        """The connection to the source's node that another one names, to the same database; opened if need be."""
+        host = redirect.host or conn.node.announced.rpartition(":")[0]
+        address = f"{host}:{redirect.port}"
+        number = next((n for n, node in enumerate(self.setup.sources) if node.announced == address), -1)
+        for (node, db, _), (other, _) in self.by_key.items():
+            if (node, db) == (number, link.db) and other.source:
+                return other.source
+        if (address, link.db) not in self._visits:
+            endpoint = replace(self.setup.sources[0].endpoint, host=host, port=redirect.port, socket="")
+            node = self.setup.sources[number] if number >= 0 else Node(endpoint, announced=address)
+            try:
+                self._visits[address, link.db] = self._connect("source", number, node, link.db)
+            except Lost as lost:
+                assert lost.conn is not None
+                return lost.conn  # it is not ready, and never will be
+        return self._visits[address, link.db]
 
     def _set_clocks(self, router: Router) -> None:
         for sink in router.sinks if self.shifts else ():
@@ -128,6 +149,9 @@ class Links:
 
     def _new(self, side: str, number: int, db: int, fence: tuple[int, ...] = ()) -> Connection:
         node = (self.setup.sources if side == "source" else self.setup.targets)[number]
+        return self._connect(side, number, node, db, fence)
+
+    def _connect(self, side: str, number: int, node: Node, db: int, fence: tuple[int, ...] = ()) -> Connection:
         name = node.endpoint.client_name or f"keyferry:{self.setup.job}:{self.setup.epoch}"
         details = (side, number, node, db, name, self.poll, fence, self._turn)
         if side in self.setup.measured:
@@ -158,6 +182,10 @@ class Links:
     def lost(self, lost: Lost) -> None:
         """Replace the connection that was lost; raises the error where that makes no sense, or not any more."""
         conn = lost.conn
+        visited = next((key for key, visit in self._visits.items() if visit is conn), None)
+        if conn is not None and visited is not None:
+            del self._visits[visited]
+            return self._forget(conn)  # who still needs it opens another one, after a pause
         if conn is None or not self._links_of(conn):
             raise lost.error
         self._forget(conn)

@@ -140,6 +140,10 @@ class Same:
     def _in_trouble(self, side: str, replies: list) -> bool:
         """Whether a server is in a state that passes: then everything is asked again."""
         error = first_error(replies)
+        if error is not None and rule_for(error).action in (Action.REDIRECT, Action.SPLIT):
+            self.link.learn(self.node, error)
+            self.told(Verdict.GONE)  # not here any more: it is copied again, where it belongs
+            return True
         if error is None or rule_for(error).action is not Action.WAIT:
             return False
         self.link.trouble(side, self.node, error, self.start)
