@@ -34,6 +34,8 @@ BY_TURNS = (
     "test_churn",
     "test_churn_command",
     "test_support_clusters",
+    "test_support_nat",
+    "test_support_sentinels",
     "test_cluster",
 )
 

@@ -77,6 +77,18 @@ def check_distance(item: dict[str, Any]) -> None:
     assert far["seconds"]["min"] > near["seconds"]["min"] + 0.1
 
 
+def test_single_functions_of_the_hot_path_can_be_measured(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    words = ("-m", "pytest", "bench/micro", "-q", "-n", "0", "-p", "no:cacheprovider", f"--benchmark-json={figures}")
+    quick = ("--benchmark-min-rounds=1", "--benchmark-max-time=0.001", "--benchmark-warmup=off")
+    with start_command(sys.executable, *words, *quick, cwd=str(ROOT)) as run:
+        done = run.wait(60)
+    assert done.code == 0, done.out
+    measured = {one["fullname"].split("::")[0] for one in json.loads(figures.read_text())["benchmarks"]}
+    nouns = ("cursors", "expiries", "filters", "replies", "requests")
+    assert measured == {f"bench/micro/test_{noun}.py" for noun in nouns}
+
+
 # ---- what is asked for -------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""Every filter alone, in pairs and in any set, against a model of them in plain Python, on random data of all types.
+"""Every filter and limit alone, in pairs and in any set, against a plain-Python model, on random data of all types.
 
 The model knows what it wrote. Which names a glob fits, and how much memory a value takes, it asks the source itself.
 """
@@ -95,6 +95,9 @@ CHOICES: dict[str, st.SearchStrategy[Any]] = {
     "limit": st.sampled_from([1, 20, KEYS - 1, KEYS, 10 * KEYS]),
     "keys_from": st.sampled_from(["lines", "nul", "jsonl"]),
 }
+
+#: Limits on the speed, with values that hold a copy back: they must not change what passes.
+LIMITS: dict[str, Any] = {"rate": 4_000, "bandwidth": 2_000_000, "max_source_latency": 0.001}
 
 Model = Callable[[Connection, dict[bytes, Key], Any], set[bytes]]
 
@@ -215,9 +218,29 @@ def test_each_filter_alone_and_each_pair_copies_what_passes(kind: str, way: dict
             raise AssertionError(f"with {chosen}") from error
 
 
+@pytest.mark.parametrize(("kind", "way"), [WAYS[-1]], ids=["7.0-auto"])
+def test_limits_alone_and_with_each_other_and_each_filter_copy_what_passes(
+    kind: str, way: dict[str, Any], bench: Bench
+) -> None:
+    random = Random("limits")
+    with bench.source.connect() as source:
+        held = write(source, random)
+    alone = [(name,) for name in LIMITS]
+    for names in (*alone, *itertools.combinations(LIMITS, 2), *itertools.product(LIMITS, CHOICES)):
+        limits = {name: LIMITS[name] for name in names if name in LIMITS}
+        chosen = drawn(random, tuple(name for name in names if name in CHOICES))
+        try:
+            check(bench, held, chosen | limits, way, random)
+        except AssertionError as error:
+            raise AssertionError(f"with {chosen | limits}") from error
+
+
 @ways
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
-@given(seed=st.integers(0, 2**32), chosen=st.fixed_dictionaries({}, optional=CHOICES))
+@given(
+    seed=st.integers(0, 2**32),
+    chosen=st.fixed_dictionaries({}, optional=CHOICES | {name: st.just(value) for name, value in LIMITS.items()}),
+)
 def test_any_set_of_filters_copies_what_passes(
     kind: str, way: dict[str, Any], bench: Bench, seed: int, chosen: dict[str, Any]
 ) -> None:

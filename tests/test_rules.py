@@ -16,10 +16,11 @@ from tests.conftest import ServerFactory
 from tests.support.compare import all_keys, assert_equal
 from tests.support.disguises import ClockSkew, ShardedCursors
 from tests.support.monitor import Monitor
-from tests.support.processes import run_keyferry
+from tests.support.processes import run_keyferry, start_keyferry
+from tests.support.proxy import FaultProxy
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
-from tests.test_options import At
+from tests.test_options import At, at
 from tests.test_router import Loop
 
 RING_KEYS = 25_000  # enough for the probe, so that all shortcuts of a direct connection are on
@@ -236,7 +237,8 @@ def test_the_info_of_another_shard_is_not_believed(server: ServerFactory) -> Non
 # ---- identities --------------------------------------------------------------------------------------------
 
 
-def test_other_data_in_the_same_process_are_copied_from_the_start(server: ServerFactory) -> None:
+@pytest.mark.parametrize("kills", [True, False], ids=["connections lost", "connections kept"])
+def test_other_data_in_the_same_process_are_copied_from_the_start(kills: bool, server: ServerFactory) -> None:
     """A source that was somebody's replica in between keeps its run id, and holds that server's data."""
     source, other, target = server("7.0", fresh=True), server("7.0"), server("7.0")
     write(source, b"before:", 3_000)
@@ -249,7 +251,8 @@ def test_other_data_in_the_same_process_are_copied_from_the_start(server: Server
             assert time.monotonic() < deadline
             time.sleep(0.05)
         source.call("REPLICAOF", "NO", "ONE")
-        source.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        if kills:
+            source.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
     with Proxy(target, At(5, replace_the_data)) as proxy:
         ran = run_keyferry("-p", str(source.port), "replicate", "-p", str(proxy.port), "--batch", "50", "--json")
@@ -267,6 +270,30 @@ def test_a_target_that_was_emptied_by_a_restart_is_filled_again(server: ServerFa
         assert_equal(source, target)  # the server lives as long as the thread that started it, which is the proxy's
     assert ran.code == 0, ran.err
     assert "the copy begins again" in ran.err
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_an_address_that_leads_to_another_server_on_the_way_is_noticed(side: str, server: ServerFactory) -> None:
+    """The coordinator's connection stays with the first server: only a worker's new connection can tell."""
+    source, target, other = server("7.0"), server("7.0"), server("7.0")
+    write(source, b"key:", 3_000)
+    if side == "source":
+        write(other, b"other:", 2_000)
+    when, behind = ("reply MGET", source) if side == "source" else ("request MSET", target)
+    with FaultProxy(behind.port, f"stall at {when} 20 connection 2") as proxy:
+        ends = (proxy, target) if side == "source" else (source, proxy)
+        words = (*at(ends[0]), "replicate", *at(ends[1]), "--batch", "50", "--workers", "1", "--json")
+        with start_keyferry(*words) as run:
+            proxy.wait_until_fired(30)
+            proxy.lead_to(other.port)
+            proxy.kill_all(after=1)
+            ran = run.wait(60)
+    assert ran.code == 0, ran.err
+    assert "is another than when the copy began" in ran.err and "the copy begins again" in ran.err
+    if side == "source":
+        assert all_keys(other) == {b"other:%d" % n for n in range(2_000)} <= all_keys(target)
+    else:
+        assert_equal(source, other)
 
 
 def write(server: Server, prefix: bytes, count: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import SystemRandom
 
 from redis.crc import key_slot
@@ -52,11 +52,6 @@ class Node(Server):
                 self._id = connection.must("CLUSTER", "MYID").decode()
         return self._id
 
-    @property
-    def bus_port(self) -> int:
-        """Where the other nodes reach it."""
-        return self.port + BUS_OFFSET
-
     def cluster_info(self) -> dict[str, str]:
         """CLUSTER INFO as field → value."""
         with self.connect() as connection:
@@ -80,8 +75,15 @@ class Seen:
     master: str  # its master's id; "-": it is one
     epoch: int
     connected: bool
-    slots: frozenset[int]
+    slots: frozenset[int] = field(repr=False)
     open: tuple[str, ...]
+
+    @property
+    def told(self) -> set[str]:
+        """host:port by address and by name, as clients may be told. The line has ip:port@bus[,name]."""
+        place, _, name = self.address.partition(",")
+        address = place.partition("@")[0]
+        return {address, f"{name}:{address.rpartition(':')[2]}"}
 
     @property
     def failed(self) -> bool:

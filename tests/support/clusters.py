@@ -36,8 +36,9 @@ class NotReady(AssertionError):
 class Cluster:
     """A running cluster of one kind; `with` ends it. `nodes`: the masters in the order of their slots, then replicas.
 
-    `extra`, `password`, `acl` and `maxmemory` are of every node, as for Server. `slots` gives each master's share as
-    ranges (first, last) instead of equal parts: what nobody gets is uncovered. `wait` False: see the module.
+    `extra`, `password`, `acl`, `maxmemory` and `tls` are of every node, as for Server. With `tls` the nodes use it
+    among themselves too, and tell a client ports of the kind that it came by. `slots`: each master's share as ranges
+    (first, last) instead of equal parts: what nobody gets is uncovered. `wait` False: see the module.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Cluster:
         password: str = "",
         acl: Sequence[str] = (),
         maxmemory: str = "",
+        tls: Sequence[str] = (),
         node_timeout_ms: int = NODE_TIMEOUT_MS,
         slots: Sequence[Sequence[tuple[int, int]]] = (),
         wait: bool = True,
@@ -60,9 +62,10 @@ class Cluster:
         self._lost: dict[str, frozenset[int]] = {}  # the slots of killed masters, by id
         self._kept: ClusterConnection | None = None
         words = [*_settings(password, node_timeout_ms), *extra]
+        words += ["--tls-cluster", "yes", "--tls-replication", "yes"] if tls else []
         try:
             for _ in range(masters * (1 + replicas)):
-                self.nodes.append(Node(kind, *words, password=password, acl=acl, maxmemory=maxmemory))
+                self.nodes.append(Node(kind, *words, password=password, acl=acl, maxmemory=maxmemory, tls=tls))
             self._form(masters)
             if wait:
                 self.wait_until_ready()
@@ -79,7 +82,7 @@ class Cluster:
                 node.client.execute_command("CLUSTER ADDSLOTS", *slots)
         for at, node in enumerate(self.nodes):
             for other in self.nodes[:at]:
-                node.client.execute_command("CLUSTER MEET", other.host, other.port)
+                node.client.execute_command("CLUSTER MEET", other.host, other.tls_port or other.port)
         for at, node in enumerate(self.nodes[masters:]):
             master = self.nodes[at % masters]
             self._until(lambda: _knows(node, master), "no replica knows its master")
@@ -118,11 +121,15 @@ class Cluster:
         return {slot: known[seen.id] for seen in self.view() for slot in seen.slots}
 
     def node_at(self, address: str) -> Node:
-        """The node with this host:port."""
-        found = [node for node in self.nodes if node.address == address]
-        if not found:
-            raise ConnectionError(f"no node at {address!r}")
-        return found[0]
+        """The node with this host:port, or the one that tells clients so."""
+        for node in self.nodes:
+            if node.address == address:
+                return node
+        ids = [seen.id for seen in self.view() if address in seen.told]
+        for node in self.nodes:
+            if node.id in ids:
+                return node
+        raise ConnectionError(f"no node at {address!r}")
 
     @property
     def uri(self) -> str:

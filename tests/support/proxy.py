@@ -80,13 +80,17 @@ class FaultProxy:
         armed = self._arm(map)
         self._call(lambda: self._set(armed))
 
+    def lead_to(self, server_port: int) -> None:
+        """New connections lead to another server from now on, as where a name changes its address."""
+        self._call(lambda: setattr(self, "_server", (self._server[0], server_port)))
+
     def release(self) -> None:
         """End stalls, slowness and delays: what was held is passed on."""
         self._call(lambda: self._each(Link.release))
 
-    def kill_all(self) -> None:
-        """Close all connections; new ones are taken."""
-        self._call(lambda: self._each(Link.close))
+    def kill_all(self, after: int = 0) -> None:
+        """Close all connections but the first `after` ones; new ones are taken."""
+        self._call(lambda: self._each(lambda link: link.close() if link.number > after else None))
 
     def wait_until_fired(self, timeout_s: float, count: int = 1) -> None:
         """Return once `count` faults have happened; fails after `timeout_s`."""

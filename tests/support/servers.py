@@ -55,6 +55,9 @@ class Server:
     Raises MissingServer without the binary, ServerFailed when it does not come up as the version asked for.
     """
 
+    #: The command that is answered once the server is ready.
+    _first = "DBSIZE"
+
     def __init__(
         self,
         kind: str,
@@ -220,7 +223,7 @@ class Server:
     def _start_on_a_free_port(self, wait: bool) -> None:
         for attempt in range(PORT_TRIES):
             self.port = self._choose_port()
-            self.tls_port = free_port() if self._tls else 0
+            self.tls_port = self._choose_port() if self._tls else 0
             self._launch([])
             try:
                 return self._check(wait)
@@ -229,12 +232,15 @@ class Server:
                     raise
 
     def _launch(self, extra: list[str]) -> None:
-        words = [*binaries.launcher(), binaries.find(self.kind), "--port", str(self.port), *self._base, *extra]
-        words += ["--tls-port", str(self.tls_port), *self._tls] if self._tls else []
+        words = [*binaries.launcher(), binaries.find(self.kind), *self._words(extra)]
         with open(self.folder / "out", "ab") as out:
             self._process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.folder, start_new_session=True
             )
+
+    def _words(self, extra: list[str]) -> list[str]:
+        words = ["--port", str(self.port), *self._base, *extra]
+        return words + (["--tls-port", str(self.tls_port), *self._tls] if self._tls else [])
 
     def _check(self, wait: bool) -> None:
         """Wait until the server answers, and make sure that it is the process and the version that we started."""
@@ -250,7 +256,7 @@ class Server:
     def _answers(self, wait: bool) -> bool:
         try:
             with self.connect(timeout_s=START_S if wait else 1) as connection:
-                return not wait or not isinstance(connection.call("DBSIZE"), ServerError)
+                return not wait or not isinstance(connection.call(self._first), ServerError)
         except OSError:
             return False
 
@@ -263,7 +269,7 @@ class Server:
             raise ServerFailed(f"port {self.port} is answered by process {info['process_id']}, not by ours")
 
     def _end(self, how: signal.Signals) -> None:
-        self._disconnect()
+        self.disconnect()
         process, self._process = self._process, None
         if process is None:
             return
@@ -276,7 +282,8 @@ class Server:
             process.kill()
             process.wait()
 
-    def _disconnect(self) -> None:
+    def disconnect(self) -> None:
+        """Close the connections of `call` and `client`; they open others when they are used again."""
         if self._kept is not None:
             self._kept.close()
             self._kept = None
