@@ -13,6 +13,7 @@ from .forkserver import helpers_cpu_s
 from .grammar import Invocation
 from .latency import Latencies
 from .logs import Log
+from .outlook import outlook_of
 from .partitioners.keys import NamesFile
 from .planning import DatabasePlan, Plan, make
 from .progress import display
@@ -43,6 +44,8 @@ class Copy:
         self.told_aside = 0
         self.aside_path = ""
         self.names: NamesFile | None = None  # of --keys-from
+        assert call.source is not None and call.target is not None
+        self.seeds = [call.source], [call.target]  # addresses of each side, those that the user named first
         self.began_cpu_s = time.process_time()  # 0 where the process is ours from its start
 
     def plan(self) -> Plan:
@@ -83,15 +86,17 @@ class Copy:
 
     def _prepare(self, may_write: bool, again: bool = False) -> tuple[Controls, Plan]:
         """Find out about both servers; those that have served before are waited for like any lost connection."""
-        assert self.call.source is not None and self.call.target is not None
         patient = again or "wait_for" in self.call.explicit
         options = self.options | ({"wait_for": self.options["retry_for"]} if again else {})
         self.names = names_file(self.call)
-        controls, found, pairs = survey(self.call.source, self.call.target, options, patient, self.log, may_write)
+        controls, found, pairs = survey(self.seeds, options, patient, self.log, may_write)
+        for seeds, servers in zip(self.seeds, (found.sources, found.targets)):
+            nodes = [end for server in servers if server.clustered for end in (server.endpoint, *server.replicas)]
+            seeds[1:] = [node for node in nodes if node.address != seeds[0].address]
         try:
             for line in first_line(found, pairs).splitlines():
                 self.log.notice(line)
-            pools = [side.pool for side in (self.call.source, self.call.target) if side.pool is not None]
+            pools = [seeds[0].pool for seeds in self.seeds if seeds[0].pool is not None]
             plan = make(found, pairs, self.options, min(pools), again)
             for part in plan.databases:
                 where = f"{plan.setup.sources[part.node].endpoint.address} db {part.db} → {part.target_db}"
@@ -109,6 +114,7 @@ class Copy:
         self.aside_path = aside.path
         shown = display(self.options["progress"], "copy", self.log, self.signals.status_asked)
         watch = Watch(zip(controls.sources, plan.survey.sources), zip(controls.targets, plan.survey.targets))
+        outlook = outlook_of(plan, controls.sources, self.log.notice)
         coordinator = Coordinator.of_plan(
             plan,
             LocalProcesses(),
@@ -120,6 +126,7 @@ class Copy:
             measured=self.latencies.add,
             controls=(controls.sources, controls.targets),
             watch=watch,
+            outlook=outlook,
             supply=supply_of(plan, controls.sources, self.names) if plan.by_name else None,
         )
         failure: KeyferryError | None = None
@@ -127,6 +134,8 @@ class Copy:
             coordinator.run()
             if not coordinator.signal:
                 check_identities(plan, controls)
+                if outlook:
+                    outlook.last_look()
                 watch.last_look()
         except ChangedError:
             raise
@@ -197,6 +206,8 @@ def _database_is_exact(part: DatabasePlan, plan: Plan, controls: Controls, coord
     counts = coordinator.ledger.totals.get(part.scope)
     read = counts.read if counts else 0
     control = controls.sources[part.node]
+    if coordinator.outlook and coordinator.outlook.has_moved:
+        return False
     held_still = control.select(part.db) == b"OK" and control.call("DBSIZE") == part.keys
     if plan.setup.filters.scan_words or (coordinator.supply and coordinator.supply.at_limit):
         return held_still and not (part.opaque or part.scope in coordinator.restarted)

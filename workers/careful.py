@@ -190,6 +190,8 @@ class Careful:
         if rule.action in (Action.PUT_ASIDE, Action.OTHER_METHOD) or not isinstance(error, Exception):
             self._put_aside(key, kind, size, f"{side}: {error}")
         else:
+            if side == "target":
+                self.link.learn(node, error)
             self._again.append(key)
             self._trouble = (side, node, error)
 

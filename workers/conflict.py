@@ -80,7 +80,6 @@ class Look:
         if not self._pending:
             self.told([key for key in self.keys if key in self._absent])
 
-
     def _ask_again(self, sink: Sink, keys: list[bytes]) -> None:
         """Slots may have moved meanwhile: each key is looked for where it belongs now."""
         self._pending -= 1
@@ -88,6 +87,7 @@ class Look:
         self._pending += len(groups)
         for there, some in groups:
             self._ask(there, some)
+
 
 def _concerns_all(reply: object) -> bool:
     """An error of the server or the user; one about a single key will come again when that is written."""

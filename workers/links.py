@@ -130,8 +130,8 @@ class Links:
         host = redirect.host or conn.node.announced.rpartition(":")[0]
         address = f"{host}:{redirect.port}"
         number = next((n for n, node in enumerate(self.setup.sources) if node.announced == address), -1)
-        for (node, db, _), (other, _) in self.by_key.items():
-            if (node, db) == (number, link.db) and other.source:
+        for key, (other, _) in self.by_key.items():
+            if key[:2] == (number, link.db) and other.source:
                 return other.source
         if (address, link.db) not in self._visits:
             endpoint = replace(self.setup.sources[0].endpoint, host=host, port=redirect.port, socket="")
