@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .partitioners import cluster
 from .partitioners.cluster import Seen, range_text
@@ -159,7 +159,10 @@ class Lookout(threading.Thread):
     def _judge(self, now: Picture | None) -> Changes:
         if now is None:
             return Changes(set(), set())
-        before, self.picture = self.picture, now
+        # While a slot moves, the old owner may have been asked after that, and the new one before it.
+        before = self.picture
+        now = replace(now, owners=[owner or then for owner, then in zip(now.owners, before.owners)])
+        self.picture = now
         strangers = {owner for owner in now.owners if owner and owner not in self.ids}
         if strangers:
             one = min(strangers)
