@@ -17,7 +17,6 @@ from dataclasses import replace
 from typing import Any
 
 from .apart import keys_of
-from .aside import AsideFile
 from .crew import Crew, Worker
 from .eviction import Watch
 from .fence import Fence
@@ -29,6 +28,7 @@ from .partitioners.control import Control
 from .partitioners.topology import clock_shifts_ms
 from .planning import Plan
 from .reasons import most_important
+from .records import Records
 from .state import State
 from .supply import Supply
 from .workers import errors
@@ -38,6 +38,7 @@ from .workers.task import (
     COPY_KEYS,
     COPY_RANGE,
     LIST_KEYS,
+    LOOK_UP,
     SIFT_KEYS,
     Aside,
     Counts,
@@ -71,7 +72,7 @@ class Coordinator:
         workers: int,
         executor: Any,
         *,
-        aside: AsideFile,
+        aside: Records,
         say: Callable[[str], None],
         warn: Callable[[str], None],
         tick: Callable[[State], None],
@@ -84,6 +85,7 @@ class Coordinator:
         governor: Governor | None = None,
         outlook: Outlook | None = None,
         supply: Supply | None = None,
+        writes: bool = True,
     ) -> None:
         self.setup, self.aside = setup, aside
         self.say, self.warn, self.tick = say, warn, tick
@@ -98,7 +100,8 @@ class Coordinator:
         self.crew = Crew(executor)
         self.listers: dict[Scope, Worker] = {}  # of LIST_KEYS tasks
         self.restarted: dict[Scope, str] = {}  # databases whose cursors turned out not to be a ring, and why
-        self.fence = Fence(controls[1] if controls else [], setup.targets, setup.retry_for_s, warn)
+        written = controls[1] if controls and writes else []
+        self.fence = Fence(written, setup.targets, setup.retry_for_s, warn)
         self.outages = Outages(say, warn, setup.retry_for_s)
         self.deaths = 0
         self.signal = 0
@@ -232,7 +235,9 @@ class Coordinator:
         task = entry.task
         if task.kind == COPY_RANGE and small_enough_to_list(task):
             assert self.controls is not None
-            own, twice = keys_of(self.controls[0][task.node], task, self.setup.filters.scan_words)
+            looks_up = task.work == LOOK_UP
+            words = [] if looks_up else self.setup.filters.scan_words
+            own, twice = keys_of(self.controls[looks_up][task.node], task, words)
             self.ledger.split(entry, own)
             if twice:
                 self.ledger.put_off.append(replace(task, kind=COPY_KEYS, keys=twice, counted=False))
@@ -241,7 +246,7 @@ class Coordinator:
         else:
             self.ledger.ranges_done += 1
             if task.counted:
-                self.say("a key kills the workers that copy it: it is put aside")
+                self.say("a key kills the workers that read it: it is put aside")
                 self.ledger.totals.setdefault(task.scope, Counts()).add(Counts(aside=1))
                 self.aside.add(Aside(task.keys[0], task.db, "unknown", 0, f"killed {DEATHS_TO_SPLIT} workers"))
                 if self.supply:
@@ -276,7 +281,7 @@ class Coordinator:
 
     def _take_in_news(self, worker: Worker, news: Progress) -> None:
         entry = self.ledger.given.get(news.task)
-        copied = entry.unsettled.copied + news.counts.copied if entry else 0
+        copied = _taken(entry.unsettled) + _taken(news.counts) if entry else 0
         for aside in self.ledger.acknowledge(news):
             self.aside.add(aside)
         if self.supply and entry and news.finished:
@@ -296,10 +301,12 @@ class Coordinator:
 
     def _begin_again(self, task: Task, why: str) -> None:
         """Give up the pass of a database, and begin it again with one scanner."""
-        node = f"{self.setup.sources[task.node].endpoint.address} " if len(self.setup.sources) > 1 else ""
-        self.say(f"{node}db {task.db}: its cursors cannot be split ({why}): it is copied again by one scanner")
+        nodes = self.setup.targets if task.work == LOOK_UP else self.setup.sources
+        node = f"{nodes[task.node].endpoint.address} " if len(nodes) > 1 else ""
+        self.say(f"{node}db {task.scanned_db}: its cursors cannot be split ({why}): it is read again by one scanner")
         self.restarted[task.scope] = why
         self.ledger.forget(task.scope)
+        self.aside.forget(task.scope)
         whole: dict[str, Any] = {"start": 0, "end": RING, "checked": False, "no_expiries": False, "keys": []}
         whole["by_slot"] = False
         self.ledger.add(replace(task, kind=LIST_KEYS, own=True, **whole))
@@ -394,3 +401,8 @@ class Coordinator:
         if unread_bytes is not None:
             self.setup = replace(self.setup, unread_bytes=unread_bytes)
             self.crew.tell(Order(unread_bytes=unread_bytes))
+
+
+def _taken(counts: Counts) -> int:
+    """How many keys count towards a limit."""
+    return counts.copied + counts.doubtful

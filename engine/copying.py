@@ -13,24 +13,27 @@ from .forkserver import helpers_cpu_s
 from .grammar import Invocation
 from .latency import Latencies
 from .logs import Log
-from .outlook import outlook_of
+from .outlook import Outlook, outlook_of
 from .partitioners.keys import NamesFile
 from .planning import DatabasePlan, Plan, make
 from .progress import display
+from .reaching import Seeds, add_nodes
 from .settings import Settings
 from .signals import Signals
 from .summary import Summary
 from .supply import names_file, refuse_to_begin_again, supply_of
 from .survey import Controls, check_identities, check_rights, first_line, survey
 from .text import key_text, plural, shortened
+from .verifying import Desk, Verification
 from .workers.errors import EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
-from .workers.task import Aside
+from .workers.task import COMPARE, Aside
 
 #: A server that is another one at every look is not worth more passes than this.
 PASSES_MAX = 10
+#: Where slots move on and on, this many verifications must do.
+VERIFICATIONS_MAX = 3
 #: So many keys that are put aside are told one by one, while the run goes on.
 TOLD_ASIDE = 5
-UNVERIFIED = "nothing was verified; --no-verify says that this is meant"
 
 
 class Copy:
@@ -45,7 +48,9 @@ class Copy:
         self.aside_path = ""
         self.names: NamesFile | None = None  # of --keys-from
         assert call.source is not None and call.target is not None
-        self.seeds = [call.source], [call.target]  # addresses of each side, those that the user named first
+        self.seeds: Seeds = [call.source], [call.target]
+        self.outlook: Outlook | None = None
+        self.extra_before = 0  # keys of the target before the first one was copied
         self.began_cpu_s = time.process_time()  # 0 where the process is ours from its start
 
     def plan(self) -> Plan:
@@ -65,8 +70,10 @@ class Copy:
         for passes in range(PASSES_MAX):
             controls, plan = self._prepare(may_write=True, again=passes > 0)
             try:
-                for warning in plan.warnings if not passes else ():
-                    self.log.warning(warning)
+                if not passes:
+                    self.extra_before = sum(plan.survey.target_sizes.values())
+                    for warning in plan.warnings:
+                        self.log.warning(warning)
                 with Settings(self.log) as settings:
                     for number, wanted in plan.settings:
                         settings.change(plan.survey.sources[number].endpoint, "source", wanted)
@@ -81,6 +88,8 @@ class Copy:
 
     def _close(self, controls: Controls) -> None:
         controls.close()
+        if self.outlook:
+            self.outlook.close()
         if self.names:
             self.names.close()
 
@@ -89,10 +98,11 @@ class Copy:
         patient = again or "wait_for" in self.call.explicit
         options = self.options | ({"wait_for": self.options["retry_for"]} if again else {})
         self.names = names_file(self.call)
+        if self.names and not self.options["no_verify"]:
+            self.names.keep()
         controls, found, pairs = survey(self.seeds, options, patient, self.log, may_write)
         for seeds, servers in zip(self.seeds, (found.sources, found.targets)):
-            nodes = [end for server in servers if server.clustered for end in (server.endpoint, *server.replicas)]
-            seeds[1:] = [node for node in nodes if node.address != seeds[0].address]
+            add_nodes(seeds, servers)
         try:
             for line in first_line(found, pairs).splitlines():
                 self.log.notice(line)
@@ -114,7 +124,7 @@ class Copy:
         self.aside_path = aside.path
         shown = display(self.options["progress"], "copy", self.log, self.signals.status_asked)
         watch = Watch(zip(controls.sources, plan.survey.sources), zip(controls.targets, plan.survey.targets))
-        outlook = outlook_of(plan, controls.sources, self.log.notice)
+        outlook = self.outlook = outlook_of(plan, controls.sources, self.log.notice)
         coordinator = Coordinator.of_plan(
             plan,
             LocalProcesses(),
@@ -170,9 +180,52 @@ class Copy:
             self.log.warning(text, "mend the reason that it names for each key, then run the same command again")
         for text, advice in watch.warnings():
             self.log.warning(text, advice)
-        if not self.options["no_verify"]:
-            self.log.warning(UNVERIFIED)
+        if not (self.options["no_verify"] or coordinator.signal):
+            self._verify_what_is_there(plan, controls, coordinator, outlook, self.summary)
         return self.summary
+
+    def _verify_what_is_there(
+        self, plan: Plan, controls: Controls, coordinator: Coordinator, outlook: Outlook | None, summary: Summary
+    ) -> None:
+        """Verify by the maps of clusters as they are now; again where they change meanwhile."""
+        moved = outlook is not None and outlook.any_moved
+        for _ in range(VERIFICATIONS_MAX):
+            if moved and not plan.by_name:
+                again, fresh = self._prepare(may_write=True, again=True)
+                try:
+                    self._verify(fresh, again, coordinator, summary)
+                finally:
+                    again.close()
+            else:
+                self._verify(plan, controls, coordinator, summary)
+            if outlook is None or not outlook.moves_meanwhile() or summary.exit_code > EXIT_SIGNAL:
+                return
+            moved = True
+            self.log.notice("slots have moved meanwhile: verified again")
+
+    def _verify(self, plan: Plan, controls: Controls, coordinator: Coordinator, summary: Summary) -> None:
+        """Compare what was copied; raises what ends that early."""
+        supply = None
+        if plan.by_name:
+            names = self.names.again() if self.names else None
+            supply = supply_of(plan, controls.sources, names, COMPARE)
+        desk = Desk(self.options, self.log, self.signals, self.latencies)
+        opaque = coordinator.restarted
+        verification = Verification(plan, controls, desk, opaque, supply, self.extra_before)
+        try:
+            summary.verdict = verification.run()
+        except KeyferryError as error:
+            summary.exit_code = error.exit_code
+            raise
+        finally:
+            summary.cpu_s += verification.cpu_s
+        summary.latency = self.latencies.rows()
+        summary.judge()
+        if verification.signal:
+            summary.exit_code, summary.verify_note = EXIT_SIGNAL + verification.signal, " (interrupted)"
+        if summary.verdict:
+            for text, advice in summary.verdict.warnings():
+                self.log.warning(text, advice)
 
     def _tell_aside(self, aside: Aside) -> None:
         """The first keys that are put aside are told at once: their user may rather end the run and mend the cause."""

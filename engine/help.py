@@ -40,6 +40,7 @@ EXAMPLES = {
     "": (
         "keyferry demo",
         "keyferry replicate redis://old:6379 redis://new:6379",
+        "keyferry compare redis://old:6379 redis://new:6379",
         "keyferry replicate --help",
     ),
     "replicate": (
@@ -49,6 +50,11 @@ EXAMPLES = {
         "keyferry replicate old new --db-map 0:2,3:1 --workers 4",
         "keyferry replicate old new --rate 20000 --max-source-latency 5ms",
         "keyferry replicate old new --match 'user:*' --exclude '*:tmp' --limit 1000",
+    ),
+    "compare": (
+        "keyferry -h old -p 6379 compare -h new -p 6380",
+        "keyferry compare redis://old:6379 redis://new:6379 --dbs all --workers 4",
+        "keyferry compare old new --verify quick --match 'user:*' --json",
     ),
     "generate": (
         "keyferry generate -h 127.0.0.1 --keys 100000 --churn 5000 --for 2s",
@@ -70,7 +76,7 @@ def text(command: str = "") -> str:
 
 
 def _overview() -> list[str]:
-    lines = ["keyferry copies Redis and Valkey databases, by many processes at once.", ""]
+    lines = ["keyferry copies Redis and Valkey databases, and proves that the copy is right.", ""]
     lines += _titled("Usage:", ["keyferry [SOURCE OPTIONS] COMMAND [TARGET OPTIONS] [OPTIONS]"])
     names = [", ".join(name for name in (one.name, one.alias) if name) for one in COMMANDS]
     lines += _titled("Commands:", [f"{name:<20}{one.help}" for name, one in zip(names, COMMANDS, strict=True)])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .workers.cursor import RING, expected_keys
+from .workers.finding import Finding
 from .workers.task import CHURN, COPY_KEYS, COPY_RANGE, LIST_KEYS, SOURCELESS, Aside, Counts, Progress, Scope, Task
 
 #: A range that has killed so many workers is taken apart until the key is found.
@@ -28,7 +29,7 @@ class Entry:
     position: int
     deaths: int = 0
     unsettled: Counts = field(default_factory=Counts)  # acknowledged, but would be done again
-    asides: list[Aside] = field(default_factory=list)
+    asides: list[Aside | Finding] = field(default_factory=list)  # records of keys, for the one who keeps them
 
     @property
     def restarts(self) -> bool:
@@ -89,13 +90,14 @@ class Ledger:
         self.ranges += 1
         self.waiting.append(Entry(task, task.start))
 
-    def acknowledge(self, news: Progress) -> list[Aside]:
-        """Take in a worker's news; the keys that are now put aside for good."""
+    def acknowledge(self, news: Progress) -> list[Aside | Finding]:
+        """Take in a worker's news; the records of keys that are now put aside, or found to differ, for good."""
         entry = self.given.get(news.task)
         if entry is None:
             return []  # of a pass that was given up
         entry.unsettled.add(news.counts)
         entry.asides += news.asides
+        entry.asides += news.findings
         moved = news.position > entry.position
         entry.position = news.position
         self.reached = max(self.reached, news.position)
@@ -149,7 +151,7 @@ class Ledger:
         self.ranges += 1
         self.suspects.append(Entry(task, task.start, deaths=0 if len(task.keys) == 1 else DEATHS_TO_SPLIT - 1))
 
-    def left_aside(self) -> list[Aside]:
+    def left_aside(self) -> list[Aside | Finding]:
         """Keys put aside by tasks that nobody will go on with; each once."""
         asides = [aside for entry in self.given.values() for aside in entry.asides]
         for entry in self.given.values():

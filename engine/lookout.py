@@ -119,16 +119,19 @@ class Lookout(threading.Thread):
         return found
 
     def end(self) -> None:
-        """Look no more."""
+        """Look no more, unless asked to."""
         self._ended.set()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        with self._looking:
+            for control in self._controls:
+                control.close()
 
     def run(self) -> None:
         """Look until told to end."""
         while not self._ended.wait(LOOK_S):
             self._latest = self._look() or self._latest
-        with self._looking:
-            for control in self._controls:
-                control.close()
 
     def look(self) -> Changes:
         """Look now; what has changed since the last call of this or of `news`. Raises ChangedError."""

@@ -36,6 +36,7 @@ class Command:
 
 COMMANDS = (
     Command("replicate", TWO, "copy one server to another", alias="sync"),
+    Command("compare", TWO, "verify one server against another"),
     Command("generate", ONE, "write a data set of all types", alias="gen"),
     Command("ping", MANY, "reach servers: version, role, round-trip times"),
     Command("demo", NONE, "copy between two throw-away servers, to see how it goes"),
@@ -105,12 +106,18 @@ def _global(name: str, letter: str, kind: Kind | None, metavar: str, help: str, 
 
 _HOW_MANY = {"unit": "keys", "metavar": "N"}
 _REPLICATE = ("replicate",)
+_BOTH = ("replicate", "compare")
+_WORKING = ("replicate", "compare", "generate")
 _GENERATE = ("generate",)
 
 
 def _replicate(group: str, name: str, kind: Kind | None, help: str, **more: Any) -> Option:
     default = False if kind is None else None
     return Option(name, COMMAND, kind, help, group=group, **{"default": default, "commands": _REPLICATE} | more)
+
+
+def _both(group: str, name: str, kind: Kind | None, help: str, **more: Any) -> Option:
+    return _replicate(group, name, kind, help, **{"commands": _BOTH} | more)
 
 
 def _generate(name: str, kind: Kind | None, help: str, **more: Any) -> Option:
@@ -122,7 +129,7 @@ def _churn(name: str, kind: Kind | None, help: str, **more: Any) -> Option:
 
 
 def _keyword(name: str, kind: Kind, help: str, **more: Any) -> Option:
-    return Option(name, KEYWORD, kind, help, commands=_REPLICATE, environment=False, **more)
+    return Option(name, KEYWORD, kind, help, commands=_BOTH, environment=False, **more)
 
 
 OPTIONS = (
@@ -158,29 +165,29 @@ OPTIONS = (
     _global("log-format", "", values.choice("text", "json"), "FORMAT", "text or json", default="text"),
     _global("log-file", "", values.TEXT, "FILE", "log to a file as well"),
     _global("no-color", "", None, "", "no colours", mistaken=("no-colour",)),
-    _replicate("what", "dbs", values.DATABASES, "databases, keeping their numbers", metavar="all|N,N"),
-    _replicate("what", "db-map", values.RENAMES, "databases with new numbers", metavar="N:N,N:N"),
-    _replicate("what", "merge-dbs", None, "let --db-map put two into one"),
-    _replicate("what", "match", values.GLOB, "keys that fit, by the source's SCAN", metavar="GLOB"),
-    _replicate("what", "type", values.TYPES, "keys of these types", metavar="T,T"),
-    _replicate("what", "include", values.GLOB, "keys that fit one of these", metavar="GLOB", repeats=True),
-    _replicate("what", "exclude", values.GLOB, "no key that fits one of these", metavar="GLOB", repeats=True),
-    _replicate("what", "keys-from", values.TEXT, "the keys that a file names; - is stdin", metavar="FILE"),
-    _replicate(
+    _both("what", "dbs", values.DATABASES, "databases, keeping their numbers", metavar="all|N,N"),
+    _both("what", "db-map", values.RENAMES, "databases with new numbers", metavar="N:N,N:N"),
+    _both("what", "merge-dbs", None, "let --db-map put two into one"),
+    _both("what", "match", values.GLOB, "keys that fit, by the source's SCAN", metavar="GLOB"),
+    _both("what", "type", values.TYPES, "keys of these types", metavar="T,T"),
+    _both("what", "include", values.GLOB, "keys that fit one of these", metavar="GLOB", repeats=True),
+    _both("what", "exclude", values.GLOB, "no key that fits one of these", metavar="GLOB", repeats=True),
+    _both("what", "keys-from", values.TEXT, "the keys that a file names; - is stdin", metavar="FILE"),
+    _both(
         "what", "keys-format", values.choice("lines", "nul", "jsonl"), "of --keys-from: lines, nul or jsonl",
         metavar="FORMAT", default="lines",
     ),
-    _replicate("what", "limit", values.COUNT, "at most so many keys", **_HOW_MANY),
-    _replicate("what", "min-ttl", values.DURATION, "keys that live at least so long", metavar="TIME", unit="seconds"),
-    _replicate("what", "max-ttl", values.DURATION, "keys that live at most so long", metavar="TIME", unit="seconds"),
-    _replicate("what", "max-size", values.SIZE, "keys whose value has at most so much", metavar="SIZE", unit="bytes"),
+    _both("what", "limit", values.COUNT, "at most so many keys", **_HOW_MANY),
+    _both("what", "min-ttl", values.DURATION, "keys that live at least so long", metavar="TIME", unit="seconds"),
+    _both("what", "max-ttl", values.DURATION, "keys that live at most so long", metavar="TIME", unit="seconds"),
+    _both("what", "max-size", values.SIZE, "keys whose value has at most so much", metavar="SIZE", unit="bytes"),
     _replicate(
         "how", "workers", values.whole(1, 512), "worker processes", metavar="N", unit="processes", default=cores,
-        default_text="cores", commands=("replicate", "generate"), mistaken=("threads", "jobs"),
+        default_text="cores", commands=_WORKING, mistaken=("threads", "jobs"),
     ),
-    _replicate("how", "scan-count", values.whole(1, 10**6), "COUNT of each SCAN", default=500, **_HOW_MANY),
-    _replicate("how", "batch", values.whole(1, 10**6), "most keys read in one step", default=1000, **_HOW_MANY),
-    _replicate(
+    _both("how", "scan-count", values.whole(1, 10**6), "COUNT of each SCAN", default=500, **_HOW_MANY),
+    _both("how", "batch", values.whole(1, 10**6), "most keys read in one step", default=1000, **_HOW_MANY),
+    _both(
         "how", "method", values.choice("auto", "dump", "native"), "auto, dump (RESTORE) or native (MSET)",
         metavar="METHOD", default="auto",
     ),
@@ -195,21 +202,27 @@ OPTIONS = (
     ),
     _replicate("how", "require-empty", None, "refuse a target that holds keys"),
     _replicate("how", "no-ttl", None, "copy all keys without expiry"),
-    _replicate("how hard", "rate", values.RATE, "most keys a second", metavar="KEYS/S", unit="keys a second"),
-    _replicate("how hard", "bandwidth", values.BANDWIDTH, "most bytes of values a second", metavar="BYTES/S",
+    _both("how hard", "rate", values.RATE, "most keys a second", metavar="KEYS/S", unit="keys a second"),
+    _both("how hard", "bandwidth", values.BANDWIDTH, "most bytes of values a second", metavar="BYTES/S",
                unit="bytes a second"),
-    _replicate("how hard", "max-source-latency", values.ABOVE_0, "slow down where the source gets slower",
+    _both("how hard", "max-source-latency", values.ABOVE_0, "slow down where the source gets slower",
                metavar="TIME", unit="seconds"),
     _replicate("how", "accept-eviction", None, "exit 0 though the source evicts keys"),
     _replicate("trust", "no-verify", None, "do not verify after the copy"),
+    _both("trust", "verify", values.choice("full", "quick"), "full, or quick: no values, only sizes",
+               metavar="HOW", default="full", issue="proof"),
+    _both("trust", "ttl-tolerance", values.DURATION, "expiries may be so far apart", metavar="TIME",
+               unit="seconds", default=0.1, default_text="100ms", issue="proof"),
+    _both("trust", "rounds", values.whole(1, 100), "looks at keys that differ while written to", metavar="N",
+               unit="looks", default=3, issue="proof"),
     _replicate("job", "dry-run", None, "show the plan and touch nothing"),
-    _replicate(
+    _both(
         "job", "wait-for", values.DURATION, "wait for servers that are starting", metavar="TIME", unit="seconds",
         default=60.0, default_text="60s",
     ),
     _replicate(
         "job", "retry-for", values.DURATION, "how long connections or states may fail", metavar="TIME",
-        unit="seconds", default=300.0, default_text="5m", commands=("replicate", "generate"), issue="speed",
+        unit="seconds", default=300.0, default_text="5m", commands=_WORKING, issue="speed",
     ),
     _replicate(
         "job", "put-aside", values.TEXT, "list of keys not copied", metavar="FILE",
@@ -217,9 +230,9 @@ OPTIONS = (
     ),
     _replicate(
         "seen", "progress", values.choice("auto", "bar", "log", "json", "none"), "auto, bar, log, json or none",
-        metavar="HOW", default="auto", commands=("replicate", "generate"),
+        metavar="HOW", default="auto", commands=_WORKING,
     ),
-    _replicate("seen", "json", None, "the result as one JSON object", commands=("replicate", "generate", "ping")),
+    _replicate("seen", "json", None, "the result as one JSON object", commands=(*_WORKING, "ping")),
     _generate("keys", values.COUNT, "distinct keys", default=20_000, commands=("generate", "demo"), **_HOW_MANY),
     _generate("prefix", values.ANY_TEXT, "how the keys' names begin", metavar="P", default="key:"),
     _generate("types", values.WEIGHTS, "weights: string=60,hash=40", metavar="T=W,T=W", default=_all_types,
@@ -257,7 +270,7 @@ BY_LETTER = {option.letter: option for option in OPTIONS if option.letter}
 #: Options that are answered at once, whatever else is said.
 ANSWERS = ("help", "version")
 #: Of each of these sets, one at most.
-EXCLUSIVE = (("quiet", "info", "debug"), ("dbs", "db_map"), ("flush", "churn_only"))
+EXCLUSIVE = (("quiet", "info", "debug"), ("dbs", "db_map"), ("flush", "churn_only"), ("no_verify", "verify"))
 
 
 def options_of(command: str, *places: str) -> list[Option]:

@@ -16,6 +16,7 @@ class Outlook:
 
     def __init__(self, moves: Moves | None, target: Lookout | None, say: Callable[[str], None]) -> None:
         self.moves, self.target, self.say = moves, target, say
+        self.target_moved = False
 
     @property
     def settled(self) -> bool:
@@ -26,6 +27,11 @@ class Outlook:
     def has_moved(self) -> bool:
         """Slots of the source have moved, so that keys may be counted twice."""
         return self.moves is not None and self.moves.any
+
+    @property
+    def any_moved(self) -> bool:
+        """Slots have moved on either side, so that the plan's map is of the past."""
+        return self.has_moved or self.target_moved
 
     def begin(self) -> None:
         """Look at both sides, and go on looking. Raises ChangedError where the plan is out of date already."""
@@ -45,6 +51,7 @@ class Outlook:
         if self.moves:
             self.moves.note(self.moves.lookout.news())
         if self.target and (moved := self.target.news().moved):
+            self.target_moved = True
             self.say(f"target: {slots_text(moved)} moved")
 
     def tasks(self) -> list[Task]:
@@ -53,8 +60,20 @@ class Outlook:
 
     def last_look(self) -> None:
         """Once everything is written: raises ChangedError where the target is not the cluster any more that it was."""
-        if self.target:
-            self.target.look()
+        if self.target and self.target.look().moved:
+            self.target_moved = True
+
+    def moves_meanwhile(self) -> bool:
+        """Whether slots have moved on either side since the last look. Raises ChangedError."""
+        lookouts = [one for one in (self.moves.lookout if self.moves else None, self.target) if one]
+        found = [lookout.look() for lookout in lookouts]
+        return any(one.slots for one in found)
+
+    def close(self) -> None:
+        """Give all connections back."""
+        for lookout in (self.moves.lookout if self.moves else None, self.target):
+            if lookout:
+                lookout.close()
 
 
 def outlook_of(plan: Plan, sources: list[Control], say: Callable[[str], None]) -> Outlook | None:

@@ -203,7 +203,7 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         refuse_keys_at_the_target(survey)
     workers, lanes = options["workers"], LANES
     databases = [
-        _plan_database(survey, (node, db), target, max(1, workers * lanes // len(survey.sources)), options)
+        plan_database(survey, (node, db), target, max(1, workers * lanes // len(survey.sources)), options)
         for db, target in pairs
         for node in range(len(survey.sources))
     ]
@@ -218,6 +218,9 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         job=survey.job,
         method=options["method"],
         clock=Clock(survey.knows((7, 0)), wanted=not options["no_ttl"]),
+        target_absolute=all(server.knows((7, 0)) for server in survey.targets),
+        tolerance_ms=round(1000 * options["ttl_tolerance"]),
+        quick=options["verify"] == "quick",
         shifts=survey.shifts,
         on_conflict=options["on_conflict"],
         atomic=options["atomic"],
@@ -251,7 +254,7 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
     )
 
 
-def _plan_database(survey: Survey, scope: Scope, target_db: int, lanes: int, options: dict[str, Any]) -> DatabasePlan:
+def plan_database(survey: Survey, scope: Scope, target_db: int, lanes: int, options: dict[str, Any]) -> DatabasePlan:
     """How a database of a node is cut, for so many lanes that it may have."""
     keys, wanted = survey.sizes[scope], options["ranges"]
     by_name = _by_name(options)
@@ -308,6 +311,8 @@ def _warnings_of_settings(survey: Survey, options: dict[str, Any]) -> list[str]:
 def _node(server: Server) -> Node:
     # In a cluster, 8.2 crashes on CLIENT NO-TOUCH together with a slot that is being moved.
     no_touch = server.knows((7, 2)) and not server.clustered
+    reads = server.side == "source"
+    slots = list(server.slots)
     return Node(
         server.endpoint,
         server.run_id,
@@ -315,7 +320,8 @@ def _node(server: Server) -> Node:
         no_touch,
         server.max_value_bytes,
         server.announced,
-        list(server.slots),
+        slots,
+        reads,
     )
 
 

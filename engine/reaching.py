@@ -19,6 +19,15 @@ from .workers.errors import StateError, UnreachedError
 CONNECT_PAUSE_S = 0.5
 
 
+Seeds = tuple[list[Endpoint], list[Endpoint]]  # addresses of source and target; the first is the user's
+
+
+def add_nodes(seeds: list[Endpoint], servers: Sequence[Server]) -> None:
+    """Remember where a cluster may be reached, should the node that the user named be gone."""
+    nodes = [node for server in servers if server.clustered for node in (server.endpoint, *server.replicas)]
+    seeds[1:] = [node for node in nodes if node.address != seeds[0].address]
+
+
 def reach(
     endpoint: Endpoint, side: str, wait_for_s: float, patient: bool, log: Log, may_change: bool
 ) -> tuple[Control, Server]:
@@ -55,7 +64,13 @@ def _connect(endpoint: Endpoint, side: str, wait_for_s: float, log: Log) -> Cont
 
 
 def reach_all(
-    seeds: Sequence[Endpoint], side: str, wait_for_s: float, patient: bool, log: Log, may_change: bool
+    seeds: Sequence[Endpoint],
+    side: str,
+    wait_for_s: float,
+    patient: bool,
+    log: Log,
+    may_change: bool,
+    writes: bool = True,
 ) -> tuple[list[Control], list[Server]]:
     """As `reach`, for every server that holds the data: of a cluster, all masters that own slots.
 
@@ -66,7 +81,10 @@ def reach_all(
     said = False
     while True:
         try:
-            return _reach_all(seeds, side, wait_for_s, patient and len(seeds) == 1, log, may_change)
+            controls, servers = _reach_all(seeds, side, wait_for_s, patient and len(seeds) == 1, log, may_change)
+            for server in servers:
+                topology.refuse_what_we_cannot_copy(server, writes)
+            return controls, servers
         except (UnreachedError, StateError) as error:
             if not patient or time.monotonic() >= deadline:
                 raise
@@ -82,7 +100,6 @@ def _reach_all(
     control, server = _reach_one_of(seeds, side, wait_for_s, patient, log, may_change)
     if not server.clustered:
         topology.refuse_no_cluster(server)
-        topology.refuse_what_we_cannot_copy(server)
         return [control], [server]
     controls: list[Control] = []
     servers: list[Server] = []
@@ -93,7 +110,6 @@ def _reach_all(
             one, found = _reach_master(master, len(masters), control, wait_for_s, log, may_change)
             controls.append(one)
             servers.append(found)
-            topology.refuse_what_we_cannot_copy(found)
     except BaseException:
         for one in controls:
             one.close()

@@ -23,7 +23,7 @@ def write(cluster: Cluster, count: int = KEYS) -> None:
 
 def copied_while(source: Cluster, target: Cluster, happens: Callable[[], object]) -> Result:
     """A copy of about four seconds, in whose midst something happens."""
-    words = ("replicate", source.uri, target.uri, "--no-verify", "--workers", "2", "--rate", "15000")
+    words = ("replicate", source.uri, target.uri, "--workers", "2", "--rate", "15000")
     with ThreadPoolExecutor(1) as others:
         ran = others.submit(run_keyferry, *words, timeout=100)
         time.sleep(2)
@@ -33,14 +33,7 @@ def copied_while(source: Cluster, target: Cluster, happens: Callable[[], object]
 
 
 #: Each takes a quarter of a minute: two in continuous integration, the others by soak.
-PAIRS = [
-    ("source", "8.2"),
-    ("target", "7.0"),
-    ("source", "7.0"),
-    ("source", "9.1"),
-    ("target", "8.2"),
-    ("target", "9.1"),
-]
+PAIRS = [("source", "8.2"), ("target", "7.0"), ("source", "7.0"), ("target", "9.1")]
 
 
 @pytest.mark.parametrize(

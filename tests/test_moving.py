@@ -46,7 +46,7 @@ def fill_with_many(cluster: Cluster, count: int = KEYS) -> None:
 def copied_while(source: Cluster, target: Cluster, mover: Mover, *options: str) -> Result:
     """A copy in whose midst slots are moved."""
     with mover:
-        ran = run_keyferry("replicate", source.uri, target.uri, "--no-verify", "--workers", "2", *options, timeout=100)
+        ran = run_keyferry("replicate", source.uri, target.uri, "--workers", "2", *options, timeout=100)
     assert mover.moved == len(mover.slots)
     assert ran.code == 0, ran.err
     return ran
@@ -77,7 +77,7 @@ def test_slots_that_move_atomically(choice: str, seed: int, clusters: ClustersFa
     fill_with_many(source)
     moving = source if choice == "source" else target
     first = 5_461 - random.Random(seed).randrange(SLOTS)  # of two masters, unless it is that very number
-    words = ("replicate", source.uri, target.uri, "--no-verify", "--workers", "2", "--rate", "15000")
+    words = ("replicate", source.uri, target.uri, "--workers", "2", "--rate", "15000")
     with ThreadPoolExecutor(1) as others:
         ran = others.submit(run_keyferry, *words, timeout=100)
         time.sleep(1.0)
@@ -103,7 +103,7 @@ def test_rule_19_a_slot_that_stays_open_is_copied_key_by_key(
     halves = [(one, next(node for node in one.masters if node is not one.owner(slot))) for one in both]
     for cluster, other in halves:
         cluster.move_slot(slot, other, leave_open=True, share=0.5)
-    ran = run_keyferry("replicate", source.uri, target.uri, "--no-verify", *options, timeout=60)
+    ran = run_keyferry("replicate", source.uri, target.uri, *options, timeout=60)
     assert ran.code == 0, ran.err
     for cluster, other in halves:
         cluster.move_slot(slot, other)  # the comparison expects each key where its slot is

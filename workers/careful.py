@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING
 
 from .batch import single
 from .conflict import exists, leave_or_refuse
+from .finding import ONLY_SOURCE, Finding
+from .look import look
 from .policy import Action, Gone, Rule, first_error, rule_for
 from .read import MOMENT_TRIES, Apart, Method, Read, expiries_of, expiry_commands, values_request
 from .redirects import Errand, asking, redirect_of
 from .resp import argument
-from .same import Same, Verdict
 from .task import Aside, Counts
+from .walk import Walks
 from .write import Sink, are_large
 
 if TYPE_CHECKING:
@@ -56,7 +58,9 @@ class Careful:
         self.losses = 0  # of a connection: under this window, or alone, under the key that is being tried
         self.counts = Counts()
         self.asides: list[Aside] = []
+        self.findings: list[Finding] = []
         self.strings = 0
+        self.largest = 0
         self._again: list[bytes] = []  # keys that meet a state that passes
         self._trouble: tuple[str, int, Exception] | None = None
         self._pending = 0
@@ -100,7 +104,7 @@ class Careful:
             # Each key has a TIME of its own beside its expiry: a long request is not executed in one moment.
             arg = argument(key)
             commands = [(values_request(method, [arg])[0], True), *expiry_commands(self.link.clock, arg)]
-            Errand(self.link, commands, partial(answered, key, arg)).start()
+            Errand(self.link, commands, partial(answered, key, arg), moment=self.link.atomic).start()
 
     def _one(self, method: Method, key: bytes, arg: bytes, replies: list, found: list[Read], odd: list[bytes]) -> None:
         value, *when = replies
@@ -142,7 +146,7 @@ class Careful:
             then = partial(self._written, read, there, request)
             return there.write(asking(request), 2, lambda got: then(got[1:]))
         elif self.link.keeps_existing and exists(replies[0]):
-            return Same(self.link, node, read, lambda verdict: self._met(read, node, verdict)).start()
+            return self._compare(read, node)
         else:
             self._failed("target", node, read.key, replies[0], read.type, len(read.value))
         self._one_less()
@@ -152,11 +156,17 @@ class Careful:
         redirect = redirect_of(error)
         return self.link.learn(node, error) if redirect and redirect.asks else None
 
-    def _met(self, read: Read, node: int, verdict: Verdict) -> None:
+    def _compare(self, read: Read, node: int) -> None:
         """The key exists at the target: written by us before, or by somebody else."""
-        if verdict is Verdict.SAME:
+        told = lambda key, found: self._met(read, node, found)  # noqa: E731
+        Walks(
+            self.link, [read.key], lambda key: look(key, self.link.lens_of(key)), told, lambda: None, self.alone
+        ).start()
+
+    def _met(self, read: Read, node: int, found: Finding | bool) -> None:
+        if found is True:
             self._copied(read)
-        elif verdict is Verdict.GONE:
+        elif not found or found.kind == ONLY_SOURCE:  # one of the two is gone by now
             self._again.append(read.key)
         else:
             leave_or_refuse(self.link, node, read.key)

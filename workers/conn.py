@@ -281,10 +281,10 @@ class Connection:
         yield _Step((b"CLIENT", b"ID"), needed=False, check=self._note_id)
         yield _Step((b"INFO", b"server"), needed=False, check=self._check_run_id)
         yield _Step((b"INFO", b"replication"), needed=False, check=self._check_replid)
-        if self.node.no_touch and self.side == "source":
+        if self.node.no_touch and self.node.read:
             # Reading must not make a cold key look hot to the server's eviction.
             yield _Step((b"CLIENT", b"NO-TOUCH", b"ON"), needed=False)
-        if self.side == "source":
+        if self.node.read:
             yield _Step((b"CLIENT", b"INFO"), needed=False, check=self._note_who_we_are)
 
     def _note_id(self, reply: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .adapt import Meter
@@ -13,7 +13,7 @@ from .link import Link
 from .list_lane import ListLane
 from .pace import Pace
 from .sift_lane import SiftLane
-from .task import CHURN, COPY_KEYS, COPY_RANGE, LIST_KEYS, SIFT_KEYS, Setup, Task
+from .task import CHURN, COPY_KEYS, COPY_RANGE, LIST_KEYS, LOOK_UP, SIFT_KEYS, Setup, Task
 
 
 @dataclass
@@ -28,11 +28,13 @@ class Lanes:
 
     def make(self, task: Task, link: Link, chooser: Chooser) -> Any:
         """The lane that does a task over a link; it has yet to be told to `go`."""
-        setup, changed = self.setup, self.changed
+        setup, changed, filters = self.setup, self.changed, self.setup.filters
+        if task.work == LOOK_UP:  # what SCAN can do was found out of the source
+            filters = replace(filters, scan_match=False, scan_type=False)
         if task.kind in (COPY_RANGE, COPY_KEYS):
-            return Lane(task, link, chooser, self.meter, setup.scan_count, changed, self.pace, setup.filters)
+            return Lane(task, link, chooser, self.meter, setup.scan_count, changed, self.pace, filters)
         if task.kind == LIST_KEYS:
-            return ListLane(task, link, setup.scan_count, changed, setup.filters)
+            return ListLane(task, link, setup.scan_count, changed, filters)
         if task.kind == SIFT_KEYS:
             return SiftLane(task, link, changed, setup.filters)
         return self._sourceless(task, link)

@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from .conn import Connection, Lost
 from .errors import InternalError, RunError
 from .expiry import Clock
+from .look import Lens
 from .policy import Action, Gone, rule_for
 from .read import in_one_moment, moment_of
 from .redirects import Redirect, redirect_of
+from .structs.ask import Times
 from .suspects import Suspects
 from .write import ONLY_NEW, REPLACING, Router, Sink, Writes
 
@@ -47,6 +49,9 @@ class Link:
     max_value_bytes: int = 512 << 20
     no_expiries: bool = False
     target_db: int = 0
+    target_clock: Clock = Clock(absolute=True)  # how the target tells expiries: for comparisons
+    tolerance_ms: int = 0
+    quick: bool = False  # comparisons look at sizes, not at values
     on_conflict: str = "replace"
     atomic: bool = False  # values are read together with their expiries, at one moment
     from_cluster: bool = False  # the source is a node of a cluster
@@ -60,6 +65,12 @@ class Link:
     def connections(self) -> list[Connection]:
         """All connections of the link."""
         return ([self.source] if self.source else []) + [sink.conn for sink in self.router.sinks]
+
+    def lens_of(self, key: bytes) -> Lens:
+        """How a single key is compared."""
+        ((sink, _),) = self.router.group([key])
+        times = Times(self.clock.shift_ms + sink.later_ms, self.tolerance_ms)
+        return Lens(self.clock, self.target_clock, times, self.reader.number, self.db, self.target_db, self.quick)
 
     @property
     def keeps_existing(self) -> bool:
@@ -119,18 +130,22 @@ class Link:
             again()
 
     def trouble(self, side: str, node: int, error: Exception, again: Callable[[], None]) -> None:
-        """Wait and do `again` when the state passes; raises Lost when it is no state that passes."""
+        """Wait and do `again` when the state passes; raises Lost when it is no state that passes.
+
+        `side` is "source" for the connection that keys are read from, else "target" (see `links.py` for lookups).
+        """
         if isinstance(error, Gone):
             return again() if self.ready else self.when_back.append(again)
         conn = self.reader if side == "source" else self.router.sinks[node].conn
+        where = {"side": conn.side, "address": conn.endpoint.address}
         rule = rule_for(error)
         if rule.action is Action.WAIT:
-            self.wait(side, conn.endpoint.address, rule.reason, rule.hint, again)
+            self.wait(conn.side, conn.endpoint.address, rule.reason, rule.hint, again)
         elif rule.action in (Action.REDIRECT, Action.SPLIT):
             if side == "target":
                 self.learn(node, error)
-            self.wait(side, conn.endpoint.address, rule.reason, rule.hint, again)
+            self.wait(conn.side, conn.endpoint.address, rule.reason, rule.hint, again)
         elif rule.action is Action.STOP:
-            raise Lost(RunError(f"{rule.reason}: {error}", side=side, address=conn.endpoint.address, hint=rule.hint))
+            raise Lost(RunError(f"{rule.reason}: {error}", hint=rule.hint, **where))
         else:
-            raise Lost(InternalError(f"no state, but waited for: {error}", side=side, address=conn.endpoint.address))
+            raise Lost(InternalError(f"no state, but waited for: {error}", **where))

@@ -170,7 +170,7 @@ class Worker:
     def _link_ready(self, link: Link) -> None:
         if link.source:
             # What a proxy tells about the database may be about another shard.
-            link.no_expiries = link.no_expiries and link.source.direct
+            link.no_expiries = link.no_expiries and all(conn.direct for conn in link.connections if conn.node.read)
         for lane in [lane for lane in self.lanes.values() if lane.link is link]:
             lane.go()
 
@@ -220,7 +220,7 @@ class Worker:
             ended = lane.ended
             for news in lane.news(last):
                 self.report.progress.append(news)
-                if news.counts.copied:
+                if news.counts.copied or news.counts.doubtful:
                     self.patience.clear()
                     self.report.waiting = ""
             if ended:

@@ -58,23 +58,55 @@ def asking(request: Request) -> Request:
     return ASKING + request if isinstance(request, bytes) else [ASKING, *request]
 
 
-class Errand:
-    """Commands about one key of the source, sent to whichever node has it; then then(a reply for each).
+def commands_of(request: bytes) -> list[tuple[bytes, bool]]:
+    """The commands of a request, and whether each names a key: all but TIME do."""
+    found = []
+    at = 0
+    while at < len(request):
+        begin = at
+        words, at = _number_at(request, at)
+        name = b""
+        for number in range(words):
+            size, at = _number_at(request, at)
+            name = name if number else request[at : at + size].upper()
+            at += size + 2
+        found.append((request[begin:at], name != b"TIME"))
+    return found
 
-    `keyed` says which of the commands name the key: each of those needs an ASKING of its own.
+
+def _number_at(request: bytes, at: int) -> tuple[int, int]:
+    """The number behind a sign, up to the line's end, and where the next line begins."""
+    end = request.index(b"\r\n", at)
+    return int(request[at + 1 : end]), end + 2
+
+
+class Errand:
+    """Commands about one key, sent to whichever node has it; then then(a reply for each).
+
+    `keyed` says which of the commands name the key: each of those needs an ASKING of its own. `home` is the connection
+    to the node that should have the key. `moment`: all in one transaction.
     """
 
-    def __init__(self, link: Link, commands: Sequence[tuple[bytes, bool]], then: Callable[[list], None]) -> None:
-        self.link, self.commands, self.then = link, commands, then
+    def __init__(
+        self,
+        link: Link,
+        commands: Sequence[tuple[bytes, bool]],
+        then: Callable[[list], None],
+        home: Callable[[], Connection] | None = None,
+        moment: bool = False,
+    ) -> None:
+        self.link, self.commands, self.then, self.moment = link, commands, then, moment
+        self.home = home or (lambda: link.reader)
         self._hops = 0
 
     def start(self) -> None:
-        """Ask the node that the key was found at."""
-        self._ask(self.link.reader, asks=False)
+        """Ask the node that should have the key."""
+        self._hops = 0
+        self._ask(self.home(), asks=False)
 
     def _ask(self, conn: Connection, asks: bool) -> None:
         plain = b"".join([words for words, _ in self.commands])
-        if self.link.atomic:
+        if self.moment:
             request = (ASKING if asks else b"") + MULTI + plain + EXEC
             count = len(self.commands) + 2
             conn.ask(request, count + asks, lambda got: self._answered(conn, moment_of(got[asks:])))
@@ -93,15 +125,12 @@ class Errand:
         return kept
 
     def _answered(self, conn: Connection, replies: list) -> None:
-        if conn is not self.link.source and any(isinstance(reply, Gone) for reply in replies):
+        if self._hops and any(isinstance(reply, Gone) for reply in replies):
             return self._later(conn)
         redirect = next((found for found in map(redirect_of, replies) if found), None)
         if redirect is None or self._hops >= HOPS_MAX:
             return self.then(replies)
         self._hops += 1
-        self._go(conn, redirect)
-
-    def _go(self, conn: Connection, redirect: Redirect) -> None:
         there = self.link.visit(conn, redirect)
         if there.ready:
             self._ask(there, redirect.asks)
@@ -110,5 +139,4 @@ class Errand:
 
     def _later(self, conn: Connection) -> None:
         """The other node is not reached yet, or not any more: from the beginning, after a pause."""
-        self._hops = 0
-        self.link.wait("source", conn.endpoint.address, "connecting to another node", "", self.start)
+        self.link.wait(conn.side, conn.endpoint.address, "connecting to another node", "", self.start)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from .batch import Batch, batch_of
 from .careful import LOSSES_TO_SUSPECT, Careful
 from .expiry import Expiries, none_of
+from .finding import Finding
 from .policy import Action, Gone, first_error, rule_for
 from .read import (
     INFO_KEYSPACE,
@@ -78,6 +79,7 @@ class Window:
         self.encoded = list(map(add, map(HEADS.__getitem__, map(len, keys)), keys))
         self.counts = Counts()
         self.asides: list[Aside] = []
+        self.findings: list[Finding] = []
         self.strings = 0  # keys of this window that turned out to be strings
         self.losses = 0  # of a connection under this window
         self.alone = False  # it had to be tried with nothing else under way
