@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from .differences import DiffFile
 from .forkserver import helpers_cpu_s
 from .grammar import Invocation
 from .latency import Latencies
@@ -19,7 +20,7 @@ from .supply import names_file, refuse_to_begin_again, supply_of
 from .survey import Controls, check_rights, first_line, survey
 from .text import plural
 from .verifying import Desk, Verification
-from .workers.errors import EXIT_SIGNAL, ChangedError, KeyferryError, RunError
+from .workers.errors import EXIT_SIGNAL, ChangedError, KeyferryError, RunError, UsageError
 from .workers.task import COMPARE
 
 #: A server that is another one at every look is not worth more passes than this.
@@ -37,11 +38,16 @@ class Compare:
         self.options: dict[str, Any] = filled("replicate", {}) | call.options
         self.summary: Summary | None = None
         self.names: NamesFile | None = None  # of --keys-from
+        self.diff_file: DiffFile | None = None
         self.began_cpu_s = time.process_time()  # 0 where the process is ours from its start
 
     def run(self) -> Summary:
         """Compare; raises KeyferryError for what ends it early. With a server that was replaced it begins again."""
+        if self.options["dry_run"] and not self.options["repair"]:
+            raise UsageError("--dry-run needs --repair: a comparison writes nothing", hint="--repair --dry-run")
         self.began_at = time.monotonic()
+        if self.options["diff_file"]:
+            self.diff_file = DiffFile(self.options["diff_file"])
         self.latencies = Latencies([side for side in (self.call.source, self.call.target) if side])
         for passes in range(PASSES_MAX):
             controls, plan = self._prepare(again=passes > 0)
@@ -55,6 +61,11 @@ class Compare:
                 self._close(controls)
         raise RunError(f"{last.message}, {PASSES_MAX} times", side=last.side, address=last.address)
 
+    @property
+    def repairs(self) -> bool:
+        """Whether anything may be written."""
+        return self.options["repair"] and not self.options["dry_run"]
+
     def _close(self, controls: Controls) -> None:
         controls.close()
         if self.names:
@@ -64,7 +75,7 @@ class Compare:
         patient = again or "wait_for" in self.call.explicit
         options = self.options | ({"wait_for": self.options["retry_for"]} if again else {})
         self.names = names_file(self.call)
-        controls, found, pairs = survey(self.seeds, options, patient, self.log, may_change=True, writes=False)
+        controls, found, pairs = survey(self.seeds, options, patient, self.log, may_change=True, writes=self.repairs)
         for seeds, servers in zip(self.seeds, (found.sources, found.targets)):
             add_nodes(seeds, servers)
         try:
@@ -74,14 +85,14 @@ class Compare:
             plan = make(found, pairs, self.options, min(pools))
             for part in plan.databases:
                 self.log.info(f"db {part.db} → {part.target_db}: {plural(part.keys, 'key')}, {part.how}")
-            check_rights(controls, found, self.options, writes=False)
+            check_rights(controls, found, self.options, writes=self.repairs)
         except BaseException:
             self._close(controls)
             raise
         return controls, plan
 
     def _run(self, plan: Plan, controls: Controls) -> Summary:
-        desk = Desk(self.options, self.log, self.signals, self.latencies)
+        desk = Desk(self.options, self.log, self.signals, self.latencies, self.diff_file)
         supply = supply_of(plan, controls.sources, self.names, COMPARE) if plan.by_name else None
         verification = Verification(plan, controls, desk, supply=supply)
         summary = Summary(phase="compare", workers=plan.workers, named=self.names is not None)

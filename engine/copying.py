@@ -7,6 +7,7 @@ from typing import Any
 
 from .aside import AsideFile, key_fields
 from .coordinator import Coordinator
+from .differences import DiffFile
 from .eviction import Watch
 from .executors import LocalProcesses
 from .forkserver import helpers_cpu_s
@@ -51,6 +52,7 @@ class Copy:
         self.seeds: Seeds = [call.source], [call.target]
         self.outlook: Outlook | None = None
         self.extra_before = 0  # keys of the target before the first one was copied
+        self.diff_file: DiffFile | None = None
         self.began_cpu_s = time.process_time()  # 0 where the process is ours from its start
 
     def plan(self) -> Plan:
@@ -66,6 +68,8 @@ class Copy:
         makes positions of SCAN meaningless: everything is found out and copied again.
         """
         self.began_at = time.monotonic()
+        if self.options["diff_file"]:
+            self.diff_file = DiffFile(self.options["diff_file"])
         self.latencies = Latencies([side for side in (self.call.source, self.call.target) if side])
         for passes in range(PASSES_MAX):
             controls, plan = self._prepare(may_write=True, again=passes > 0)
@@ -209,7 +213,7 @@ class Copy:
         if plan.by_name:
             names = self.names.again() if self.names else None
             supply = supply_of(plan, controls.sources, names, COMPARE)
-        desk = Desk(self.options, self.log, self.signals, self.latencies)
+        desk = Desk(self.options, self.log, self.signals, self.latencies, self.diff_file)
         opaque = coordinator.restarted
         verification = Verification(plan, controls, desk, opaque, supply, self.extra_before)
         try:

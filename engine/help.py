@@ -55,6 +55,8 @@ EXAMPLES = {
         "keyferry -h old -p 6379 compare -h new -p 6380",
         "keyferry compare redis://old:6379 redis://new:6379 --dbs all --workers 4",
         "keyferry compare old new --verify quick --match 'user:*' --json",
+        "keyferry compare old new --show-diffs 10 --diff-file differences.jsonl",
+        "keyferry compare old new --repair --prune --dry-run",
     ),
     "generate": (
         "keyferry generate -h 127.0.0.1 --keys 100000 --churn 5000 --for 2s",

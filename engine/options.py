@@ -213,9 +213,13 @@ OPTIONS = (
                metavar="HOW", default="full", issue="proof"),
     _both("trust", "ttl-tolerance", values.DURATION, "expiries may be so far apart", metavar="TIME",
                unit="seconds", default=0.1, default_text="100ms", issue="proof"),
+    _both("trust", "show-diffs", values.COUNT, "list so many differences", default=0, **_HOW_MANY, issue="proof"),
+    _both("trust", "diff-file", values.TEXT, "all differences, a JSON line each", metavar="FILE", issue="proof"),
+    _both("trust", "repair", None, "copy what differs, and compare it again", issue="proof"),
+    _both("trust", "prune", None, "with --repair: remove what only the target has", issue="proof"),
     _both("trust", "rounds", values.whole(1, 100), "looks at keys that differ while written to", metavar="N",
                unit="looks", default=3, issue="proof"),
-    _replicate("job", "dry-run", None, "show the plan and touch nothing"),
+    _both("job", "dry-run", None, "show what would be done, and touch nothing"),
     _both(
         "job", "wait-for", values.DURATION, "wait for servers that are starting", metavar="TIME", unit="seconds",
         default=60.0, default_text="60s",
@@ -226,7 +230,7 @@ OPTIONS = (
     ),
     _replicate(
         "job", "put-aside", values.TEXT, "list of keys not copied", metavar="FILE",
-        default_text="this folder",
+        default_text="this folder", commands=_BOTH,
     ),
     _replicate(
         "seen", "progress", values.choice("auto", "bar", "log", "json", "none"), "auto, bar, log, json or none",
@@ -340,6 +344,17 @@ def check_together(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
     if "ttl" in given and not (given.get("ttl_share") or given.get("churn")):
         raise UsageError(f"{labels['ttl']} needs --ttl-share: no key would get an expiry", hint="--ttl-share 25%")
     _check_churn(given, labels)
+    _check_trust(given, labels)
+
+
+def _check_trust(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+    if given.get("prune") and not given.get("repair"):
+        raise UsageError(f"{labels['prune']} needs --repair: nothing is removed without", hint="--repair --prune")
+    if given.get("repair") and given.get("on_conflict") in ("skip", "fail"):
+        raise UsageError(f"{labels['repair']} replaces keys, {labels['on_conflict']} forbids it", hint="keep one")
+    for key in ("repair", "diff_file", "show_diffs"):
+        if given.get(key) and given.get("no_verify"):
+            raise UsageError(f"{labels[key]} needs a verification", hint=f"leave {labels['no_verify']} out")
 
 
 def _check_churn(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from .partitioners.keys import BATCH_BYTES, BATCH_KEYS
 from .workers.errors import RunError
 from .workers.finding import UNREADABLE, Finding
 from .workers.packs import pack, unpack_all
-from .workers.task import COPY_KEYS, RECHECK, Aside, Scope, Task
+from .workers.task import COPY_KEYS, PRUNE, RECHECK, Aside, Scope, Task
 
 #: So many bytes of findings stay in memory before a file takes them.
 MEMORY_BYTES = 1 << 20
@@ -151,5 +151,5 @@ class SpooledNames:
 def pattern(work: str, pair: Pair) -> Task:
     """The task that a batch of names of a pair becomes."""
     node, db, target_db = pair
-    node = 0 if work == RECHECK else node  # they came from a node of the target
+    node = 0 if work in (RECHECK, PRUNE) else node  # they came from a node of the target
     return Task(0, COPY_KEYS, node=node, db=db, target_db=target_db, sifted=True, work=work)

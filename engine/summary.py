@@ -61,11 +61,21 @@ class Summary:
         """The closing table: lines of at most 80 columns for any but enormous figures."""
         return "\n".join(printable(line) for line in self._lines())
 
+    def short_text(self) -> str:
+        """For -q: the verdict alone, and what was to be shown of differences; without a verdict the table."""
+        if self.verdict is None:
+            return self.text()
+        lines = (
+            [*self.verdict.differing_lines(), self.verdict.line] if self.verdict.differences else [self.verdict.line]
+        )
+        return "\n".join(map(printable, lines))
+
     def _lines(self) -> list[str]:
         if self.phase == "compare":
             return self._compare_lines()
         lines = [] if self.phase == "churn" else self._phase_lines()
-        return lines + (self.churn.lines() if self.churn else []) + ([self.verdict.line] if self.verdict else [])
+        lines += self.churn.lines() if self.churn else []
+        return lines + ([*self.verdict.differing_lines(), self.verdict.line] if self.verdict else [])
 
     def _compare_lines(self) -> list[str]:
         verdict = self.verdict
@@ -77,7 +87,7 @@ class Summary:
             f" · changing {verdict.kinds[CHANGING]:,} · unreadable {verdict.kinds[UNREADABLE]:,}"
             f" · retried {verdict.counts.retried:,}"
         )
-        return [*verdict.lines(), outcomes, *table(self.latency), verdict.line]
+        return [*verdict.lines(), outcomes, *table(self.latency), *verdict.differing_lines(), verdict.line]
 
     def _phase_lines(self) -> list[str]:
         counts, seconds = self.counts, max(self.seconds, 0.001)

@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from .differences import line, record
 from .text import plural
 from .workers.errors import EXIT_INCOMPLETE, EXIT_OK
-from .workers.finding import CHANGING, EXPIRY, ONLY_SOURCE, ONLY_TARGET, TYPE, UNREADABLE, VALUE
+from .workers.finding import CHANGING, EXPIRY, ONLY_SOURCE, ONLY_TARGET, TYPE, UNREADABLE, VALUE, Finding
 from .workers.task import Counts
 
 
@@ -16,7 +17,7 @@ from .workers.task import Counts
 class Verdict:
     """Each distinct source key that was read has one outcome; `kinds` counts those that are not equal.
 
-    read = ok + expired + skipped + all kinds but ONLY_TARGET.
+    read = ok + expired + skipped + all kinds but ONLY_TARGET, which is counted apart.
     """
 
     counts: Counts = field(default_factory=Counts)  # of all passes, without findings
@@ -28,6 +29,11 @@ class Verdict:
     mode: str = "full"
     seconds: float = 0.0
     workers: int = 0
+    differences: list[Finding] = field(default_factory=list)  # the first ones, as many as are to be shown
+    diff_file: str = ""
+    repaired: int = 0  # keys that were copied again
+    removed: int = 0
+    named: bool = False  # the user named the keys: one that only the target has was read as well
 
     @property
     def ok(self) -> int:
@@ -38,7 +44,8 @@ class Verdict:
     def read(self) -> int:
         """Distinct source keys with an outcome."""
         counts = self.counts
-        return counts.copied + counts.expired + counts.skipped + self.kinds.total() - self.kinds[ONLY_TARGET]
+        apart = 0 if self.named else self.kinds[ONLY_TARGET]
+        return counts.copied + counts.expired + counts.skipped + self.kinds.total() - apart
 
     @property
     def clean(self) -> bool:
@@ -72,7 +79,22 @@ class Verdict:
             f"{'verify':<8}{about + format(self.read, ','):>11} keys  {'':>6}  {max(self.seconds, 0.001):>5,.1f} s"
             f"  {self.keys_a_second:>8,.0f} keys/s{mode}",
             *self.unseen,
+            *([f"repair   {self.repaired:>11,} keys copied again, {self.removed:,} removed"] if self.mended else []),
         ]
+
+    @property
+    def mended(self) -> bool:
+        """Whether a repair has done anything."""
+        return bool(self.repaired or self.removed)
+
+    def differing_lines(self) -> list[str]:
+        """The differences that are to be shown, and where the others are."""
+        total, shown = self.kinds.total(), len(self.differences)
+        lines = [line(found) for found in self.differences]
+        if shown < total and (shown or self.diff_file):
+            more = f", all of them in {self.diff_file}" if self.diff_file else " (--diff-file keeps all)"
+            lines.append(f"{plural(total - shown, 'more difference') if shown else plural(total, 'difference')}{more}")
+        return lines
 
     def fields(self) -> dict[str, Any]:
         """The verdict for programs."""
@@ -99,6 +121,11 @@ class Verdict:
             "seconds": round(self.seconds, 3),
             "keys_per_second": round(self.keys_a_second, 1),
             "workers": self.workers,
+            "differences": [record(found) for found in self.differences],
+            "diff_file": self.diff_file or None,
+            "repaired": self.repaired,
+            "removed": self.removed,
+            "confidence": None,
         }
 
     def warnings(self) -> list[tuple[str, str]]:

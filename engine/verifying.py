@@ -20,29 +20,37 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from typing import Any
 
+from .aside import AsideFile
 from .coordinator import Coordinator
+from .differences import DiffFile, line
 from .eviction import unread_bytes
 from .executors import LocalProcesses
 from .governor import Governor
 from .latency import Latencies
 from .logs import Log
+from .output import say_result
 from .partitioners import topology
 from .partitioners.topology import Server
 from .planning import Plan
 from .progress import Display, display
+from .repairing import copy_again, remove
 from .signals import Signals
 from .spool import Findings, SpooledNames, pattern
 from .supply import Source, Supply, owners_in
 from .survey import Controls, check_identities, database_size
-from .text import plural
+from .text import key_text, plural, shortened
 from .verdict import Verdict
 from .verify_plan import forward_tasks, reverse_tasks
-from .workers.task import COMPARE, RECHECK, Scope, Setup, Task
+from .workers.finding import ONLY_TARGET, Finding
+from .workers.task import COMPARE, RECHECK, Aside, Counts, Scope, Setup, Task
 
 #: Before the second look at what differs while something is written; each later pause is so many times longer.
 PAUSE_S, PAUSE_GROWTH = 0.25, 4.0
+#: So many keys that could not be repaired are told one by one.
+TOLD_ASIDE = 5
 
 
 @dataclass
@@ -53,6 +61,7 @@ class Desk:
     log: Log
     signals: Signals
     latencies: Latencies
+    diff_file: DiffFile | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,8 @@ class Verification:
     extra_before: int = 0  # keys that were at the target, and only there, before the copy
     cpu_s: float = 0.0
     signal: int = 0
+    told_aside: int = 0
+    aside_path: str = ""
     _all_findings: list[Findings] = field(default_factory=list)
 
     def run(self) -> Verdict | None:
@@ -113,7 +124,7 @@ class Verification:
     def _verify(self, shown: Display) -> Verdict | None:
         before = Census.take(self.plan, self.controls)
         self.setup = _setup(self.plan, before)
-        verdict = Verdict(mode=self.desk.options["verify"], before=self.extra_before)
+        verdict = Verdict(mode=self.desk.options["verify"], before=self.extra_before, named=self.setup.named)
         differing, extra = self._found(), self._found()
         self._forward(shown, before, differing, verdict)
         middle = Census.take(self.plan, self.controls)
@@ -140,7 +151,7 @@ class Verification:
 
     def _needs_reverse(self, before: Census, after: Census, differing: Findings) -> bool:
         """Whether the target may have keys that the source does not have."""
-        if self.supply:
+        if self.supply:  # keys that the user did not name, or count out, are none of ours
             return False
         if not self._whole or not after.targets_still(before):
             return True
@@ -192,7 +203,62 @@ class Verification:
         check_identities(self.plan, self.controls)
         verdict.kinds = differing.kinds + extra.kinds
         self._take_census(before, after, verdict)
+        if self.desk.options["repair"] and not self.desk.options["dry_run"]:
+            differing, extra = self._repair(shown, differing, extra, verdict)
+        if self.signal:
+            return None
+        self._report(differing, extra, verdict)
         return verdict
+
+    # ---- what follows ---------------------------------------------------------------------------------------
+
+    def _repair(
+        self, shown: Display, differing: Findings, extra: Findings, verdict: Verdict
+    ) -> tuple[Findings, Findings]:
+        """Copy what differs, remove what only the target has if that was asked, and compare these keys again."""
+        owners = owners_in(self.setup)
+        aside = AsideFile(self.desk.options["put_aside"] or "", self._tell_aside)
+        self.aside_path = aside.path
+
+        def run(records: Any, supply: Supply, keys: int, writes: bool) -> Counts:
+            return self._run(shown, [], records, supply, keys, writes).state.counts
+
+        try:
+            verdict.repaired = copy_again(run, differing, owners, aside.add)
+            if self.desk.options["prune"] and not self.signal:
+                verdict.removed = remove(run, extra, owners)
+        finally:
+            aside.close()
+        differing = self._look_again(shown, COMPARE, differing, verdict)
+        if verdict.removed:
+            extra = self._look_again(shown, RECHECK, extra, Verdict())
+        verdict.kinds = differing.kinds + extra.kinds
+        return differing, extra
+
+    def _planned(self, found: Finding) -> str:
+        """What a repair would do about a difference."""
+        if found.kind != ONLY_TARGET:
+            return "copy"
+        return "remove" if self.desk.options["prune"] else "keep"
+
+    def _tell_aside(self, aside: Aside) -> None:
+        self.told_aside += 1
+        if self.told_aside <= TOLD_ASIDE:
+            what = f"{shortened(key_text(aside.key))} (db {aside.db}, {aside.type})"
+            self.desk.log.warning(f"not repaired {what}: {aside.reason}", f"{self.aside_path} names all of them")
+
+    def _report(self, differing: Findings, extra: Findings, verdict: Verdict) -> None:
+        """Show the first differences, and write all of them to the file that was asked for."""
+        if self.desk.options["dry_run"]:
+            for found_one in chain(differing, extra):
+                say_result(f"{self._planned(found_one):<7}{line(found_one)}")
+        found = chain(differing, extra)
+        verdict.differences = list(islice(found, self.desk.options["show_diffs"]))
+        if self.desk.diff_file:
+            for finding in chain(verdict.differences, found):
+                self.desk.diff_file.add(finding)
+            self.desk.diff_file.close()
+            verdict.diff_file = self.desk.diff_file.path
 
     def _look_again(self, shown: Display, work: str, found: Findings, verdict: Verdict) -> Findings:
         """The findings that are left after another look; keys that turn out equal or gone are added to the verdict."""
@@ -240,7 +306,15 @@ class Verification:
 
     # ---- workers --------------------------------------------------------------------------------------------
 
-    def _run(self, shown: Display, tasks: list[Task], found: Any, supply: Supply | None, total: int) -> Coordinator:
+    def _run(
+        self,
+        shown: Display,
+        tasks: list[Task],
+        found: Any,
+        supply: Supply | None,
+        total: int,
+        writes: bool = False,
+    ) -> Coordinator:
         plan, desk = self.plan, self.desk
         limits = [node.endpoint for node in self.setup.sources]
         coordinator = Coordinator(
@@ -259,7 +333,7 @@ class Verification:
             keys_total=total,
             governor=Governor(plan.limits, limits) if plan.limits else None,
             supply=supply,
-            writes=False,
+            writes=writes,
         )
         try:
             coordinator.run()
@@ -277,6 +351,6 @@ def _setup(plan: Plan, census: Census) -> Setup:
         plan.setup,
         targets=[replace(node, read=True) for node in plan.setup.targets],
         unread_bytes=[least] * len(servers),
-        atomic=False,
         on_conflict="replace",
+        named=bool(plan.keys_from),
     )

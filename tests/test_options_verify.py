@@ -85,7 +85,7 @@ def writing(server: Server) -> Iterator[None]:
         thread.join()
 
 
-@pytest.mark.parametrize("word", ["--require-empty", "--no-ttl", "--atomic", "--on-conflict=skip", "--dry-run"])
+@pytest.mark.parametrize("word", ["--require-empty", "--no-ttl", "--atomic", "--on-conflict=skip"])
 def test_options_of_the_copy_are_none_of_compare(word: str) -> None:
     ran = run_keyferry("compare", "a", "b", word)
     assert ran.code == 2

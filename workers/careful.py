@@ -15,6 +15,7 @@ key that loses the connection three times in a row is the cause; bad weather doe
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -159,9 +160,8 @@ class Careful:
     def _compare(self, read: Read, node: int) -> None:
         """The key exists at the target: written by us before, or by somebody else."""
         told = lambda key, found: self._met(read, node, found)  # noqa: E731
-        Walks(
-            self.link, [read.key], lambda key: look(key, self.link.lens_of(key)), told, lambda: None, self.alone
-        ).start()
+        lens = replace(self.link.lens_of(read.key), quick=False, named=False)
+        Walks(self.link, [read.key], lambda key: look(key, lens), told, lambda: None, self.alone).start()
 
     def _met(self, read: Read, node: int, found: Finding | bool) -> None:
         if found is True:

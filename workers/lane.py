@@ -26,13 +26,13 @@ from .filters import Filters
 from .finding import Finding
 from .guarded import Guarded
 from .link import Link
-from .lookup import LookUp, Recheck
+from .lookup import LookUp, Prune, Recheck
 from .pace import Pace
 from .policy import Action, first_error, rule_for
 from .resp import argument
 from .scan import Found, RangeScan
 from .sieve import Sieve
-from .task import COMPARE, COPY_RANGE, LOOK_UP, RECHECK, Aside, Counts, Progress, Task
+from .task import COMPARE, COPY_RANGE, LOOK_UP, PRUNE, RECHECK, Aside, Counts, Progress, Task
 from .window import Window
 
 #: Windows between their first request and their last acknowledgement; two keep both servers busy.
@@ -242,14 +242,15 @@ class Lane:
             compare(self.link, keys, self.chooser.method, settled, counted).start()
         elif work == LOOK_UP:
             LookUp(self.link, keys, self.filters, settled, counted).start()
-        elif work == RECHECK:
-            Recheck(self.link, keys, self.filters, settled).start()
+        elif work in (RECHECK, PRUNE):
+            kind = Prune if work == PRUNE else Recheck
+            kind(self.link, keys, self.filters, settled).start()
         elif segment.found.elsewhere:
             strings_first = self.chooser.policy != "dump"
             Careful(self.link, keys, strings_first, settled, counted=False).start()
         else:
-            kind = Guarded if self.link.keeps_existing else Window
-            copying = kind(self.link, keys, self.chooser.method, settled)
+            copies = Guarded if self.link.keeps_existing else Window
+            copying = copies(self.link, keys, self.chooser.method, settled)
             copying.usual_bytes = self.chooser.usual_bytes(count)
             copying.start()
 

@@ -12,7 +12,7 @@ other values by now, and every write replaces a whole key.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .conn import Connection, Lost
 from .errors import InternalError, RunError
@@ -52,6 +52,7 @@ class Link:
     target_clock: Clock = Clock(absolute=True)  # how the target tells expiries: for comparisons
     tolerance_ms: int = 0
     quick: bool = False  # comparisons look at sizes, not at values
+    named: bool = False  # … and at names that the source does not have
     on_conflict: str = "replace"
     atomic: bool = False  # values are read together with their expiries, at one moment
     from_cluster: bool = False  # the source is a node of a cluster
@@ -70,7 +71,8 @@ class Link:
         """How a single key is compared."""
         ((sink, _),) = self.router.group([key])
         times = Times(self.clock.shift_ms + sink.later_ms, self.tolerance_ms)
-        return Lens(self.clock, self.target_clock, times, self.reader.number, self.db, self.target_db, self.quick)
+        lens = Lens(self.clock, self.target_clock, times, self.reader.number, self.db, self.target_db)
+        return replace(lens, quick=self.quick, named=self.named)
 
     @property
     def keeps_existing(self) -> bool:

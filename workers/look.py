@@ -33,6 +33,7 @@ class Lens:
     db: int = 0
     target_db: int = 0
     quick: bool = False  # sizes instead of values
+    named: bool = False  # a key of the target that the source does not have is a finding
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ def look(key: bytes, lens: Lens) -> Steps[Finding | bool]:
     nothing = Finding(key, lens.node, lens.db, lens.target_db, UNREADABLE)
     try:
         ours = yield from _facts(SOURCE, key, lens)
+        if ours.gone and lens.named:
+            found = yield from look_for_extra(key, lens, ())
+            return found if isinstance(found, Finding) else False
         if ours.gone:
             return False
         theirs = yield from _facts(TARGET, key, lens)

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from .filters import Filters, Question, together
 from .finding import ONLY_TARGET, Finding
 from .look import look_for_extra
-from .policy import Action, rule_for
+from .policy import Action, first_error, rule_for
 from .read import exists_request
-from .resp import argument
+from .resp import argument, command
 from .task import Aside, Counts
 from .walk import Walks
 from .write import Sink
@@ -135,6 +135,35 @@ class Recheck:
 
     def _done(self) -> None:
         self.settled(self)
+
+
+class Prune(Recheck):
+    """Removes the keys that only the target has, each looked at right before; `counts.copied` are those removed."""
+
+    def _done(self) -> None:
+        self.counts = Counts(skipped=self.counts.read - self.counts.doubtful)
+        groups = self.link.router.group([finding.key for finding in self.findings]) if self.findings else []
+        self.findings = []
+        self._pending = len(groups)
+        if not groups:
+            return self.settled(self)
+        for sink, keys in groups:
+            self._remove(sink, keys)
+
+    def _remove(self, sink: Sink, keys: list[bytes]) -> None:
+        # One command a key: in a cluster they may be of different slots.
+        request = b"".join([command(b"UNLINK", key) for key in keys])
+        sink.write(request, len(keys), partial(self._removed, sink, keys))
+
+    def _removed(self, sink: Sink, keys: list[bytes], replies: list) -> None:
+        error = first_error(replies)
+        if error is not None:
+            return self.link.trouble("target", sink.node, error, lambda: self._remove(sink, keys))
+        self.counts.copied += replies.count(1)
+        self.counts.expired += replies.count(0)
+        self._pending -= 1
+        if not self._pending:
+            self.settled(self)
 
 
 def _concerns_all(reply: object) -> bool:

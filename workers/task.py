@@ -34,6 +34,7 @@ COPY = "copy"  # write them to the target
 COMPARE = "compare"  # find out whether the target's are equal
 LOOK_UP = "look up"  # the keys are the target's: find those that the source does not have
 RECHECK = "recheck"  # look again at keys that seemed to be at the target only
+PRUNE = "prune"  # the same, and remove those that are
 
 
 Scope = tuple[int, int]  # one database of one source node: the node's number, the database's number
@@ -266,6 +267,7 @@ class Setup:
     target_absolute: bool = True  # the target, too, tells absolute expiries: for comparisons
     tolerance_ms: int = 0  # expiries that are no further apart count as equal
     quick: bool = False  # comparisons look at sizes, not at values
+    named: bool = False  # keys to be compared were named by the user: the target may have one that the source has not
     lanes: int = 8  # tasks at a time, at least …
     most_lanes: int = 8  # … and at most
     links: int = 4  # databases at a time: each takes a connection a side

@@ -23,4 +23,4 @@ def run(call: Invocation, log: Log) -> int:
             return compare.run().exit_code
     finally:
         if compare.summary:
-            say_result(result(compare.summary, call.options["json"]))
+            say_result(result(compare.summary, call.options["json"], call.options["quiet"]))

@@ -38,12 +38,14 @@ def run(call: Invocation, log: Log) -> int:
             return copy.run().exit_code
     finally:
         if copy.summary:
-            say_result(result(copy.summary, call.options["json"]))
+            say_result(result(copy.summary, call.options["json"], call.options["quiet"]))
 
 
-def result(summary: Summary, as_json: bool) -> str:
-    """The closing table, or one JSON object."""
-    return json.dumps(summary.fields()) if as_json else summary.text()
+def result(summary: Summary, as_json: bool, quiet: bool | None = False) -> str:
+    """The closing table, with -q no more than the verdict; or one JSON object."""
+    if as_json:
+        return json.dumps(summary.fields())
+    return summary.short_text() if quiet else summary.text()
 
 
 def plan_lines(plan: Plan) -> list[str]:
