@@ -37,9 +37,9 @@ from .read import (
     values_request,
 )
 from .resp import HEADS, argument_value
-from .slots import in_slot_order, runs_of, slots_of
+from .slots import are_shared, in_slot_order, runs_of, slots_of
 from .task import Aside, Counts
-from .write import RUN_KEYS, Build, are_large
+from .write import Build, are_large
 
 if TYPE_CHECKING:
     from .link import Link
@@ -108,10 +108,10 @@ class Window:
         if self.method is not Method.MGET or not self.link.from_cluster:
             return values_request(self.method, self.encoded)
         assert self.slots is not None
-        runs = runs_of(self.slots)
-        if len(runs) * RUN_KEYS > len(self.keys):
+        if not are_shared(self.slots):
             self.method = Method.GET
-        return values_request(self.method, self.encoded, runs)
+            return values_request(self.method, self.encoded)
+        return values_request(self.method, self.encoded, runs_of(self.slots))
 
     # ---- reading --------------------------------------------------------------------------------------------
 
