@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import permissions
+from .feed_choice import flags_of
 from .filtering import filters_of
 from .logs import Log
 from .partitioners import cluster, topology
@@ -76,6 +77,8 @@ def survey(
             permissions=allowed,
         )
         permissions.check_keys(sides, uses, found.filters, [db for db, _ in pairs], allowed)
+        if options["live"]:
+            found.flags.extend(flags_of(one) for one in controls.sources)
         if options["source_rdbcompression"]:
             found.rdbcompression.extend(topology.setting(one, RDBCOMPRESSION) for one in controls.sources)
         for number, (control, server) in enumerate(zip(controls.sources, sources)):

@@ -48,6 +48,10 @@ class Uses:
         """Both sides are read after the copy."""
         return not self.options["no_verify"]
 
+    def follows(self) -> bool:
+        """It follows the changes of the source, and removes what goes there."""
+        return bool(self.options["live"])
+
     def compares(self) -> bool:
         """Keys of both sides are compared, by their elements where their bytes differ."""
         return self.verifies() or self.replaces_none()
@@ -92,6 +96,10 @@ def _both(command: str, *probe: str | bytes | int, **more: Any) -> list[Right]:
 
 def _strings(uses: Uses) -> bool:
     return bool(uses.options["method"] != "dump")
+
+
+def _removes(uses: Uses) -> bool:
+    return uses.writes and (bool(uses.options["prune"]) or uses.follows())
 
 
 def _values(uses: Uses) -> bool:
@@ -142,7 +150,7 @@ RIGHTS: tuple[Right, ...] = (
     _source("PEXPIRETIME", KEY, when=_told(SOURCE, True)),
     _source("PTTL", KEY, when=_told(SOURCE, False)),
     _source("TYPE", KEY, when=lambda uses: bool(uses.options["type"]) or uses.compares()),
-    _source("EXISTS", KEY, when=Uses.verifies),
+    _source("EXISTS", KEY, when=lambda uses: uses.verifies() or uses.follows()),
     _source("STRLEN", KEY, when=lambda uses: _sizes(uses) and not uses.compares()),
     _source("MULTI", when=lambda uses: bool(uses.options["atomic"])),
     _source("EXEC", when=lambda uses: bool(uses.options["atomic"])),  # right after MULTI
@@ -150,9 +158,9 @@ RIGHTS: tuple[Right, ...] = (
     _target("MSET", KEY, "value", KEY, when=lambda uses: uses.writes and _strings(uses), writes=True),
     _target("SET", KEY, "value", "PXAT", "never", when=lambda uses: uses.writes and _strings(uses), writes=True),
     # Of a key that is not there, so that nothing is removed.
-    _target("UNLINK", KEY, when=lambda uses: uses.writes and bool(uses.options["prune"]), writes=True),
-    _target("EXISTS", KEY, when=Uses.compares),
-    _target("SCAN", 0, "COUNT", 1, when=Uses.verifies),
+    _target("UNLINK", KEY, when=_removes, writes=True),
+    _target("EXISTS", KEY, when=lambda uses: uses.compares() or uses.follows()),
+    _target("SCAN", 0, "COUNT", 1, when=lambda uses: uses.verifies() or uses.follows()),
     _target("DUMP", KEY, when=Uses.compares),
     _target("MGET", KEY, when=_values),
     _target("GET", KEY, when=_values),

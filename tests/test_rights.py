@@ -286,6 +286,7 @@ def test_the_further_rights_of_options_are_those_of_the_table() -> None:
     chosen = {
         "--dbs, -n, /db": {"dbs": "0,1"},
         "--max-size": {"max_size": "1mb"},
+        "--live, besides what its feed needs": {"live": True},
         "--prune": {"repair": True, "prune": True},
         "--atomic": {"atomic": True},
         "--on-conflict": {"on_conflict": "skip"},

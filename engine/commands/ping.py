@@ -15,6 +15,7 @@ from ..output import say_result
 from ..partitioners import cluster
 from ..partitioners.control import Control
 from ..partitioners.rights import SOURCE, TARGET
+from ..partitioners.sentinel import master_of
 from ..partitioners.topology import Server, describe, refuse_no_cluster
 from ..permissions import Role, role_of
 from ..text import plural
@@ -103,6 +104,8 @@ def ping(endpoint: Endpoint, count: int, sides: tuple[str, ...] = ()) -> Answer:
     """
     control = Control(endpoint, "")
     try:
+        if endpoint.sentinels:
+            control.endpoint = master_of(endpoint, "")
         control.open()
         server = describe(control)
         refuse_no_cluster(server)
