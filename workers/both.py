@@ -22,8 +22,7 @@ from .read import (
     values_request,
 )
 from .resp import HEADS
-from .slots import runs_of, slots_of
-from .write import RUN_KEYS
+from .slots import are_shared, runs_of, slots_of
 
 if TYPE_CHECKING:
     from .conn import Connection
@@ -70,8 +69,8 @@ class OfValues:
         """MGET takes keys of one slot only; where slots have but few keys each, GET is as good."""
         if self.method is not Method.MGET:
             return self
-        runs = runs_of(slots_of(keys))
-        return OfValues(Method.GET) if len(runs) * RUN_KEYS > len(keys) else OfValues(self.method, runs)
+        slots = slots_of(keys)
+        return OfValues(self.method, runs_of(slots)) if are_shared(slots) else OfValues(Method.GET)
 
 
 class OfTypes:
