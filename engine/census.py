@@ -54,6 +54,11 @@ def is_still(then: Server, now: Server) -> bool:
     return then.changes == now.changes >= 0
 
 
+def is_written(then: Server, now: Server) -> bool:
+    """Whether a server is known to have been written to between two looks at it."""
+    return now.changes >= 0 and not is_still(then, now)
+
+
 def settle_counts(
     plan: Plan, before: Census, after: Census, read: Mapping[Scope, int] | None, verdict: Verdict
 ) -> None:

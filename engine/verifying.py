@@ -24,7 +24,7 @@ from itertools import chain, islice
 from typing import Any
 
 from .aside import AsideFile
-from .census import Census, settle_counts
+from .census import Census, is_written, settle_counts
 from .coordinator import Coordinator
 from .differences import DiffFile, line
 from .eviction import unread_bytes
@@ -98,6 +98,7 @@ class Verification:
         before = Census.take(self.plan, self.controls)
         self.setup = _setup(self.plan, before)
         verdict = Verdict(mode=self.desk.options["verify"], before=self.extra_before, named=self.setup.named)
+        verdict.sampled = self.setup.filters.sample_below is not None
         differing, extra = self._found(), self._found()
         self._forward(shown, before, differing, verdict)
         middle = Census.take(self.plan, self.controls)
@@ -144,7 +145,7 @@ class Verification:
     def _whole(self) -> bool:
         """Whether the databases are compared whole, each with one of its own."""
         pairs = {(part.db, part.target_db) for part in self.plan.databases}
-        filtered = self.plan.filter_lines or self.supply
+        filtered = self.plan.filter_lines or self.supply or self.setup.filters.sample_below is not None
         return not filtered and len({target_db for _, target_db in pairs}) == len(pairs)
 
     def _reverse(self, shown: Display, before: Census, found: Findings, verdict: Verdict) -> None:
@@ -175,6 +176,7 @@ class Verification:
             return None
         check_identities(self.plan, self.controls)
         verdict.kinds = differing.kinds + extra.kinds
+        verdict.written = any(map(is_written, self.plan.survey.sources, after.sources))
         settle_counts(self.plan, before, after, self.read if self._whole else None, verdict)
         if self.desk.options["repair"] and not self.desk.options["dry_run"]:
             differing, extra = self._repair(shown, differing, extra, verdict)
