@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 from keyferry.sampling import most_likely
 from tests.conftest import ServerFactory
 from tests.support.monitor import Monitor
-from tests.support.processes import VERIFIED, run_keyferry
+from tests.support.processes import VERIFIED, run_keyferry, start_keyferry
 from tests.support.servers import Server
 from tests.test_compare import compared, verdict_of
 from tests.test_options import at, write_strings
@@ -134,3 +135,27 @@ def test_filters_choose_what_is_compared(words: tuple[str, ...], server: ServerF
     assert verdict_of(ran) == f"OK:{copied} V:0 >:0 <:0 T:0"
     assert verdict_of(compared(source, target, *words)) == f"OK:{copied} V:0 >:0 <:0 T:0"
     assert verdict_of(compared(source, target)) == f"OK:{copied} V:0 >:{32 - copied} <:0 T:0"
+
+
+def test_limits_hold_for_a_comparison_too(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        write_strings(one, 3_000)
+    began = time.monotonic()
+    ran = compared(source, target, "--rate", "2000")
+    assert ran.code == 0
+    assert time.monotonic() - began > 1.2
+
+
+def test_a_comparison_that_is_interrupted_has_no_verdict(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        write_strings(one, 5_000)
+    with start_keyferry(*at(source), "compare", *at(target), "--rate", "500") as run:
+        run.wait_for_text("verify begins")
+        time.sleep(0.5)
+        run.signal(signal.SIGINT)
+        ran = run.wait(20)
+    assert (ran.code, ran.left) == (130, ())
+    assert "OK:" not in ran.out
+    assert "verify    not done" in ran.out
