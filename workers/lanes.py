@@ -13,7 +13,7 @@ from .link import Link
 from .list_lane import ListLane
 from .pace import Pace
 from .sift_lane import SiftLane
-from .task import CHURN, COPY_KEYS, COPY_RANGE, LIST_KEYS, LOOK_UP, SIFT_KEYS, Setup, Task
+from .task import CHURN, COPY_KEYS, COPY_RANGE, LIST_KEYS, LOOK_UP, PRUNE, RECHECK, SIFT_KEYS, Setup, Task
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Lanes:
     def make(self, task: Task, link: Link, chooser: Chooser) -> Any:
         """The lane that does a task over a link; it has yet to be told to `go`."""
         setup, changed, filters = self.setup, self.changed, self.setup.filters
-        if task.work == LOOK_UP:  # what SCAN can do was found out of the source
+        if task.work in (LOOK_UP, RECHECK, PRUNE):  # what SCAN applies to the source's keys, it does not to these
             filters = replace(filters, scan_match=False, scan_type=False)
         if task.kind in (COPY_RANGE, COPY_KEYS):
             return Lane(task, link, chooser, self.meter, setup.scan_count, changed, self.pace, filters)
