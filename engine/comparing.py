@@ -19,7 +19,7 @@ from .sampling import sample_below, statement
 from .signals import Signals
 from .summary import Summary
 from .supply import names_file, refuse_to_begin_again, supply_of
-from .survey import Controls, check_rights, first_line, survey
+from .survey import Controls, first_line, survey
 from .text import plural
 from .verifying import Desk, Verification
 from .workers.errors import EXIT_SIGNAL, ChangedError, KeyferryError, RunError, UsageError
@@ -90,7 +90,6 @@ class Compare:
             if self.options["sample"]:
                 below = sample_below(self.options["sample"], plan.keys)
                 plan = replace(plan, setup=replace(plan.setup, filters=replace(found.filters, sample_below=below)))
-            check_rights(controls, found, self.options, writes=self.repairs)
         except BaseException:
             self._close(controls)
             raise

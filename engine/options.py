@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import values
@@ -63,7 +63,15 @@ class Option:
     environment: bool = True
     repeats: bool = False  # may be given several times; the value is the list of all
     mistaken: tuple[str, ...] = ()  # names in other tools; they are not accepted, but lead here
+    elsewhere: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)  # command → its group, metavar, help
     issue: str = "first"
+
+    def of(self, command: str) -> Option:
+        """The row as a command has it."""
+        if command not in self.elsewhere:
+            return self
+        group, metavar, text = self.elsewhere[command]
+        return replace(self, group=group, metavar=metavar, help=text)
 
     @property
     def key(self) -> str:
@@ -208,6 +216,14 @@ OPTIONS = (
     _both("how hard", "max-source-latency", values.ABOVE_0, "slow down where the source gets slower",
                metavar="TIME", unit="seconds"),
     _replicate("how", "accept-eviction", None, "exit 0 though the source evicts keys"),
+    _replicate("live", "live", None, "follow the changes of the source to the end"),
+    _replicate("live", "live-only", None, "follow only: what is there is copied already"),
+    _replicate("live", "idle-timeout", values.IDLE, "ends when quiet for so long", metavar="TIME", unit="seconds",
+               default_text="at Ctrl-C"),
+    _replicate("live", "feed", values.choice("auto", "tracking", "notifications"), "auto, tracking or notifications",
+               metavar="HOW", default="auto"),
+    _replicate("live", "enable-notifications", None, "switch the source's on, only for the run"),
+    _replicate("live", "on-converged", values.TEXT, "run a command at that moment", metavar="CMD"),
     _replicate("trust", "no-verify", None, "do not verify after the copy"),
     _both("trust", "verify", values.choice("full", "quick"), "full, or quick: no values, only sizes",
                metavar="HOW", default="full", issue="proof"),
@@ -216,7 +232,7 @@ OPTIONS = (
     _both("trust", "show-diffs", values.COUNT, "list so many differences", default=0, **_HOW_MANY, issue="proof"),
     _both("trust", "diff-file", values.TEXT, "all differences, a JSON line each", metavar="FILE", issue="proof"),
     _both("trust", "repair", None, "copy what differs, and compare it again", issue="proof"),
-    _both("trust", "prune", None, "with --repair: remove what only the target has", issue="proof"),
+    _both("trust", "prune", None, "--repair, --live: remove keys of the target only", issue="proof"),
     _both("trust", "sample", values.SAMPLE, "compare so many keys only, or a share", metavar="N|P%",
           commands=("compare",), issue="proof"),
     _both("trust", "rounds", values.whole(1, 100), "looks at keys that differ while written to", metavar="N",
@@ -259,7 +275,8 @@ OPTIONS = (
     _generate("flush", None, "empty the database first; needs --yes", environment=False),
     _generate("yes", None, "confirms --flush"),
     _churn("churn", values.COUNT, "then change keys, so often a second", metavar="RATE", unit="changes/s"),
-    _churn("for", values.ABOVE_0, "ends the churn; else Ctrl-C does", metavar="TIME", unit="seconds"),
+    _churn("for", values.TIME_OR_COMMAND, "ends the churn; else Ctrl-C does", metavar="TIME", unit="seconds",
+           commands=("generate", "ping"), elsewhere={"ping": ("how", "replicate", "try what a copy must be allowed")}),
     _churn("ops", values.OPERATIONS, "weights: set=60,del=10", metavar="O=W,O",
            default=_all_operations, default_text="all but flushdb"),
     _churn("churn-only", None, "change keys that are there: do not write"),
@@ -281,7 +298,8 @@ EXCLUSIVE = (("quiet", "info", "debug"), ("dbs", "db_map"), ("flush", "churn_onl
 
 def options_of(command: str, *places: str) -> list[Option]:
     """The rows of a command at some places, in the table's order; global rows belong to all commands."""
-    return [row for row in OPTIONS if row.place in places and (row.place in (SIDE, GLOBAL) or command in row.commands)]
+    rows = [row for row in OPTIONS if row.place in places and (row.place in (SIDE, GLOBAL) or command in row.commands)]
+    return [row.of(command) for row in rows]
 
 
 def filled(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -307,7 +325,7 @@ def from_keywords(command: str, **keywords: object) -> dict[str, Any]:
             raise UsageError(f"{command} has no option {name}", hint=f"keyferry {command} --help lists them")
         if value is not None:
             given[name] = _accepted(rows[name], value)
-    check_together(given, {name: f"{name}=" for name in given})
+    check_together(command, given, {name: f"{name}=" for name in given})
     return filled(command, given)
 
 
@@ -331,7 +349,7 @@ def refused(what: str, error: ValueError) -> UsageError:
     return UsageError(f"{what}: {message}", hint=" ".join(hint) or "keyferry COMMAND --help lists the options")
 
 
-def check_together(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+def check_together(command: str, given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
     """Options that contradict each other raise UsageError; `labels` has each as the user wrote it, by key."""
     for keys in EXCLUSIVE:
         both = [labels[key] for key in keys if given.get(key)]
@@ -345,13 +363,20 @@ def check_together(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
     _check_filters(given, labels)
     if "ttl" in given and not (given.get("ttl_share") or given.get("churn")):
         raise UsageError(f"{labels['ttl']} needs --ttl-share: no key would get an expiry", hint="--ttl-share 25%")
-    _check_churn(given, labels)
+    if isinstance(given.get("for"), str) != (command == "ping") and "for" in given:
+        wanted = "replicate" if command == "ping" else values.ABOVE_0.wanted
+        raise UsageError(f"{labels['for']}: must be {wanted}", hint=f"keyferry {command} --help lists the options")
+    if command != "ping":
+        _check_churn(given, labels)
+    _check_live(given, labels)
     _check_trust(given, labels)
 
 
 def _check_trust(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
-    if given.get("prune") and not given.get("repair"):
-        raise UsageError(f"{labels['prune']} needs --repair: nothing is removed without", hint="--repair --prune")
+    if given.get("prune") and not (given.get("repair") or given.get("live")):
+        raise UsageError(
+            f"{labels['prune']} needs --repair or --live: nothing is removed without", hint="--repair --prune"
+        )
     if given.get("repair") and given.get("on_conflict") in ("skip", "fail"):
         raise UsageError(f"{labels['repair']} replaces keys, {labels['on_conflict']} forbids it", hint="keep one")
     for key in ("repair", "diff_file", "show_diffs"):
@@ -373,6 +398,37 @@ def _check_churn(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
                 f"{labels['ops']}: {idle[0]} does nothing to the types of {labels.get('types', '--types')}",
                 hint="set changes strings and counters, grow all others",
             )
+
+
+#: What makes sense with --live only.
+_OF_LIVE = ("live_only", "idle_timeout", "feed", "enable_notifications", "on_converged")
+
+
+def _check_live(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+    if not given.get("live"):
+        lonely = next((key for key in _OF_LIVE if given.get(key)), None)
+        if lonely:
+            raise UsageError(f"{labels[lonely]} needs --live", hint="--live follows the changes of the source")
+        return
+    if given.get("on_conflict", "replace") != "replace":
+        raise UsageError(
+            f"{labels['on_conflict']} and {labels['live']} exclude each other: a change replaces a key",
+            hint="--require-empty refuses a target that holds keys",
+        )
+    named = next((key for key in ("limit", "keys_from") if given.get(key) is not None), None)
+    if named:
+        raise UsageError(
+            f"{labels[named]} and {labels['live']} exclude each other: the changes are those of a database",
+            hint="choose keys by --match, --include, --exclude, --type",
+        )
+    targets = list((given.get("db_map") or {}).values())
+    if len(set(targets)) < len(targets):
+        raise UsageError(
+            f"{labels['live']} cannot follow two databases into one: what goes in one may live in the other",
+            hint="give each a database of its own (--db-map)",
+        )
+    if given.get("enable_notifications") and given.get("feed") == "tracking":
+        raise UsageError(f"{labels['enable_notifications']} and {labels['feed']} exclude each other", hint="keep one")
 
 
 def _check_filters(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:

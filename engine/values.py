@@ -94,6 +94,14 @@ def _seconds_or_bare(text: str) -> float:
     return _seconds(text + "s" if re.fullmatch(r"[0-9.]+", text) else text)
 
 
+def _time_or_command(text: str) -> float | str:
+    return text if text == "replicate" else _seconds(text)
+
+
+def _seconds_or_bare_ms(text: str) -> float:
+    return _seconds(text + "ms" if re.fullmatch(r"[0-9.]+", text) else text)
+
+
 def _bytes(text: str) -> int:
     """A size as redis.conf writes it, as bytes."""
     found = re.fullmatch(rf"([0-9]{{1,{_DIGITS_MAX}}})([a-z]*)", text.lower())
@@ -222,8 +230,16 @@ PORT = whole(1, 65535)
 COUNT = whole(1)
 DATABASE = whole(0, 10**9)
 TIMEOUT = Kind("above 0 seconds", _seconds_or_bare, lambda value: _is_number(value) and value > 0)
+IDLE = Kind(
+    "a duration above 0, like 5s; a bare number is milliseconds",
+    _seconds_or_bare_ms,
+    lambda value: _is_number(value) and value > 0,
+)
 DURATION = Kind("a duration of 0 seconds or more", _seconds, lambda value: _is_number(value) and value >= 0)
 ABOVE_0 = Kind("a duration above 0, like 5ms", _seconds, lambda value: _is_number(value) and value > 0)
+TIME_OR_COMMAND = Kind(
+    "a duration above 0, like 5ms", _time_or_command, lambda value: value == "replicate" or ABOVE_0.holds(value)
+)
 RATE = Kind("whole keys a second, like 20000", _rate, lambda value: _is_whole(value) and value > 0)
 BANDWIDTH = Kind("bytes a second, like 10mb or 10m", _bandwidth, lambda value: _is_whole(value) and value > 0)
 SAMPLE = Kind("a number of keys, or a share like 1%", _sample, lambda value: _is_number(value) and value > 0)
