@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from bench.parts.cluster import PEER
 from bench.parts.distance import FAR, NEAR
 from bench.parts.limits import LATENCY
 from bench.peers import OURS
@@ -19,6 +20,9 @@ LIMIT_TOLERANCE = 0.10
 LATENCY_SHARE = 0.90
 PEAK_PSS_MB = 120
 GROWTH_TOLERANCE = 0.10
+#: Cluster to cluster: client CPU by kind of server (7.0 takes a command for each key), and times the naive copier.
+CLUSTER_CPU_US = {"7.0": 1.7, "8.2": 1.5, "9.1": 1.5}
+CLUSTER_SPEED = 4.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Bar:
 def bars(parts: dict[str, Any]) -> list[Bar]:
     """The rows for the parts of a run that are there, each part as in the JSON."""
     makers = {"copy": _copy, "compression": _compression, "distance": _distance, "limits": _limits, "memory": _memory}
-    makers["growth"] = _growth
+    makers |= {"growth": _growth, "cluster": _cluster}
     return [bar for name, make in makers.items() if name in parts for bar in make(parts[name]["data"])]
 
 
@@ -86,6 +90,16 @@ def _growth(data: list[dict[str, Any]]) -> Iterator[Bar]:
             yield Bar(
                 f"{item['name']}: time a key, to a tenth", f"1 ± {GROWTH_TOLERANCE:g}", text, met, _floor(item, OURS)
             )
+
+
+def _cluster(data: list[dict[str, Any]]) -> Iterator[Bar]:
+    for item in data:
+        what = f"cluster to cluster, {item['name']}"
+        cpu = item["tools"][OURS]["client_cpu_us_per_key"]
+        if cpu and item["kind"] in CLUSTER_CPU_US:
+            yield _at_most(f"{what}: client CPU, µs a key", CLUSTER_CPU_US[item["kind"]], cpu)
+        if ratio := item["ratios"].get(f"{OURS}/{PEER}"):
+            yield _at_least(f"{what}: times redis-py's pipeline", CLUSTER_SPEED, ratio, "x", _floor(item, OURS))
 
 
 def _at_least(what: str, wanted: float, found: dict[str, float], unit: str = "", floor: str = "") -> Bar:

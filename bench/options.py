@@ -12,7 +12,7 @@ from tests.support.binaries import KINDS
 
 #: What can be measured, in this order (the modules of bench/parts); the first ones make a run that is published.
 PUBLISHED = ("copy", "compression", "distance", "limits", "memory")
-PARTS = (*PUBLISHED, "methods", "growth")
+PARTS = (*PUBLISHED, "methods", "growth", "cluster")
 #: Parts about size; --scale names them.
 SCALES = ("memory", "growth")
 

@@ -36,6 +36,7 @@ __all__ = [
     "StateError",
     "Tls",
     "UsageError",
+    "compare",
     "plan",
     "replicate",
 ]
@@ -51,6 +52,21 @@ def replicate(source: str | Endpoint, target: str | Endpoint, **options: object)
     warnings on; `progress="log"` shows more.
     """
     return _copy(source, target, options).run()
+
+
+def compare(source: str | Endpoint, target: str | Endpoint, **options: object) -> Summary:
+    """Compare two servers; options are those of `keyferry compare`. Raises as `replicate` does.
+
+    The Summary's `verdict` has the outcome; its `exit_code` is 0 where nothing differs, else 1.
+    """
+    from .comparing import Compare
+    from .grammar import from_python
+    from .logs import NOTICE, WARNING, Log
+    from .signals import Signals
+
+    call = from_python("compare", [source, target], **{"progress": "none"} | options)
+    log = Log(WARNING if call.options["progress"] == "none" else NOTICE)
+    return Compare(call, log, Signals()).run()
 
 
 def plan(source: str | Endpoint, target: str | Endpoint, **options: object) -> Plan:

@@ -15,7 +15,7 @@ def keys_of(control: Control, task: Task, words: list[bytes]) -> tuple[list[byte
 
     `words` is what SCAN is told besides cursor and COUNT. Raises AccessError.
     """
-    control.select(task.db)
+    control.select(task.scanned_db)
     keys, reached = _scan(control, task, task.start, task.end if task.checked else RING, words)
     if not task.checked or reached <= task.end:
         return keys, []

@@ -8,10 +8,10 @@ import json
 import os
 import time
 from collections.abc import Callable
-from typing import IO
+from typing import IO, Any
 
 from .workers.errors import RunError
-from .workers.task import Aside
+from .workers.task import Aside, Scope
 
 
 def default_path() -> str:
@@ -35,8 +35,11 @@ class AsideFile:
         self.reasons: dict[str, int] = {}
         self._file: IO[str] | None = None
 
-    def add(self, aside: Aside) -> None:
-        """Write one record; raises RunError when the disk does not take it."""
+    def forget(self, scope: Scope) -> None:
+        """A database is read again; its records stay, as the file is told of each key at least once."""
+
+    def add(self, aside: Any) -> None:
+        """Write one record, an Aside; raises RunError when the disk does not take it."""
         self.reasons[aside.reason] = self.reasons.get(aside.reason, 0) + 1
         record = {**key_fields(aside.key), "db": aside.db, "type": aside.type, "size": aside.size}
         try:

@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .aside import AsideFile, key_fields
 from .coordinator import Coordinator
+from .differences import DiffFile
 from .eviction import Watch
 from .executors import LocalProcesses
+from .feed_choice import refuse_silence
 from .forkserver import helpers_cpu_s
 from .grammar import Invocation
 from .latency import Latencies
+from .live_checks import refuse_circles
 from .logs import Log
+from .outlook import Outlook, outlook_of
 from .partitioners.keys import NamesFile
 from .planning import DatabasePlan, Plan, make
 from .progress import display
+from .reaching import Seeds, add_nodes
 from .settings import Settings
 from .signals import Signals
 from .summary import Summary
 from .supply import names_file, refuse_to_begin_again, supply_of
 from .survey import Controls, check_identities, check_rights, first_line, survey
 from .text import key_text, plural, shortened
+from .verifying import Desk, Verification
 from .workers.errors import EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
-from .workers.task import Aside
+from .workers.task import COMPARE, Aside
+
+if TYPE_CHECKING:
+    from .following import Memory
 
 #: A server that is another one at every look is not worth more passes than this.
 PASSES_MAX = 10
+#: Where slots move on and on, this many verifications must do.
+VERIFICATIONS_MAX = 3
 #: So many keys that are put aside are told one by one, while the run goes on.
 TOLD_ASIDE = 5
-UNVERIFIED = "nothing was verified; --no-verify says that this is meant"
 
 
 class Copy:
@@ -43,6 +53,12 @@ class Copy:
         self.told_aside = 0
         self.aside_path = ""
         self.names: NamesFile | None = None  # of --keys-from
+        assert call.source is not None and call.target is not None
+        self.seeds: Seeds = [call.source], [call.target]
+        self.outlook: Outlook | None = None
+        self.extra_before = 0  # keys of the target before the first one was copied
+        self.memory: Memory | None = None  # of a live copy
+        self.diff_file: DiffFile | None = None
         self.began_cpu_s = time.process_time()  # 0 where the process is ours from its start
 
     def plan(self) -> Plan:
@@ -58,16 +74,22 @@ class Copy:
         makes positions of SCAN meaningless: everything is found out and copied again.
         """
         self.began_at = time.monotonic()
+        if self.options["diff_file"]:
+            self.diff_file = DiffFile(self.options["diff_file"])
         self.latencies = Latencies([side for side in (self.call.source, self.call.target) if side])
         for passes in range(PASSES_MAX):
             controls, plan = self._prepare(may_write=True, again=passes > 0)
             try:
-                for warning in plan.warnings if not passes else ():
-                    self.log.warning(warning)
+                if not passes:
+                    self.extra_before = sum(plan.survey.target_sizes.values())
+                    for warning in plan.warnings:
+                        self.log.warning(warning)
                 with Settings(self.log) as settings:
                     for number, wanted in plan.settings:
                         settings.change(plan.survey.sources[number].endpoint, "source", wanted)
-                    return self._run(plan, controls)
+                    if plan.feed:
+                        refuse_silence(plan.feed, controls.sources)
+                    return self._follow(plan, controls) if self.options["live"] else self._run(plan, controls)
             except ChangedError as changed:
                 refuse_to_begin_again(self.options, changed)
                 self.log.warning(f"{changed}: the copy begins again")
@@ -78,20 +100,27 @@ class Copy:
 
     def _close(self, controls: Controls) -> None:
         controls.close()
+        if self.outlook:
+            self.outlook.close()
         if self.names:
             self.names.close()
 
     def _prepare(self, may_write: bool, again: bool = False) -> tuple[Controls, Plan]:
         """Find out about both servers; those that have served before are waited for like any lost connection."""
-        assert self.call.source is not None and self.call.target is not None
         patient = again or "wait_for" in self.call.explicit
         options = self.options | ({"wait_for": self.options["retry_for"]} if again else {})
         self.names = names_file(self.call)
-        controls, found, pairs = survey(self.call.source, self.call.target, options, patient, self.log, may_write)
+        if self.names and not self.options["no_verify"]:
+            self.names.keep()
+        controls, found, pairs = survey(self.seeds, options, patient, self.log, may_write)
+        for seeds, servers in zip(self.seeds, (found.sources, found.targets)):
+            add_nodes(seeds, servers)
         try:
             for line in first_line(found, pairs).splitlines():
                 self.log.notice(line)
-            pools = [side.pool for side in (self.call.source, self.call.target) if side.pool is not None]
+            if self.options["live"]:
+                refuse_circles(found, controls.sources, controls.targets)
+            pools = [seeds[0].pool for seeds in self.seeds if seeds[0].pool is not None]
             plan = make(found, pairs, self.options, min(pools), again)
             for part in plan.databases:
                 where = f"{plan.setup.sources[part.node].endpoint.address} db {part.db} → {part.target_db}"
@@ -104,11 +133,20 @@ class Copy:
             raise
         return controls, plan
 
+    def _follow(self, plan: Plan, controls: Controls) -> Summary:
+        """Copy, and follow the changes."""
+        from .following import Memory
+        from .live_copy import LiveCopy
+
+        self.memory = self.memory or Memory()
+        return LiveCopy(self, plan, controls, self.memory).run()
+
     def _run(self, plan: Plan, controls: Controls) -> Summary:
         aside = AsideFile(plan.put_aside, self._tell_aside)
         self.aside_path = aside.path
         shown = display(self.options["progress"], "copy", self.log, self.signals.status_asked)
         watch = Watch(zip(controls.sources, plan.survey.sources), zip(controls.targets, plan.survey.targets))
+        outlook = self.outlook = outlook_of(plan, controls.sources, self.log.notice)
         coordinator = Coordinator.of_plan(
             plan,
             LocalProcesses(),
@@ -120,6 +158,7 @@ class Copy:
             measured=self.latencies.add,
             controls=(controls.sources, controls.targets),
             watch=watch,
+            outlook=outlook,
             supply=supply_of(plan, controls.sources, self.names) if plan.by_name else None,
         )
         failure: KeyferryError | None = None
@@ -127,6 +166,8 @@ class Copy:
             coordinator.run()
             if not coordinator.signal:
                 check_identities(plan, controls)
+                if outlook:
+                    outlook.last_look()
                 watch.last_look()
         except ChangedError:
             raise
@@ -161,9 +202,52 @@ class Copy:
             self.log.warning(text, "mend the reason that it names for each key, then run the same command again")
         for text, advice in watch.warnings():
             self.log.warning(text, advice)
-        if not self.options["no_verify"]:
-            self.log.warning(UNVERIFIED)
+        if not (self.options["no_verify"] or coordinator.signal):
+            self._verify_what_is_there(plan, controls, coordinator, outlook, self.summary)
         return self.summary
+
+    def _verify_what_is_there(
+        self, plan: Plan, controls: Controls, coordinator: Coordinator, outlook: Outlook | None, summary: Summary
+    ) -> None:
+        """Verify by the maps of clusters as they are now; again where they change meanwhile."""
+        moved = outlook is not None and outlook.any_moved
+        for _ in range(VERIFICATIONS_MAX):
+            if moved and not plan.by_name:
+                again, fresh = self._prepare(may_write=True, again=True)
+                try:
+                    self._verify(fresh, again, coordinator, summary)
+                finally:
+                    again.close()
+            else:
+                self._verify(plan, controls, coordinator, summary)
+            if outlook is None or not outlook.moves_meanwhile() or summary.exit_code > EXIT_SIGNAL:
+                return
+            moved = True
+            self.log.notice("slots have moved meanwhile: verified again")
+
+    def _verify(self, plan: Plan, controls: Controls, coordinator: Coordinator, summary: Summary) -> None:
+        """Compare what was copied; raises what ends that early."""
+        supply = None
+        if plan.by_name:
+            names = self.names.again() if self.names else None
+            supply = supply_of(plan, controls.sources, names, COMPARE)
+        desk = Desk(self.options, self.log, self.signals, self.latencies, self.diff_file)
+        opaque = coordinator.restarted
+        verification = Verification(plan, controls, desk, opaque, supply, self.extra_before)
+        try:
+            summary.verdict = verification.run()
+        except KeyferryError as error:
+            summary.exit_code = error.exit_code
+            raise
+        finally:
+            summary.cpu_s += verification.cpu_s
+        summary.latency = self.latencies.rows()
+        summary.judge()
+        if verification.signal:
+            summary.exit_code, summary.verify_note = EXIT_SIGNAL + verification.signal, " (interrupted)"
+        if summary.verdict:
+            for text, advice in summary.verdict.warnings():
+                self.log.warning(text, advice)
 
     def _tell_aside(self, aside: Aside) -> None:
         """The first keys that are put aside are told at once: their user may rather end the run and mend the cause."""
@@ -197,6 +281,8 @@ def _database_is_exact(part: DatabasePlan, plan: Plan, controls: Controls, coord
     counts = coordinator.ledger.totals.get(part.scope)
     read = counts.read if counts else 0
     control = controls.sources[part.node]
+    if coordinator.outlook and coordinator.outlook.has_moved:
+        return False
     held_still = control.select(part.db) == b"OK" and control.call("DBSIZE") == part.keys
     if plan.setup.filters.scan_words or (coordinator.supply and coordinator.supply.at_limit):
         return held_still and not (part.opaque or part.scope in coordinator.restarted)

@@ -9,7 +9,7 @@ from .options import COMMAND, COMMAND_NAMES, COMMANDS, GLOBAL, MANY, NONE, ONE, 
 _INDENT = 30  # columns of the options' names
 #: The groups of a command's own options, in the order of the help.
 _HEADINGS = {"seen": "Output"}
-_GROUPS = ("what", "data", "churn", "how", "how hard", "trust", "job", "seen")
+_GROUPS = ("what", "data", "churn", "how", "how hard", "live", "trust", "job", "seen")
 
 _USAGE = {
     TWO: (
@@ -40,6 +40,7 @@ EXAMPLES = {
     "": (
         "keyferry demo",
         "keyferry replicate redis://old:6379 redis://new:6379",
+        "keyferry compare redis://old:6379 redis://new:6379",
         "keyferry replicate --help",
     ),
     "replicate": (
@@ -47,8 +48,16 @@ EXAMPLES = {
         "keyferry replicate redis://old:6379/0 redis://new:6379/2 --dry-run",
         "keyferry -h old --askpass replicate -h new --pass-file new.password",
         "keyferry replicate old new --db-map 0:2,3:1 --workers 4",
+        "keyferry -h old -p 6379 replicate --idle-timeout 500 -h new -p 6380 --live",
         "keyferry replicate old new --rate 20000 --max-source-latency 5ms",
         "keyferry replicate old new --match 'user:*' --exclude '*:tmp' --limit 1000",
+    ),
+    "compare": (
+        "keyferry -h old -p 6379 compare -h new -p 6380",
+        "keyferry compare redis://old:6379 redis://new:6379 --dbs all --workers 4",
+        "keyferry compare old new --verify quick --match 'user:*' --json",
+        "keyferry compare old new --show-diffs 10 --diff-file differences.jsonl",
+        "keyferry compare old new --repair --prune --dry-run",
     ),
     "generate": (
         "keyferry generate -h 127.0.0.1 --keys 100000 --churn 5000 --for 2s",
@@ -70,7 +79,7 @@ def text(command: str = "") -> str:
 
 
 def _overview() -> list[str]:
-    lines = ["keyferry copies Redis and Valkey databases, by many processes at once.", ""]
+    lines = ["keyferry copies Redis and Valkey databases, and proves that the copy is right.", ""]
     lines += _titled("Usage:", ["keyferry [SOURCE OPTIONS] COMMAND [TARGET OPTIONS] [OPTIONS]"])
     names = [", ".join(name for name in (one.name, one.alias) if name) for one in COMMANDS]
     lines += _titled("Commands:", [f"{name:<20}{one.help}" for name, one in zip(names, COMMANDS, strict=True)])

@@ -12,7 +12,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .workers.cursor import RING, expected_keys
-from .workers.task import CHURN, COPY_KEYS, COPY_RANGE, LIST_KEYS, SOURCELESS, Aside, Counts, Progress, Scope, Task
+from .workers.finding import Finding
+from .workers.task import (
+    CHURN,
+    COPY_KEYS,
+    COPY_RANGE,
+    LIST_KEYS,
+    LOOK_UP,
+    SOURCELESS,
+    Aside,
+    Counts,
+    Progress,
+    Scope,
+    Task,
+)
 
 #: A range that has killed so many workers is taken apart until the key is found.
 DEATHS_TO_SPLIT = 3
@@ -28,7 +41,8 @@ class Entry:
     position: int
     deaths: int = 0
     unsettled: Counts = field(default_factory=Counts)  # acknowledged, but would be done again
-    asides: list[Aside] = field(default_factory=list)
+    asides: list[Aside | Finding] = field(default_factory=list)  # records of keys, for the one who keeps them
+    lost: Any = None  # of a live copy: names that a dead worker had (`live.py`)
 
     @property
     def restarts(self) -> bool:
@@ -49,6 +63,7 @@ class Ledger:
         self.ranges = len(tasks)
         self.ranges_done = 0
         self.reached = 0  # the highest position of all news
+        self.looks_up_besides = False  # keys are copied, and those of the target looked up
 
     @property
     def finished(self) -> bool:
@@ -69,8 +84,13 @@ class Ledger:
         for counts in self.totals.values():
             total.add(counts)
         for entry in self.given.values():
-            total.add(entry.unsettled)
+            if self._counts(entry.task):
+                total.add(entry.unsettled)
         return total
+
+    def _counts(self, task: Task) -> bool:
+        """Whether a task's figures are those of keys that are copied, in a run that does both."""
+        return not (self.looks_up_besides and task.work == LOOK_UP)
 
     def copies(self, task_id: int) -> bool:
         """Whether a worker that was given this task copies keys for it, be it for a pass that was given up."""
@@ -89,13 +109,14 @@ class Ledger:
         self.ranges += 1
         self.waiting.append(Entry(task, task.start))
 
-    def acknowledge(self, news: Progress) -> list[Aside]:
-        """Take in a worker's news; the keys that are now put aside for good."""
+    def acknowledge(self, news: Progress) -> list[Aside | Finding]:
+        """Take in a worker's news; the records of keys that are now put aside, or found to differ, for good."""
         entry = self.given.get(news.task)
         if entry is None:
             return []  # of a pass that was given up
         entry.unsettled.add(news.counts)
         entry.asides += news.asides
+        entry.asides += news.findings
         moved = news.position > entry.position
         entry.position = news.position
         self.reached = max(self.reached, news.position)
@@ -104,7 +125,8 @@ class Ledger:
         if news.finished:
             self.ranges_done += 1
             del self.given[news.task]
-        self.totals.setdefault(entry.task.scope, Counts()).add(entry.unsettled)
+        if self._counts(entry.task):
+            self.totals.setdefault(entry.task.scope, Counts()).add(entry.unsettled)
         asides, entry.unsettled, entry.asides = entry.asides, Counts(), []
         return asides
 
@@ -149,20 +171,22 @@ class Ledger:
         self.ranges += 1
         self.suspects.append(Entry(task, task.start, deaths=0 if len(task.keys) == 1 else DEATHS_TO_SPLIT - 1))
 
-    def left_aside(self) -> list[Aside]:
+    def left_aside(self) -> list[Aside | Finding]:
         """Keys put aside by tasks that nobody will go on with; each once."""
         asides = [aside for entry in self.given.values() for aside in entry.asides]
         for entry in self.given.values():
             entry.asides = []
         return asides
 
-    def forget(self, scope: Scope) -> None:
+    def forget(self, scope: Scope, work: str) -> None:
         """Drop everything about a database of a node whose pass begins again."""
-        self.waiting = deque(entry for entry in self.waiting if entry.task.scope != scope)
-        self.put_off = [task for task in self.put_off if task.scope != scope]
-        self.suspects = deque(entry for entry in self.suspects if entry.task.scope != scope)
-        self.given = {task_id: entry for task_id, entry in self.given.items() if entry.task.scope != scope}
-        self.totals.pop(scope, None)
+        others = lambda task: task.scope != scope or task.work != work  # noqa: E731
+        self.waiting = deque(entry for entry in self.waiting if others(entry.task))
+        self.put_off = [task for task in self.put_off if others(task)]
+        self.suspects = deque(entry for entry in self.suspects if others(entry.task))
+        self.given = {task_id: entry for task_id, entry in self.given.items() if others(entry.task)}
+        if work != LOOK_UP or not self.looks_up_besides:
+            self.totals.pop(scope, None)
 
 
 def small_enough_to_list(task: Task) -> bool:

@@ -36,6 +36,7 @@ class Command:
 
 COMMANDS = (
     Command("replicate", TWO, "copy one server to another", alias="sync"),
+    Command("compare", TWO, "verify one server against another"),
     Command("generate", ONE, "write a data set of all types", alias="gen"),
     Command("ping", MANY, "reach servers: version, role, round-trip times"),
     Command("demo", NONE, "copy between two throw-away servers, to see how it goes"),
@@ -105,12 +106,18 @@ def _global(name: str, letter: str, kind: Kind | None, metavar: str, help: str, 
 
 _HOW_MANY = {"unit": "keys", "metavar": "N"}
 _REPLICATE = ("replicate",)
+_BOTH = ("replicate", "compare")
+_WORKING = ("replicate", "compare", "generate")
 _GENERATE = ("generate",)
 
 
 def _replicate(group: str, name: str, kind: Kind | None, help: str, **more: Any) -> Option:
     default = False if kind is None else None
     return Option(name, COMMAND, kind, help, group=group, **{"default": default, "commands": _REPLICATE} | more)
+
+
+def _both(group: str, name: str, kind: Kind | None, help: str, **more: Any) -> Option:
+    return _replicate(group, name, kind, help, **{"commands": _BOTH} | more)
 
 
 def _generate(name: str, kind: Kind | None, help: str, **more: Any) -> Option:
@@ -122,7 +129,7 @@ def _churn(name: str, kind: Kind | None, help: str, **more: Any) -> Option:
 
 
 def _keyword(name: str, kind: Kind, help: str, **more: Any) -> Option:
-    return Option(name, KEYWORD, kind, help, commands=_REPLICATE, environment=False, **more)
+    return Option(name, KEYWORD, kind, help, commands=_BOTH, environment=False, **more)
 
 
 OPTIONS = (
@@ -158,29 +165,29 @@ OPTIONS = (
     _global("log-format", "", values.choice("text", "json"), "FORMAT", "text or json", default="text"),
     _global("log-file", "", values.TEXT, "FILE", "log to a file as well"),
     _global("no-color", "", None, "", "no colours", mistaken=("no-colour",)),
-    _replicate("what", "dbs", values.DATABASES, "databases, keeping their numbers", metavar="all|N,N"),
-    _replicate("what", "db-map", values.RENAMES, "databases with new numbers", metavar="N:N,N:N"),
-    _replicate("what", "merge-dbs", None, "let --db-map put two into one"),
-    _replicate("what", "match", values.GLOB, "keys that fit, by the source's SCAN", metavar="GLOB"),
-    _replicate("what", "type", values.TYPES, "keys of these types", metavar="T,T"),
-    _replicate("what", "include", values.GLOB, "keys that fit one of these", metavar="GLOB", repeats=True),
-    _replicate("what", "exclude", values.GLOB, "no key that fits one of these", metavar="GLOB", repeats=True),
-    _replicate("what", "keys-from", values.TEXT, "the keys that a file names; - is stdin", metavar="FILE"),
-    _replicate(
+    _both("what", "dbs", values.DATABASES, "databases, keeping their numbers", metavar="all|N,N"),
+    _both("what", "db-map", values.RENAMES, "databases with new numbers", metavar="N:N,N:N"),
+    _both("what", "merge-dbs", None, "let --db-map put two into one"),
+    _both("what", "match", values.GLOB, "keys that fit, by the source's SCAN", metavar="GLOB"),
+    _both("what", "type", values.TYPES, "keys of these types", metavar="T,T"),
+    _both("what", "include", values.GLOB, "keys that fit one of these", metavar="GLOB", repeats=True),
+    _both("what", "exclude", values.GLOB, "no key that fits one of these", metavar="GLOB", repeats=True),
+    _both("what", "keys-from", values.TEXT, "the keys that a file names; - is stdin", metavar="FILE"),
+    _both(
         "what", "keys-format", values.choice("lines", "nul", "jsonl"), "of --keys-from: lines, nul or jsonl",
         metavar="FORMAT", default="lines",
     ),
-    _replicate("what", "limit", values.COUNT, "at most so many keys", **_HOW_MANY),
-    _replicate("what", "min-ttl", values.DURATION, "keys that live at least so long", metavar="TIME", unit="seconds"),
-    _replicate("what", "max-ttl", values.DURATION, "keys that live at most so long", metavar="TIME", unit="seconds"),
-    _replicate("what", "max-size", values.SIZE, "keys whose value has at most so much", metavar="SIZE", unit="bytes"),
+    _both("what", "limit", values.COUNT, "at most so many keys", **_HOW_MANY),
+    _both("what", "min-ttl", values.DURATION, "keys that live at least so long", metavar="TIME", unit="seconds"),
+    _both("what", "max-ttl", values.DURATION, "keys that live at most so long", metavar="TIME", unit="seconds"),
+    _both("what", "max-size", values.SIZE, "keys whose value has at most so much", metavar="SIZE", unit="bytes"),
     _replicate(
         "how", "workers", values.whole(1, 512), "worker processes", metavar="N", unit="processes", default=cores,
-        default_text="cores", commands=("replicate", "generate"), mistaken=("threads", "jobs"),
+        default_text="cores", commands=_WORKING, mistaken=("threads", "jobs"),
     ),
-    _replicate("how", "scan-count", values.whole(1, 10**6), "COUNT of each SCAN", default=500, **_HOW_MANY),
-    _replicate("how", "batch", values.whole(1, 10**6), "most keys read in one step", default=1000, **_HOW_MANY),
-    _replicate(
+    _both("how", "scan-count", values.whole(1, 10**6), "COUNT of each SCAN", default=500, **_HOW_MANY),
+    _both("how", "batch", values.whole(1, 10**6), "most keys read in one step", default=1000, **_HOW_MANY),
+    _both(
         "how", "method", values.choice("auto", "dump", "native"), "auto, dump (RESTORE) or native (MSET)",
         metavar="METHOD", default="auto",
     ),
@@ -195,31 +202,49 @@ OPTIONS = (
     ),
     _replicate("how", "require-empty", None, "refuse a target that holds keys"),
     _replicate("how", "no-ttl", None, "copy all keys without expiry"),
-    _replicate("how hard", "rate", values.RATE, "most keys a second", metavar="KEYS/S", unit="keys a second"),
-    _replicate("how hard", "bandwidth", values.BANDWIDTH, "most bytes of values a second", metavar="BYTES/S",
+    _both("how hard", "rate", values.RATE, "most keys a second", metavar="KEYS/S", unit="keys a second"),
+    _both("how hard", "bandwidth", values.BANDWIDTH, "most bytes of values a second", metavar="BYTES/S",
                unit="bytes a second"),
-    _replicate("how hard", "max-source-latency", values.ABOVE_0, "slow down where the source gets slower",
+    _both("how hard", "max-source-latency", values.ABOVE_0, "slow down where the source gets slower",
                metavar="TIME", unit="seconds"),
     _replicate("how", "accept-eviction", None, "exit 0 though the source evicts keys"),
+    _replicate("live", "live", None, "follow the changes of the source to the end"),
+    _replicate("live", "live-only", None, "follow only: what is there is copied already"),
+    _replicate("live", "idle-timeout", values.IDLE, "ends when quiet for so long", metavar="TIME", unit="seconds",
+               default_text="at Ctrl-C"),
+    _replicate("live", "feed", values.choice("auto", "tracking", "notifications"), "auto, tracking or notifications",
+               metavar="HOW", default="auto"),
+    _replicate("live", "enable-notifications", None, "switch the source's on, only for the run"),
+    _replicate("live", "on-converged", values.TEXT, "run a command at that moment", metavar="CMD"),
     _replicate("trust", "no-verify", None, "do not verify after the copy"),
-    _replicate("job", "dry-run", None, "show the plan and touch nothing"),
-    _replicate(
+    _both("trust", "verify", values.choice("full", "quick"), "full, or quick: no values, only sizes",
+               metavar="HOW", default="full", issue="proof"),
+    _both("trust", "ttl-tolerance", values.DURATION, "expiries may be so far apart", metavar="TIME",
+               unit="seconds", default=0.1, default_text="100ms", issue="proof"),
+    _both("trust", "show-diffs", values.COUNT, "list so many differences", default=0, **_HOW_MANY, issue="proof"),
+    _both("trust", "diff-file", values.TEXT, "all differences, a JSON line each", metavar="FILE", issue="proof"),
+    _both("trust", "repair", None, "copy what differs, and compare it again", issue="proof"),
+    _both("trust", "prune", None, "--repair, --live: remove keys of the target only", issue="proof"),
+    _both("trust", "rounds", values.whole(1, 100), "looks at keys that differ while written to", metavar="N",
+               unit="looks", default=3, issue="proof"),
+    _both("job", "dry-run", None, "show what would be done, and touch nothing"),
+    _both(
         "job", "wait-for", values.DURATION, "wait for servers that are starting", metavar="TIME", unit="seconds",
         default=60.0, default_text="60s",
     ),
     _replicate(
         "job", "retry-for", values.DURATION, "how long connections or states may fail", metavar="TIME",
-        unit="seconds", default=300.0, default_text="5m", commands=("replicate", "generate"), issue="speed",
+        unit="seconds", default=300.0, default_text="5m", commands=_WORKING, issue="speed",
     ),
     _replicate(
         "job", "put-aside", values.TEXT, "list of keys not copied", metavar="FILE",
-        default_text="this folder",
+        default_text="this folder", commands=_BOTH,
     ),
     _replicate(
         "seen", "progress", values.choice("auto", "bar", "log", "json", "none"), "auto, bar, log, json or none",
-        metavar="HOW", default="auto", commands=("replicate", "generate"),
+        metavar="HOW", default="auto", commands=_WORKING,
     ),
-    _replicate("seen", "json", None, "the result as one JSON object", commands=("replicate", "generate", "ping")),
+    _replicate("seen", "json", None, "the result as one JSON object", commands=(*_WORKING, "ping")),
     _generate("keys", values.COUNT, "distinct keys", default=20_000, commands=("generate", "demo"), **_HOW_MANY),
     _generate("prefix", values.ANY_TEXT, "how the keys' names begin", metavar="P", default="key:"),
     _generate("types", values.WEIGHTS, "weights: string=60,hash=40", metavar="T=W,T=W", default=_all_types,
@@ -257,7 +282,7 @@ BY_LETTER = {option.letter: option for option in OPTIONS if option.letter}
 #: Options that are answered at once, whatever else is said.
 ANSWERS = ("help", "version")
 #: Of each of these sets, one at most.
-EXCLUSIVE = (("quiet", "info", "debug"), ("dbs", "db_map"), ("flush", "churn_only"))
+EXCLUSIVE = (("quiet", "info", "debug"), ("dbs", "db_map"), ("flush", "churn_only"), ("no_verify", "verify"))
 
 
 def options_of(command: str, *places: str) -> list[Option]:
@@ -327,6 +352,20 @@ def check_together(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
     if "ttl" in given and not (given.get("ttl_share") or given.get("churn")):
         raise UsageError(f"{labels['ttl']} needs --ttl-share: no key would get an expiry", hint="--ttl-share 25%")
     _check_churn(given, labels)
+    _check_live(given, labels)
+    _check_trust(given, labels)
+
+
+def _check_trust(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+    if given.get("prune") and not (given.get("repair") or given.get("live")):
+        raise UsageError(
+            f"{labels['prune']} needs --repair or --live: nothing is removed without", hint="--repair --prune"
+        )
+    if given.get("repair") and given.get("on_conflict") in ("skip", "fail"):
+        raise UsageError(f"{labels['repair']} replaces keys, {labels['on_conflict']} forbids it", hint="keep one")
+    for key in ("repair", "diff_file", "show_diffs"):
+        if given.get(key) and given.get("no_verify"):
+            raise UsageError(f"{labels[key]} needs a verification", hint=f"leave {labels['no_verify']} out")
 
 
 def _check_churn(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
@@ -343,6 +382,37 @@ def _check_churn(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
                 f"{labels['ops']}: {idle[0]} does nothing to the types of {labels.get('types', '--types')}",
                 hint="set changes strings and counters, grow all others",
             )
+
+
+#: What makes sense with --live only.
+_OF_LIVE = ("live_only", "idle_timeout", "feed", "enable_notifications", "on_converged")
+
+
+def _check_live(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+    if not given.get("live"):
+        lonely = next((key for key in _OF_LIVE if given.get(key)), None)
+        if lonely:
+            raise UsageError(f"{labels[lonely]} needs --live", hint="--live follows the changes of the source")
+        return
+    if given.get("on_conflict", "replace") != "replace":
+        raise UsageError(
+            f"{labels['on_conflict']} and {labels['live']} exclude each other: a change replaces a key",
+            hint="--require-empty refuses a target that holds keys",
+        )
+    named = next((key for key in ("limit", "keys_from") if given.get(key) is not None), None)
+    if named:
+        raise UsageError(
+            f"{labels[named]} and {labels['live']} exclude each other: the changes are those of a database",
+            hint="choose keys by --match, --include, --exclude, --type",
+        )
+    targets = list((given.get("db_map") or {}).values())
+    if len(set(targets)) < len(targets):
+        raise UsageError(
+            f"{labels['live']} cannot follow two databases into one: what goes in one may live in the other",
+            hint="give each a database of its own (--db-map)",
+        )
+    if given.get("enable_notifications") and given.get("feed") == "tracking":
+        raise UsageError(f"{labels['enable_notifications']} and {labels['feed']} exclude each other", hint="keep one")
 
 
 def _check_filters(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:

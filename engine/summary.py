@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 from .latency import Row, table
 from .text import printable, size_text
 from .workers.errors import EXIT_INCOMPLETE, EXIT_OK
+from .workers.finding import CHANGING, UNREADABLE
 from .workers.task import Counts
 
 if TYPE_CHECKING:
     from .churning import Churned
+    from .live_result import LiveResult
+    from .verdict import Verdict
 
 #: So many reasons are listed for keys that were put aside.
 TOP_REASONS = 5
@@ -35,13 +38,23 @@ class Summary:
     evicted: tuple[int, int] = (0, 0)  # keys that source and target threw away meanwhile
     accept_eviction: bool = False  # … and at the source that is expected
     exit_code: int = EXIT_OK
+    live: LiveResult | None = None  # changes were followed
     churn: Churned | None = None  # what was changed after the phase; phase "churn" is that alone
+    verdict: Verdict | None = None  # of the verification; phase "compare" is that alone
 
     def __post_init__(self) -> None:
+        self.judge()
+
+    def judge(self) -> None:
+        """Set the exit code by what has come out, unless an error or a signal has set it."""
         at_source, at_target = self.evicted
         incomplete = self.counts.aside or at_target or (at_source and not self.accept_eviction)
+        if self.exit_code == EXIT_OK and self.live:
+            self.exit_code = self.live.exit_code
         if self.exit_code == EXIT_OK and incomplete:
             self.exit_code = EXIT_INCOMPLETE
+        if self.exit_code == EXIT_OK and self.verdict:
+            self.exit_code = self.verdict.exit_code
 
     @property
     def keys_a_second(self) -> float:
@@ -52,9 +65,33 @@ class Summary:
         """The closing table: lines of at most 80 columns for any but enormous figures."""
         return "\n".join(printable(line) for line in self._lines())
 
+    def short_text(self) -> str:
+        """For -q: the verdict alone, and what was to be shown of differences; without a verdict the table."""
+        if self.verdict is None:
+            return self.text()
+        lines = (
+            [*self.verdict.differing_lines(), self.verdict.line] if self.verdict.differences else [self.verdict.line]
+        )
+        return "\n".join(map(printable, lines))
+
     def _lines(self) -> list[str]:
+        if self.phase == "compare":
+            return self._compare_lines()
         lines = [] if self.phase == "churn" else self._phase_lines()
-        return lines + (self.churn.lines() if self.churn else [])
+        lines += self.churn.lines() if self.churn else []
+        return lines + ([*self.verdict.differing_lines(), self.verdict.line] if self.verdict else [])
+
+    def _compare_lines(self) -> list[str]:
+        verdict = self.verdict
+        if verdict is None:
+            return [f"verify    not done{self.verify_note}"]
+        gone = "absent" if self.named else "expired"
+        outcomes = (
+            f"{gone} {verdict.counts.expired:,} · skipped {verdict.counts.skipped:,}"
+            f" · changing {verdict.kinds[CHANGING]:,} · unreadable {verdict.kinds[UNREADABLE]:,}"
+            f" · retried {verdict.counts.retried:,}"
+        )
+        return [*verdict.lines(), outcomes, *table(self.latency), *verdict.differing_lines(), verdict.line]
 
     def _phase_lines(self) -> list[str]:
         counts, seconds = self.counts, max(self.seconds, 0.001)
@@ -66,11 +103,13 @@ class Summary:
             f"  {processes}"
         ]
         if self.phase == "copy":
-            lines.append(f"verify    not done{self.verify_note}")
+            lines += self.live.lines() if self.live else []
+            lines += self.verdict.lines() if self.verdict else [f"verify    not done{self.verify_note}"]
+            changing = self.verdict.kinds[CHANGING] if self.verdict else 0
             gone = "absent" if self.named else "expired"
             lines.append(
-                f"{gone} {counts.expired:,} · skipped {counts.skipped:,} · changing 0 · put aside {counts.aside:,}"
-                f" · retried {counts.retried:,}"
+                f"{gone} {counts.expired:,} · skipped {counts.skipped:,} · changing {changing:,}"
+                f" · put aside {counts.aside:,} · retried {counts.retried:,}"
             )
         if any(self.evicted):
             lines.append("evicted meanwhile: {:,} at the source · {:,} at the target".format(*self.evicted))
@@ -89,30 +128,50 @@ class Summary:
 
     def fields(self) -> dict[str, Any]:
         """The result for programs."""
+        if self.phase == "compare":
+            return self._compare_fields()
         counts = self.counts
         churn = {"churn": self.churn.fields()} if self.churn else {}
-        return churn | {
+        live = {"live": self.live.fields()} if self.live else {}
+        return (
+            churn
+            | live
+            | {
+                "phase": self.phase,
+                "exit_code": self.exit_code,
+                "keys": counts.copied,
+                "exact": self.exact,
+                "bytes": counts.bytes,
+                "seconds": round(self.seconds, 3),
+                "keys_per_second": round(self.keys_a_second, 1),
+                "bytes_per_second": round(counts.bytes / max(self.seconds, 0.001), 1),
+                "workers": self.workers,
+                "read": counts.read,
+                "expired": 0 if self.named else counts.expired,
+                "absent": counts.expired if self.named else 0,
+                "skipped": counts.skipped,
+                "changing": self.verdict.kinds[CHANGING] if self.verdict else 0,
+                "put_aside": counts.aside,
+                "put_aside_file": self.put_aside_file,
+                "put_aside_reasons": self.reasons,
+                "retried": counts.retried,
+                "evicted_at_source": self.evicted[0],
+                "evicted_at_target": self.evicted[1],
+                "cpu_seconds": round(self.cpu_s, 3),
+                "verified": self.verdict is not None,
+                "verify": self.verdict.fields() if self.verdict else None,
+                "latency_ms": [row.fields() for row in self.latency],
+            }
+        )
+
+    def _compare_fields(self) -> dict[str, Any]:
+        return {
             "phase": self.phase,
             "exit_code": self.exit_code,
-            "keys": counts.copied,
-            "exact": self.exact,
-            "bytes": counts.bytes,
             "seconds": round(self.seconds, 3),
-            "keys_per_second": round(self.keys_a_second, 1),
-            "bytes_per_second": round(counts.bytes / max(self.seconds, 0.001), 1),
             "workers": self.workers,
-            "read": counts.read,
-            "expired": 0 if self.named else counts.expired,
-            "absent": counts.expired if self.named else 0,
-            "skipped": counts.skipped,
-            "changing": 0,
-            "put_aside": counts.aside,
-            "put_aside_file": self.put_aside_file,
-            "put_aside_reasons": self.reasons,
-            "retried": counts.retried,
-            "evicted_at_source": self.evicted[0],
-            "evicted_at_target": self.evicted[1],
             "cpu_seconds": round(self.cpu_s, 3),
-            "verified": False,
+            "verified": self.verdict is not None,
+            "verify": self.verdict.fields() if self.verdict else None,
             "latency_ms": [row.fields() for row in self.latency],
         }

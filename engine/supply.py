@@ -23,7 +23,7 @@ from .partitioners.keys import NamesFile, NamesScan, cut
 from .planning import Plan
 from .workers.errors import ChangedError, RunError
 from .workers.slots import owners_of, slots_of
-from .workers.task import COPY_KEYS, SIFT_KEYS, Task
+from .workers.task import COPY, COPY_KEYS, SIFT_KEYS, Setup, Task
 
 
 class Names(Protocol):
@@ -126,7 +126,7 @@ def names_file(call: Invocation) -> NamesFile | None:
     return NamesFile(options["keys_from"], options["keys_format"], db)
 
 
-def supply_of(plan: Plan, controls: list[Control], names: NamesFile | None) -> Supply:
+def supply_of(plan: Plan, controls: list[Control], names: Names | None, work: str = COPY) -> Supply:
     """The supply of a plan that copies keys by name; `controls` are connected to the source's nodes."""
     setup = plan.setup
     parts = plan.databases if names is None else plan.databases[:1]
@@ -134,11 +134,16 @@ def supply_of(plan: Plan, controls: list[Control], names: NamesFile | None) -> S
     for part in parts:
         control, words = controls[part.node], setup.filters.scan_words
         scan = NamesScan(control, part.db, setup.scan_count, words, setup.retry_for_s)
-        pattern = Task(0, COPY_KEYS, node=part.node, db=part.db, target_db=part.target_db)
+        pattern = Task(0, COPY_KEYS, node=part.node, db=part.db, target_db=part.target_db, work=work)
         sources.append(Source(pattern, names or scan))
-    slots = [node.slots for node in setup.sources]
-    owners = owners_of(slots) if names is not None and any(slots) else None
+    owners = owners_in(setup) if names is not None else None
     return Supply(sources, plan.limit, setup.filters.sifts, owners)
+
+
+def owners_in(setup: Setup) -> list[int] | None:
+    """The source node of each slot; None where the source is no cluster."""
+    slots = [node.slots for node in setup.sources]
+    return owners_of(slots) if any(slots) else None
 
 
 def refuse_to_begin_again(options: Mapping[str, Any], changed: ChangedError) -> None:

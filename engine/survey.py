@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import secrets
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from . import undo
+from .feed_choice import flags_of
 from .filtering import filters_of, questions
 from .logs import Log
 from .partitioners import cluster, topology
@@ -16,14 +15,15 @@ from .partitioners.probe import MIN_KEYS, why_not_a_ring
 from .partitioners.slots import why_not_by_slot
 from .partitioners.topology import Server
 from .planning import RDBCOMPRESSION, Plan, Survey, choose_databases, refuse_databases_that_are_not_there
+from .reaching import reach_all
 from .text import plural
 from .workers.endpoint import Endpoint
-from .workers.errors import AccessError, ChangedError, UnreachedError
+from .workers.errors import AccessError, ChangedError
 from .workers.task import Scope
 
-#: A server that does not answer is tried again after so long.
-CONNECT_PAUSE_S = 0.5
 COLUMNS = 80
+
+Probes = dict[str, tuple[str | bytes | int, ...]]
 
 
 @dataclass
@@ -44,112 +44,54 @@ class Controls:
             control.close()
 
 
-def reach(
-    endpoint: Endpoint, side: str, wait_for_s: float, patient: bool, log: Log, may_change: bool
-) -> tuple[Control, Server]:
-    """A control connection to a server that serves, and what it is. Raises AccessError, StateError.
-
-    Settings that killed runs have left there are put back, or told of by those who may change nothing.
-
-    A server that loads its data is waited for. One that does not answer at all is waited for only by the `patient`,
-    who said --wait-for: mistyped addresses are more frequent than servers that are just being started.
-    """
-    control = _connect(endpoint, side, wait_for_s if patient else 0.0, log)
-    topology.wait_until_it_serves(control, wait_for_s, log.notice)
-    server = topology.describe(control)
-    undo.tell(undo.left_behind(control, server.run_id, may_change), log)
-    return control, server
-
-
-def _connect(endpoint: Endpoint, side: str, wait_for_s: float, log: Log) -> Control:
-    deadline = time.monotonic() + wait_for_s
-    said = False
-    while True:
-        control = Control(endpoint, side)
-        try:
-            control.open()
-            return control
-        except UnreachedError as error:
-            control.close()
-            if time.monotonic() >= deadline:
-                raise
-            if not said:
-                log.notice(f"waiting: {error}")
-                said = True
-            time.sleep(CONNECT_PAUSE_S)
-
-
-def reach_all(
-    endpoint: Endpoint, side: str, wait_for_s: float, patient: bool, log: Log, may_change: bool
-) -> tuple[list[Control], list[Server]]:
-    """As `reach`, for every server that holds the data: of a cluster, all masters that own slots.
-
-    Raises StateError for a cluster that does not serve all slots, AccessError for a master that is not reached.
-    """
-    control, server = reach(endpoint, side, wait_for_s, patient, log, may_change)
-    if not server.clustered:
-        topology.refuse_no_cluster(server)
-        topology.refuse_what_we_cannot_copy(server)
-        return [control], [server]
-    controls: list[Control] = []
-    try:
-        masters = cluster.masters_of(control)
-        cluster.refuse_gaps(control, masters)
-        servers = []
-        for master in masters:
-            try:
-                at = cluster.endpoint_of(endpoint, master.place)
-                one, found = reach(at, side, wait_for_s, patient, log, may_change)
-            except AccessError as error:
-                raise cluster.unreachable(error, len(masters)) from None
-            controls.append(one)
-            servers.append(replace(found, slots=tuple(master.slots), node_id=master.node_id))
-            topology.refuse_what_we_cannot_copy(servers[-1])
-    except BaseException:
-        for one in controls:
-            one.close()
-        raise
-    finally:
-        control.close()
-    return controls, servers
-
-
 def survey(
-    source_at: Endpoint, target_at: Endpoint, options: dict[str, Any], patient: bool, log: Log, may_change: bool
+    seeds: tuple[list[Endpoint], list[Endpoint]],
+    options: dict[str, Any],
+    patient: bool,
+    log: Log,
+    may_change: bool,
+    writes: bool = True,
 ) -> tuple[Controls, Survey, list[tuple[int, int]]]:
-    """Both sides, their databases in question, and the pairs of them; only reads, but for what `reach` may do."""
+    """Both sides, their databases in question, and the pairs of them; only reads, but for what `reach` may do.
+
+    `seeds` are addresses of source and target; the first that answers will do.
+    """
     wait_for_s = options["wait_for"]
+    source_at, target_at = seeds[0][0], seeds[1][0]
     controls = Controls([], [])
     try:
-        controls.sources, sources = reach_all(source_at, "source", wait_for_s, patient, log, may_change)
-        controls.targets, targets = reach_all(target_at, "target", wait_for_s, patient, log, may_change)
+        controls.sources, sources = reach_all(seeds[0], "source", wait_for_s, patient, log, may_change)
+        controls.targets, targets = reach_all(seeds[1], "target", wait_for_s, patient, log, may_change, writes)
         held = sorted({db for server in sources for db in server.databases})
         pairs = choose_databases(options, source_at.db, target_at.db, held)
         refuse_databases_that_are_not_there(targets[0], pairs)
         found = Survey(
             sources,
             targets,
-            target_sizes={db: _size(controls.targets, db) for db in sorted({db for _, db in pairs})},
+            target_sizes={db: database_size(controls.targets, db) for db in sorted({db for _, db in pairs})},
             shifts=topology.clock_shifts_ms(controls.sources, controls.targets),
             filters=filters_of(options, controls.sources[0], sources[0]),
             job=secrets.token_hex(4),
         )
+        if options["live"]:
+            found.flags.extend(flags_of(one) for one in controls.sources)
         if options["source_rdbcompression"]:
             found.rdbcompression.extend(topology.setting(one, RDBCOMPRESSION) for one in controls.sources)
         for number, (control, server) in enumerate(zip(controls.sources, sources)):
             for db, _ in pairs:
-                _look_into(found, control, server, (number, db), by_name=bool(options["keys_from"] or options["limit"]))
+                look_into(found, control, server, (number, db), by_name=bool(options["keys_from"] or options["limit"]))
     except BaseException:
         controls.close()
         raise
     return controls, found, pairs
 
 
-def _size(controls: list[Control], db: int) -> int:
+def database_size(controls: list[Control], db: int) -> int:
+    """The keys of a database over all nodes of a side. Raises AccessError."""
     return sum(topology.database_size(control, db) for control in controls)
 
 
-def _look_into(found: Survey, control: Control, server: Server, scope: Scope, by_name: bool) -> None:
+def look_into(found: Survey, control: Control, server: Server, scope: Scope, by_name: bool) -> None:
     """Find out how many keys a database of a node holds, and how it can be cut."""
     keys = found.sizes[scope] = topology.database_size(control, scope[1])
     if server.foreign:
@@ -204,36 +146,49 @@ def _databases(dbs: list[int]) -> str:
     return f"db {dbs[0]}" if len(dbs) == 1 else f"dbs {','.join(map(str, dbs))}" if dbs else "no db"
 
 
-def check_rights(controls: Controls, found: Survey, options: dict[str, Any], may_write: bool) -> None:
+def check_rights(controls: Controls, found: Survey, options: dict[str, Any], writes: bool) -> None:
     """Raise AccessError naming the commands that a side's user may not run. Nothing is read or changed by it.
 
     Reads ask for a key that nobody has. Writes are sent with arguments that the server refuses once it has let the
     command through: a payload that is none, an odd number of words, an expiry that is no number.
     """
     key = f"keyferry:{secrets.token_hex(16)}"
-    expiry = "PEXPIRETIME" if found.knows((7, 0)) else "PTTL"
-    reads: dict[str, tuple[str | bytes | int, ...]] = {
-        "SCAN": ("SCAN", 0, "COUNT", 1),
-        "DUMP": ("DUMP", key),
-        expiry: (expiry, key),
-    } | questions(options, key)
-    writes: dict[str, tuple[str | bytes | int, ...]] = {"RESTORE": ("RESTORE", key, 0, "none")}
+    reads: Probes = {"SCAN": ("SCAN", 0, "COUNT", 1)}
+    reads |= _value_reads(found.sources, options, key) | questions(options, key)
+    written: Probes = {"RESTORE": ("RESTORE", key, 0, "none")}
     if options["method"] != "dump":
-        reads |= {"MGET": ("MGET", key), "GET": ("GET", key)}
-        writes |= {"MSET": ("MSET", key, "value", key), "SET": ("SET", key, "value", "PXAT", "never")}
+        written |= {"MSET": ("MSET", key, "value", key), "SET": ("SET", key, "value", "PXAT", "never")}
     if options["atomic"]:
         reads |= {"MULTI": ("MULTI",), "EXEC": ("EXEC",)}
+    if options["live"]:
+        reads |= {"EXISTS": ("EXISTS", key)}
+        written |= {"UNLINK": ("UNLINK", key), "EXISTS": ("EXISTS", key), "SCAN": ("SCAN", 0, "COUNT", 1)}
     if options["on_conflict"] != "replace":
-        writes |= {"EXISTS": ("EXISTS", key), "GET": ("GET", key), "DUMP": ("DUMP", key), "PTTL": ("PTTL", key)}
+        written |= {"EXISTS": ("EXISTS", key)}
+    compared: Probes = {}
+    if not options["no_verify"] or options["on_conflict"] != "replace":
+        compared = {"TYPE": ("TYPE", key)} | _value_reads(found.targets, options, key)
+        reads |= {"TYPE": ("TYPE", key)}
+    if not options["no_verify"]:
+        reads |= {"EXISTS": ("EXISTS", key)}
+        compared |= {"SCAN": ("SCAN", 0, "COUNT", 1)}
     sides = [(control, reads) for control in controls.sources]
-    sides += [(control, writes) for control in controls.targets if may_write]
+    sides += [(control, compared | (written if writes else {})) for control in controls.targets]
     for control, probes in sides:
         missing = topology.missing_commands(control, probes)
         if missing:
             rules = " ".join(f"+{name.lower()}" for name in missing)
+            only_verifies = writes and control in controls.targets and not written.keys() & set(missing)
             raise AccessError(
                 f"permission refused: the user may not run {', '.join(missing)}",
                 side=control.side,
                 address=control.endpoint.address,
-                hint=f"ACL SETUSER … {rules}",
+                hint=f"ACL SETUSER … {rules}" + (", or --no-verify" if only_verifies else ""),
             )
+
+
+def _value_reads(servers: list[Server], options: dict[str, Any], key: str) -> Probes:
+    """The commands that read a value and its expiry."""
+    expiry = "PEXPIRETIME" if all(server.knows((7, 0)) for server in servers) else "PTTL"
+    found: Probes = {"DUMP": ("DUMP", key), expiry: (expiry, key)}
+    return found if options["method"] == "dump" else found | {"MGET": ("MGET", key), "GET": ("GET", key)}

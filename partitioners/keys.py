@@ -11,11 +11,14 @@ import json
 import os
 import select
 import stat
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
+from typing import Any
 
 from ..workers.errors import AccessError, KeyferryError, RunError, UsageError
+from ..workers.packs import pack, unpack_all
 from ..workers.policy import Action, rule_for
 from .control import Control, ReplyError
 
@@ -64,6 +67,8 @@ class NamesFile:
         self.label = "--keys-from -" if path == "-" else f"--keys-from {path!r}"
         self.repeated = self.elsewhere = 0
         self.distinct = True
+        self._path = path
+        self._kept: Any = None  # names that cannot be read a second time
         self._line = 0
         self._given = False
         self._rest = b""
@@ -85,7 +90,18 @@ class NamesFile:
         """The next names. Raises UsageError or RunError for a line that is none."""
         names = next(self._batches, None)
         self._given = self._given or bool(names)
+        if names and self._kept:
+            self._kept.write(pack(names))
         return names
+
+    def keep(self) -> None:
+        """Have `again` bring the names once more, also where they come from a pipe: then they go to a file."""
+        if not self._always_ready:
+            self._kept = tempfile.TemporaryFile()  # noqa: SIM115
+
+    def again(self) -> NamesFile | KeptNames:
+        """The same names from their beginning, once all were given out."""
+        return KeptNames(self._kept) if self._kept else NamesFile(self._path, self.form, self.db)
 
     def close(self) -> None:
         """Give the file back."""
@@ -145,6 +161,17 @@ class NamesFile:
     def _error(self, message: str) -> KeyferryError:
         kind = RunError if self._given else UsageError
         return kind(f"{self.label}: {message}", hint=_SHOULD_BE[self.form])
+
+
+class KeptNames:
+    """Names that were kept in a file as batches."""
+
+    def __init__(self, file: Any) -> None:
+        self._batches = unpack_all(file)
+
+    def batch(self) -> list[bytes] | None:
+        """The next names; None at the end."""
+        return next(self._batches, None)
 
 
 class NamesScan:

@@ -57,6 +57,8 @@ class Server:
     cpu_s: float = 0.0
     slots: tuple[Range, ...] = ()  # that it owns in its cluster
     node_id: str = ""  # what its cluster calls it
+    announced: str = ""  # host:port, as its cluster tells it
+    replicas: tuple[Endpoint, ...] = ()
 
     @property
     def clustered(self) -> bool:
@@ -188,13 +190,16 @@ def refuse_no_cluster(server: Server) -> None:
         )
 
 
-def refuse_what_we_cannot_copy(server: Server) -> None:
-    """Raise for a server that does not hold data, or that takes no writes."""
+def refuse_what_we_cannot_copy(server: Server, writes: bool = True) -> None:
+    """Raise for a server that does not hold data, or that takes no writes if it is to be written to."""
     address = server.endpoint.address
     if server.mode not in ("standalone", "cluster"):
         text = f"this is a {server.mode} node: it holds no data"
-        raise RefusedError(text, side=server.side, address=address, hint="name a server that holds the data")
-    if server.side == "target" and server.role != "master":
+        hint = "name a server that holds the data"
+        if server.mode == "sentinel":
+            hint = f"name the service: redis+sentinel://{address}/SERVICE"
+        raise RefusedError(text, side=server.side, address=address, hint=hint)
+    if writes and server.side == "target" and server.role != "master":
         raise StateError("read only: a replica", side="target", address=address, hint="name its master")
 
 

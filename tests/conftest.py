@@ -27,6 +27,7 @@ ClustersFactory = Callable[..., list[Cluster]]
 #: Tests that are made on each version of the server, but in one run only on two of the four, by turns: the run is to
 #: end within 20 minutes. `scripts/soak` makes the others.
 BY_TURNS = (
+    "test_compare_cluster",
     "test_atomic",
     "test_conflicts",
     "test_same",
@@ -37,6 +38,7 @@ BY_TURNS = (
     "test_support_nat",
     "test_support_sentinels",
     "test_cluster",
+    "test_moving",
 )
 
 

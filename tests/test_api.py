@@ -109,7 +109,7 @@ except errors.KeyferryError as error:
     [
         ({"nonsense": 1}, "UsageError 2  True"),
         ({"wait_for": "5"}, "UsageError 2  True"),
-        ({}, "AccessError 4 target True"),
+        ({}, "UnreachedError 4 target True"),
     ],
     ids=["an unknown option", "a number without its unit", "nobody there"],
 )

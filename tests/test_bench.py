@@ -58,7 +58,10 @@ def test_a_smoke_run_measures_all_parts_and_writes_all_figures(tmp_path: Path) -
     rate, bandwidth, _ = parts["limits"]["data"]
     assert rate["reached"]["median"] <= 1.5 * rate["wanted"]
     assert bandwidth["reached"]["median"] <= 1.5 * bandwidth["wanted"]
-    assert {bar.what.split(":")[0] for bar in bars(parts)} >= {"100B", "mixed", "2 KB mixed", "--rate 20000"}
+    assert {bar.what.split(":")[0] for bar in bars(parts)} >= {
+        "100B", "mixed", "2 KB mixed", "--rate 20000", "cluster to cluster, 100B"
+    }  # fmt: skip
+    assert set(parts["cluster"]["data"][0]["ratios"]) == {"keyferry/pipeline"}
     assert publish.tables("7.0", parts).count("\n### ") == sum(len(part["data"]) for part in parts.values())
 
 

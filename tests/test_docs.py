@@ -17,7 +17,7 @@ from keyferry import help, options
 from keyferry.workers import errors
 from tests.conftest import ServerFactory
 from tests.support.monitor import Executed, Monitor
-from tests.support.processes import run_keyferry
+from tests.support.processes import VERIFIED, run_keyferry
 from tests.support.servers import Server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,7 +63,7 @@ def rows(text: str) -> list[list[str]]:
 def option_rows() -> dict[str, list[str]]:
     """The rows of README's tables of options, by the option's long name."""
     found = {}
-    for title in ("Connection", "replicate", "generate, demo, ping", "Everywhere"):
+    for title in ("Connection", "replicate, compare", "generate, demo, ping", "Everywhere"):
         for row in rows(section(title)):
             found[re.findall(r"--([a-z-]+)", row[0])[0]] = row
     return found
@@ -174,6 +174,9 @@ def test_every_example_runs(line: str, server: ServerFactory, tmp_path: Path) ->
         (tmp_path / f"{name}.password").chmod(0o600)
     for one in (first, second):
         one.client.mset({f"{one.port}:{n}": "value" for n in range(300)})
+        if " compare " in line:  # nothing must differ
+            one.client.flushdb()
+            one.client.set("user:1", "value")
     ran = run_keyferry(
         *substituted(line, first, second), env={"KEYFERRY_PORT": str(first.port)}, cwd=str(tmp_path), timeout=60
     )
@@ -196,7 +199,7 @@ def test_every_block_of_python_runs(block: str, server: ServerFactory, tmp_path:
 
 
 def test_the_demos_output_in_the_readme_has_the_lines_of_a_real_one(tmp_path: Path) -> None:
-    ran = run_keyferry("demo", cwd=str(tmp_path))
+    ran = run_keyferry("demo", env=VERIFIED, cwd=str(tmp_path))
 
     def shape(text: str) -> list[str]:
         """First words of the lines; figures and folders are others each time."""
@@ -215,7 +218,7 @@ WITH_SUBCOMMAND = ("CLIENT", "CONFIG", "MEMORY")
 
 def documented(side: str, *whens: str) -> set[str]:
     """The commands that README says are sent to a side."""
-    table = {row[0].strip("`"): row for row in rows(section("What it sends to the servers"))}
+    table = {row[0].partition(",")[0].strip("`"): row for row in rows(section("What it sends to the servers"))}
     cells = [table[when][{"source": 1, "target": 2}[side]] for when in whens]
     return {name for cell in cells for name in re.findall(r"`([A-Z][A-Z -]+)`", cell)}
 
@@ -251,7 +254,8 @@ def test_a_copy_sends_only_what_is_documented(kind: str, method: str, server: Se
     first.client.rpush("list", "value")
     first.client.set("large", b"v" * 100_000, px=100_000)
     with Monitor(first) as source, Monitor(second) as target:
-        ran = run_keyferry("replicate", first.address, second.address, "--method", method, *FILTERS)
+        ran = run_keyferry("replicate", first.address, second.address, "--method", method, *FILTERS, env=VERIFIED)
     assert ran.code == 0
-    assert names(source.commands) <= documented("source", "--dry-run", "replicate")
-    assert names(target.commands) <= documented("target", "--dry-run", "replicate")
+    whens = ("--dry-run", "replicate", "verification")
+    assert names(source.commands) <= documented("source", *whens)
+    assert names(target.commands) <= documented("target", *whens)

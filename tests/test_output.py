@@ -95,7 +95,7 @@ def test_stdout_has_the_closing_table_and_nothing_else(pair: tuple[Server, Serve
     assert re.fullmatch(
         r"copy            300 keys +[\d.]+ [kM]B +[\d.]+ s +[\d,]+ keys/s +[\d.]+ [kM]B/s  1 worker", phase
     )
-    assert verify == "verify    not done"
+    assert verify == "verify    not done (--no-verify)"
     assert rest == "expired 0 · skipped 0 · changing 0 · put aside 0 · retried 0"
 
 

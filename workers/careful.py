@@ -15,19 +15,24 @@ key that loses the connection three times in a row is the cause; bad weather doe
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from .batch import single
 from .conflict import exists, leave_or_refuse
+from .finding import ONLY_SOURCE, Finding
+from .look import look
 from .policy import Action, Gone, Rule, first_error, rule_for
-from .read import MOMENT_TRIES, Apart, Method, Read, expiries_of, expiries_request, values_request
+from .read import MOMENT_TRIES, Apart, Method, Read, expiries_of, expiry_commands, values_request
+from .redirects import Errand, asking, redirect_of
 from .resp import argument
-from .same import Same, Verdict
 from .task import Aside, Counts
-from .write import are_large
+from .walk import Walks
+from .write import Sink, are_large
 
 if TYPE_CHECKING:
+    from .conn import Request
     from .link import Link
 
 #: A window that was under way at so many losses of a connection is tried key by key, alone.
@@ -54,7 +59,10 @@ class Careful:
         self.losses = 0  # of a connection: under this window, or alone, under the key that is being tried
         self.counts = Counts()
         self.asides: list[Aside] = []
+        self.gone: list[bytes] = []
+        self.findings: list[Finding] = []
         self.strings = 0
+        self.largest = 0
         self._again: list[bytes] = []  # keys that meet a state that passes
         self._trouble: tuple[str, int, Exception] | None = None
         self._pending = 0
@@ -97,9 +105,8 @@ class Careful:
         for key in keys:
             # Each key has a TIME of its own beside its expiry: a long request is not executed in one moment.
             arg = argument(key)
-            request, count = values_request(method, [arg])
-            more, more_count = expiries_request(self.link.clock, [arg])
-            self.link.read(request + more, count + more_count, partial(answered, key, arg))
+            commands = [(values_request(method, [arg])[0], True), *expiry_commands(self.link.clock, arg)]
+            Errand(self.link, commands, partial(answered, key, arg), moment=self.link.atomic).start()
 
     def _one(self, method: Method, key: bytes, arg: bytes, replies: list, found: list[Read], odd: list[bytes]) -> None:
         value, *when = replies
@@ -113,6 +120,7 @@ class Careful:
         (instant,) = expiries_of(when, self.link.clock, 1, strict=self._tries < MOMENT_TRIES).instants()
         if value is None or instant is None:
             self._count("expired")
+            self.gone.append(key)
         elif len(value) > self.link.max_value_bytes:
             read = Read(key, arg, value, instant, method is Method.DUMP)
             self._put_aside(key, read.type, len(read.value), "over the target's proto-max-bulk-len")
@@ -131,22 +139,36 @@ class Careful:
         if not writes:
             return self._done()
         for read, sink, request, count in writes:
-            sink.write(request, count, lambda got, r=read, n=sink.node: self._written(r, n, got))  # type: ignore[misc]
+            sink.write(request, count, partial(self._written, read, sink, request))
 
-    def _written(self, read: Read, node: int, replies: list) -> None:
+    def _written(self, read: Read, sink: Sink, request: Request, replies: list) -> None:
+        node = sink.node
         if replies == [b"OK"]:
             self._copied(read)
+        elif isinstance(replies[0], Exception) and (there := self._asked_elsewhere(node, replies[0])):
+            then = partial(self._written, read, there, request)
+            return there.write(asking(request), 2, lambda got: then(got[1:]))
         elif self.link.keeps_existing and exists(replies[0]):
-            return Same(self.link, node, read, lambda verdict: self._met(read, node, verdict)).start()
+            return self._compare(read, node)
         else:
             self._failed("target", node, read.key, replies[0], read.type, len(read.value))
         self._one_less()
 
-    def _met(self, read: Read, node: int, verdict: Verdict) -> None:
+    def _asked_elsewhere(self, node: int, error: Exception) -> Sink | None:
+        """The sink that takes this one command, after ASKING; None where the error says something else."""
+        redirect = redirect_of(error)
+        return self.link.learn(node, error) if redirect and redirect.asks else None
+
+    def _compare(self, read: Read, node: int) -> None:
         """The key exists at the target: written by us before, or by somebody else."""
-        if verdict is Verdict.SAME:
+        told = lambda key, found: self._met(read, node, found)  # noqa: E731
+        lens = replace(self.link.lens_of(read.key), quick=False, named=False)
+        Walks(self.link, [read.key], lambda key: look(key, lens), told, lambda: None, self.alone).start()
+
+    def _met(self, read: Read, node: int, found: Finding | bool) -> None:
+        if found is True:
             self._copied(read)
-        elif verdict is Verdict.GONE:
+        elif not found or found.kind == ONLY_SOURCE:  # one of the two is gone by now
             self._again.append(read.key)
         else:
             leave_or_refuse(self.link, node, read.key)
@@ -180,6 +202,8 @@ class Careful:
         if rule.action in (Action.PUT_ASIDE, Action.OTHER_METHOD) or not isinstance(error, Exception):
             self._put_aside(key, kind, size, f"{side}: {error}")
         else:
+            if side == "target":
+                self.link.learn(node, error)
             self._again.append(key)
             self._trouble = (side, node, error)
 

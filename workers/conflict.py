@@ -7,12 +7,12 @@ HOW IT WORKS
 
 WHAT HAPPENS IF the key is our own: written by a window that is sent again, by a worker that died, or while the target
     was being filled from nothing. Then asking first tells nothing, and is left out (`Task.own`). A write that is
-    refused is settled by comparison (`same.py`): what equals the source's key counts as copied, anything else is a
+    refused is settled by comparison (`look.py`): what equals the source's key counts as copied, anything else is a
     conflict. Keys that come twice because ranges overlap are put off until all ranges are done, so that the range
     that counts a key is the first to write it.
 
 LIMITATIONS
-    The comparison says "other" where it cannot be sure. A source key that was changed between the two writes is taken
+    A source key that was changed between the two writes is taken
     for a conflict, as nobody can tell it from one.
 """
 
@@ -71,7 +71,7 @@ class Look:
     def _answered(self, sink: Sink, keys: list[bytes], replies: list) -> None:
         error = next((reply for reply in replies if _concerns_all(reply)), None)
         if error is not None:
-            return self.link.trouble("target", sink.node, error, lambda: self._ask(sink, keys))
+            return self.link.trouble("target", sink.node, error, lambda: self._ask_again(keys))
         found = [reply == 1 for reply in replies]
         for key in compress(keys, found):
             leave_or_refuse(self.link, sink.node, key)
@@ -79,6 +79,13 @@ class Look:
         self._pending -= 1
         if not self._pending:
             self.told([key for key in self.keys if key in self._absent])
+
+    def _ask_again(self, keys: list[bytes]) -> None:
+        """Slots may have moved meanwhile: each key is looked for where it belongs now."""
+        groups = self.link.router.group(keys)
+        self._pending += len(groups) - 1
+        for sink, some in groups:
+            self._ask(sink, some)
 
 
 def _concerns_all(reply: object) -> bool:

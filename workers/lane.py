@@ -13,22 +13,27 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from .adapt import Meter
+from .barrier import Windows
 from .budget import fitting, sizes_of, sizes_request
 from .careful import Careful
 from .choose import Chooser
+from .compare import Comparison, QuickComparison
 from .conflict import Look
 from .cursor import RING
 from .filters import Filters
+from .finding import Finding
 from .guarded import Guarded
 from .link import Link
+from .lookup import LookUp, Prune, Recheck
 from .pace import Pace
 from .policy import Action, first_error, rule_for
 from .resp import argument
 from .scan import Found, RangeScan
 from .sieve import Sieve
-from .task import COPY_RANGE, Aside, Counts, Progress, Task
+from .task import COMPARE, COPY, COPY_RANGE, LOOK_UP, PRUNE, RECHECK, Aside, Counts, Progress, Task
 from .window import Window
 
 #: Windows between their first request and their last acknowledgement; two keep both servers busy.
@@ -47,6 +52,7 @@ class _Segment:
     put_off: bool = False  # the keys go up in the report, to be copied when all ranges are done
     counts: Counts = field(default_factory=Counts)
     asides: list[Aside] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)  # of the next keys, where they were asked for
     sizing: bool = False  # sizes are on their way
 
@@ -68,7 +74,7 @@ class _Segment:
 
 
 class Lane:
-    """Copies the keys of one COPY_RANGE or COPY_KEYS task; `changed(self)` is called when there is news at its end."""
+    """Copies, or compares, the keys of one COPY_RANGE or COPY_KEYS task; `changed(self)` tells that it has ended."""
 
     def __init__(
         self,
@@ -80,9 +86,11 @@ class Lane:
         changed: Callable[[Lane], None],
         pace: Pace | None = None,
         filters: Filters = ALL,
+        windows: Windows | None = None,
     ) -> None:
         self.task, self.link, self.chooser, self.meter = task, link, chooser, meter
         self.scan_count, self.changed, self.pace = scan_count, changed, pace
+        self.windows = windows  # those of the whole worker, where barriers have to know them
         self.segments: deque[_Segment] = deque()
         self.open = 0
         self.scan_bytes = 0  # what the SCAN on its way is expected to bring
@@ -90,6 +98,7 @@ class Lane:
         self.opaque = ""
         self._news = Progress(task.id, task.start, Counts())
         self.scan: RangeScan | None = None
+        self.filters = filters
         self.sieve = Sieve(link, filters) if filters.sifts and not task.sifted else None
         self._names: list[bytes] | None = None  # of a COPY_KEYS task, until it begins
         if task.kind == COPY_RANGE:
@@ -228,16 +237,45 @@ class Lane:
         self._start_window(segment, count, lambda window: self._settled(segment, window, size, paid, opened_at))
         return True
 
-    def _start_window(self, segment: _Segment, count: int, settled: Callable[[Window | Careful], None]) -> None:
+    def _start_window(self, segment: _Segment, count: int, settled: Callable[[Any], None]) -> None:
         keys = segment.next_keys(count)
-        if segment.found.elsewhere:
+        work, counted = self.task.work, not segment.found.elsewhere
+        settled = self._registered(keys, settled) if work == COPY else settled
+        if work == COMPARE:
+            compare = QuickComparison if self.link.quick else Comparison
+            compare(self.link, keys, self.chooser.method, settled, counted).start()
+        elif work == LOOK_UP:
+            LookUp(self.link, keys, self.filters, settled, counted).start()
+        elif work in (RECHECK, PRUNE):
+            kind = Prune if work == PRUNE else Recheck
+            kind(self.link, keys, self.filters, settled).start()
+        elif segment.found.elsewhere:
             strings_first = self.chooser.policy != "dump"
             Careful(self.link, keys, strings_first, settled, counted=False).start()
         else:
-            kind = Guarded if self.link.keeps_existing else Window
-            window = kind(self.link, keys, self.chooser.method, settled)
-            window.usual_bytes = self.chooser.usual_bytes(count)
-            window.start()
+            copies = Guarded if self.link.keeps_existing else Window
+            copying = copies(self.link, keys, self.chooser.method, settled)
+            copying.usual_bytes = self.chooser.usual_bytes(count)
+            copying.start()
+
+    def _registered(self, keys: list[bytes], settled: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Note that a window is about to be opened; what is to be called when it is settled."""
+        if self.windows is None:
+            return settled
+        number = self._opened(keys)
+
+        def closed(window: Any) -> None:
+            self._closed(number)
+            settled(window)
+
+        return closed
+
+    def _opened(self, keys: list[bytes]) -> int:
+        return self.windows.opened(self.task.db, keys) if self.windows else 0
+
+    def _closed(self, number: int) -> None:
+        if self.windows:
+            self.windows.closed(number)
 
     def _ask_sizes(self, segment: _Segment) -> None:
         """Ask how large the next keys are, as many as the next windows may take."""
@@ -256,14 +294,15 @@ class Lane:
 
         self.link.reader.ask(*sizes_request([argument(key) for key in keys]), told)
 
-    def _settled(self, segment: _Segment, window: Window | Careful, size: int, paid: float, opened_at: float) -> None:
+    def _settled(self, segment: _Segment, window: Any, size: int, paid: float, opened_at: float) -> None:
         segment.open -= 1
         self.open -= 1
         segment.counts.add(window.counts)
         segment.asides += window.asides
-        largest = window.largest if isinstance(window, Window) else 0
-        self.chooser.learn(window.counts.copied, window.strings, window.counts.bytes, largest)
-        self.meter.add(window.counts.copied, opened_at, time.monotonic())
+        segment.findings += window.findings
+        done = window.counts.copied + window.counts.doubtful
+        self.chooser.learn(done, window.strings, window.counts.bytes, window.largest)
+        self.meter.add(done, opened_at, time.monotonic())
         self.chooser.budget.give(size)
         self.link.suspects.closed(window.alone)
         if self.pace:
@@ -296,6 +335,7 @@ class Lane:
     def _add(self, segment: _Segment) -> None:
         self._news.counts.add(segment.counts)
         self._news.asides += segment.asides
+        self._news.findings += segment.findings
         if segment.put_off:
             self._news.listed = segment.found.keys
 

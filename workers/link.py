@@ -12,18 +12,29 @@ other values by now, and every write replaces a whole key.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .conn import Connection, Lost
 from .errors import InternalError, RunError
 from .expiry import Clock
+from .look import Lens
 from .policy import Action, Gone, rule_for
 from .read import in_one_moment, moment_of
+from .redirects import Redirect, redirect_of
+from .structs.ask import Times
 from .suspects import Suspects
-from .write import ONLY_NEW, REPLACING, Router, Writes
+from .write import ONLY_NEW, REPLACING, Router, Sink, Writes
 
 #: What a worker does about a state that may pass: (side, address, reason, hint, what to do again).
 Wait = Callable[[str, str, str, str, Callable[[], None]], None]
+
+
+#: The connection to the node that a redirection names; the other connection is that of the node that said it.
+Visit = Callable[[Connection, Redirect], Connection]
+
+
+def _visit_nobody(conn: Connection, redirect: Redirect) -> Connection:
+    return conn
 
 
 @dataclass
@@ -38,18 +49,30 @@ class Link:
     max_value_bytes: int = 512 << 20
     no_expiries: bool = False
     target_db: int = 0
+    target_clock: Clock = Clock(absolute=True)  # how the target tells expiries: for comparisons
+    tolerance_ms: int = 0
+    quick: bool = False  # comparisons look at sizes, not at values
+    named: bool = False  # … and at names that the source does not have
     on_conflict: str = "replace"
     atomic: bool = False  # values are read together with their expiries, at one moment
     from_cluster: bool = False  # the source is a node of a cluster
     by_slot: bool = False  # either side is a cluster: windows are in the order of their slots
     lanes: int = 0  # how many lanes use the link now
     suspects: Suspects = field(default_factory=Suspects)  # of all links of the worker
+    visit: Visit = _visit_nobody  # the source's node that a redirection names
     when_back: list[Callable[[], None]] = field(default_factory=list)  # what is done again, once the link is ready
 
     @property
     def connections(self) -> list[Connection]:
         """All connections of the link."""
         return ([self.source] if self.source else []) + [sink.conn for sink in self.router.sinks]
+
+    def lens_of(self, key: bytes) -> Lens:
+        """How a single key is compared."""
+        ((sink, _),) = self.router.group([key])
+        times = Times(self.clock.shift_ms + sink.later_ms, self.tolerance_ms)
+        lens = Lens(self.clock, self.target_clock, times, self.reader.number, self.db, self.target_db)
+        return replace(lens, quick=self.quick, named=self.named)
 
     @property
     def keeps_existing(self) -> bool:
@@ -87,6 +110,19 @@ class Link:
             if sink.conn is old:
                 sink.conn = new
 
+    # ---- redirections ---------------------------------------------------------------------------------------
+
+    def learn(self, node: int, error: object) -> Sink | None:
+        """The sink that a redirection of a target node names; a slot that has MOVED is written there from now on.
+
+        None where the node is not known: the coordinator will find out about it.
+        """
+        redirect = redirect_of(error)
+        sink = self.router.named(node, redirect) if redirect else None
+        if redirect and sink and not redirect.asks:
+            self.router.move(redirect.slot, sink.node)
+        return sink
+
     # ---- troubles -------------------------------------------------------------------------------------------
 
     def go_on(self) -> None:
@@ -96,14 +132,22 @@ class Link:
             again()
 
     def trouble(self, side: str, node: int, error: Exception, again: Callable[[], None]) -> None:
-        """Wait and do `again` when the state passes; raises Lost when it is no state that passes."""
+        """Wait and do `again` when the state passes; raises Lost when it is no state that passes.
+
+        `side` is "source" for the connection that keys are read from, else "target" (see `links.py` for lookups).
+        """
         if isinstance(error, Gone):
             return again() if self.ready else self.when_back.append(again)
         conn = self.reader if side == "source" else self.router.sinks[node].conn
+        where = {"side": conn.side, "address": conn.endpoint.address}
         rule = rule_for(error)
         if rule.action is Action.WAIT:
-            self.wait(side, conn.endpoint.address, rule.reason, rule.hint, again)
-        elif rule.action in (Action.STOP, Action.REDIRECT):
-            raise Lost(RunError(f"{rule.reason}: {error}", side=side, address=conn.endpoint.address, hint=rule.hint))
+            self.wait(conn.side, conn.endpoint.address, rule.reason, rule.hint, again)
+        elif rule.action in (Action.REDIRECT, Action.SPLIT):
+            if side == "target":
+                self.learn(node, error)
+            self.wait(conn.side, conn.endpoint.address, rule.reason, rule.hint, again)
+        elif rule.action is Action.STOP:
+            raise Lost(RunError(f"{rule.reason}: {error}", hint=rule.hint, **where))
         else:
-            raise Lost(InternalError(f"no state, but waited for: {error}", side=side, address=conn.endpoint.address))
+            raise Lost(InternalError(f"no state, but waited for: {error}", **where))

@@ -10,15 +10,18 @@ from .budget import Budget
 from .choose import Chooser
 from .conn import Connection, Lost
 from .errors import RunError
+from .expiry import Clock
 from .latency import Latencies, MeasuredConnection
 from .link import Link, Wait
 from .patience import Patience
+from .redirects import Redirect
 from .slots import Owners, owners_of
 from .suspects import Suspects
-from .task import SOURCELESS, Setup, Task
+from .task import COPY, LOOK_UP, SOURCELESS, Node, Setup, Task
 from .write import Router, Sink
 
-Key = tuple[int, int, int]  # source node, database, target database
+Way = tuple[bool, int]  # whether the links are turned round, and the database where their keys lead
+Key = tuple[int, int, Way]  # node that keys come from, its database, where they lead
 Later = Callable[[float, Callable[[], None]], None]  # (pause_s, what to do then)
 
 
@@ -47,14 +50,16 @@ class Links:
         self.down: dict[Connection, str] = {}  # lost ones, with the reason, until another takes their place
         self.latencies = Latencies()
         self.suspects = Suspects(self._resume_all)
-        self._routers: dict[int, Router] = {}  # by target database
-        slots = [node.slots for node in setup.targets]
-        self._owners = Owners(owners_of(slots)) if any(slots) else None
+        self._routers: dict[Way, Router] = {}
+        sides = ([node.slots for node in setup.targets], [node.slots for node in setup.sources])
+        self._owners = [Owners(owners_of(slots)) if any(slots) else None for slots in sides]
+        self._visits: dict[tuple[str, str, int], Connection] = {}  # by side, announced address and database
         self._turn = 0
 
     def get(self, task: Task) -> tuple[Link, Chooser] | None:
         """The link that a task goes over; None while there is no room for it."""
-        key = (task.node, task.db, task.target_db)
+        turned = task.work == LOOK_UP
+        key = (task.node, task.scanned_db, (turned, task.db if turned else task.target_db))
         if key not in self.by_key:
             if not self._make_room(key):
                 return None
@@ -64,10 +69,12 @@ class Links:
     def set_shifts(self, shifts: list[list[int]]) -> None:
         """The clocks were measured again: see Setup.shifts."""
         self.shifts = shifts
-        for (node, _, _), (link, _) in self.by_key.items():
-            link.clock = replace(link.clock, shift_ms=shifts[node][0])
-        for router in self._routers.values():
-            self._set_clocks(router)
+        for (node, _, (turned, _)), (link, _) in self.by_key.items():
+            if not turned:
+                link.clock = replace(link.clock, shift_ms=shifts[node][0])
+        for (turned, _), router in self._routers.items():
+            if not turned:
+                self._set_clocks(router)
 
     def share_out(self, unread_bytes: list[int]) -> None:
         """The sources have more room for replies, or less: bytes for each node."""
@@ -92,35 +99,81 @@ class Links:
 
     def _has_room(self, wanted: Key) -> bool:
         """No node of either side may have more of our connections than databases at a time."""
-        node, _, target_db = wanted
+        node, _, way = wanted
         here = sum(key[0] == node for key in self.by_key)
-        return here < self.setup.links and len(self._routers.keys() | {target_db}) <= self.setup.links
+        return here < self.setup.links and len(self._routers.keys() | {way}) <= self.setup.links
 
     def _close(self, key: Key) -> None:
         link, _ = self.by_key.pop(key)
         if link.source:
             self._forget(link.source)
         if all(other.router is not link.router for other, _ in self.by_key.values()):
-            del self._routers[link.target_db]
+            del self._routers[key[2]]
             for sink in link.router.sinks:
                 self._forget(sink.conn)
 
     def _open(self, key: Key, task: Task) -> None:
         setup = self.setup
-        if task.target_db not in self._routers:
-            sinks = [Sink(number, self._new("target", number, task.target_db)) for number in range(len(setup.targets))]
-            self._routers[task.target_db] = Router(sinks, self._owners)
-            self._set_clocks(self._routers[task.target_db])
-        source = None if task.kind in SOURCELESS else self._new("source", task.node, task.db)
-        clock = replace(setup.clock, shift_ms=self.shifts[task.node][0]) if source else setup.clock
+        node, db, (turned, target_db) = key
+        router = self._router(key[2])
+        reads = "target" if turned else "source"
+        source = None if task.kind in SOURCELESS else self._new(reads, node, db)
         limit = min(node.max_value_bytes for node in setup.targets)
-        router = self._routers[task.target_db]
-        link = Link(source, router, clock, self.events.wait, task.db, limit, task.no_expiries)
-        link.target_db, link.on_conflict, link.atomic = task.target_db, setup.on_conflict, setup.atomic
+        link = Link(source, router, self._clock(key), self.events.wait, db, limit, task.no_expiries)
+        link.target_db = target_db
+        link.target_clock = Clock(setup.clock.absolute if turned else setup.target_absolute)
+        if task.work == COPY:
+            link.on_conflict, link.atomic = setup.on_conflict, setup.atomic
+        link.tolerance_ms, link.quick, link.named = setup.tolerance_ms, setup.quick, setup.named
         link.from_cluster = source is not None and bool(source.node.slots)
-        link.by_slot = link.from_cluster or self._owners is not None
+        link.by_slot = link.from_cluster or router.owners is not None
         link.suspects = self.suspects
+        link.visit = self._visit
         self.by_key[key] = link, Chooser(setup.method, setup.batch_keys, self.budgets[task.node])
+
+    def _visit(self, conn: Connection, redirect: Redirect) -> Connection:
+        """The connection to the node that another one of its side names, to the same database; opened if need be."""
+        host = redirect.host or conn.node.announced.rpartition(":")[0]
+        address = f"{host}:{redirect.port}"
+        for other, _ in self.by_key.values():
+            there = other.source
+            if there and (there.side, there.node.announced, there.db) == (conn.side, address, conn.db):
+                return there
+        for router in self._routers.values():
+            for sink in router.sinks:
+                if (sink.conn.side, sink.conn.node.announced, sink.conn.db) == (conn.side, address, conn.db):
+                    return sink.conn
+        where = (conn.side, address, conn.db)
+        if where not in self._visits:
+            nodes = self.setup.sources if conn.side == "source" else self.setup.targets
+            number = next((n for n, node in enumerate(nodes) if node.announced == address), -1)
+            endpoint = replace(nodes[0].endpoint, host=host, port=redirect.port, socket="")
+            node = nodes[number] if number >= 0 else Node(endpoint, announced=address)
+            try:
+                self._visits[where] = self._connect(conn.side, number, node, conn.db)
+            except Lost as lost:
+                assert lost.conn is not None
+                return lost.conn  # it is not ready, and never will be
+        return self._visits[where]
+
+    def _router(self, way: Way) -> Router:
+        """The nodes where keys lead: the target's, or for lookups those of the source."""
+        if way not in self._routers:
+            turned, db = way
+            side, nodes = ("source", self.setup.sources) if turned else ("target", self.setup.targets)
+            sinks = [Sink(number, self._new(side, number, db)) for number in range(len(nodes))]
+            self._routers[way] = Router(sinks, self._owners[turned])
+            if not turned:
+                self._set_clocks(self._routers[way])
+        return self._routers[way]
+
+    def _clock(self, key: Key) -> Clock:
+        """How the side that is read tells expiries."""
+        node, _, (turned, _) = key
+        if turned:
+            return Clock(self.setup.target_absolute)
+        shift_ms = self.shifts[node][0] if self.shifts else 0
+        return replace(self.setup.clock, shift_ms=shift_ms)
 
     def _set_clocks(self, router: Router) -> None:
         for sink in router.sinks if self.shifts else ():
@@ -128,6 +181,9 @@ class Links:
 
     def _new(self, side: str, number: int, db: int, fence: tuple[int, ...] = ()) -> Connection:
         node = (self.setup.sources if side == "source" else self.setup.targets)[number]
+        return self._connect(side, number, node, db, fence)
+
+    def _connect(self, side: str, number: int, node: Node, db: int, fence: tuple[int, ...] = ()) -> Connection:
         name = node.endpoint.client_name or f"keyferry:{self.setup.job}:{self.setup.epoch}"
         details = (side, number, node, db, name, self.poll, fence, self._turn)
         if side in self.setup.measured:
@@ -158,6 +214,10 @@ class Links:
     def lost(self, lost: Lost) -> None:
         """Replace the connection that was lost; raises the error where that makes no sense, or not any more."""
         conn = lost.conn
+        visited = next((key for key, visit in self._visits.items() if visit is conn), None)
+        if conn is not None and visited is not None:
+            del self._visits[visited]
+            return self._forget(conn)  # who still needs it opens another one, after a pause
         if conn is None or not self._links_of(conn):
             raise lost.error
         self._forget(conn)
@@ -183,6 +243,7 @@ class Links:
             new = self._new(old.side, old.number, old.db, old.to_fence if old.side == "target" else ())
         except Lost as lost:
             return self._try_later(old, lost)
+        new.fence_missing = old.side == "target" and old.used and not old.client_id
         del self.down[old]
         self.down[new] = "connection lost"
         for link in links:

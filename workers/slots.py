@@ -15,6 +15,9 @@ from operator import and_
 SLOTS = 1 << 14
 MASK = SLOTS - 1
 
+#: With fewer keys a command than this, one for each key is no slower.
+RUN_KEYS = 2
+
 Range = tuple[int, int]  # of slots: the first and the last one
 
 
@@ -48,6 +51,11 @@ def in_slot_order(keys: list[bytes]) -> tuple[list[bytes], list[int]]:
         return keys, slots
     order = sorted(range(len(keys)), key=slots.__getitem__)
     return [keys[number] for number in order], ordered
+
+
+def are_shared(slots: Sequence[int]) -> bool:
+    """Whether slots have enough keys each that commands of several keys pay."""
+    return len(set(slots)) * RUN_KEYS <= len(slots)
 
 
 def runs_of(slots: Sequence[int]) -> list[tuple[int, int]]:

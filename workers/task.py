@@ -15,18 +15,28 @@ from .cursor import RING
 from .endpoint import Endpoint
 from .expiry import Clock
 from .filters import Filters
+from .finding import Finding
 from .pace import Share
 from .slots import Range
 
-#: What a task asks for.
-COPY_RANGE = "range"  # scan [start, end) of a database and copy its keys
-COPY_KEYS = "keys"  # copy the keys named
+#: What a task asks for: where its keys come from. What is done about the keys is its `work`.
+COPY_RANGE = "range"  # scan [start, end) of a database
+COPY_KEYS = "keys"  # the keys named
 LIST_KEYS = "list"  # scan a whole database and hand its keys up in batches
 SIFT_KEYS = "sift"  # hand up those of the keys named that pass the filters
 GENERATE = "generate"  # write one run of blocks of a synthetic data set
 CHURN = "churn"  # keep changing a synthetic data set
+LIVE_KEYS = "live"  # write the keys named as they are now, or remove them
+STREAMS = "streams"  # hand up the streams of a database
 #: Kinds that read from no source.
 SOURCELESS = (GENERATE, CHURN)
+
+#: What is done about keys.
+COPY = "copy"  # write them to the target
+COMPARE = "compare"  # find out whether the target's are equal
+LOOK_UP = "look up"  # the keys are the target's: find those that the source does not have
+RECHECK = "recheck"  # look again at keys that seemed to be at the target only
+PRUNE = "prune"  # the same, and remove those that are
 
 
 Scope = tuple[int, int]  # one database of one source node: the node's number, the database's number
@@ -51,6 +61,12 @@ class Task:
     counted: bool = True  # COPY_KEYS: False where another task counts these keys
     no_expiries: bool = False  # no key of the database had an expiry when planned
     own: bool = False  # keys that exist at the target may have been written by this run
+    work: str = COPY
+
+    @property
+    def scanned_db(self) -> int:
+        """The database that the keys are taken from."""
+        return self.target_db if self.work == LOOK_UP else self.db
 
     @property
     def scope(self) -> Scope:
@@ -69,9 +85,12 @@ class Task:
 
 @dataclass
 class Counts:
-    """Outcomes of distinct keys, and what they cost. They add up: read = copied + expired + aside + skipped."""
+    """Outcomes of distinct keys, and what they cost.
 
-    copied: int = 0
+    They add up: read = copied + expired + aside + skipped + doubtful.
+    """
+
+    copied: int = 0  # COMPARE: equal; LOOK_UP: at the source, too
     expired: int = 0  # gone between SCAN and read, or in their last millisecond
     aside: int = 0
     bytes: int = 0  # of values, as they were read
@@ -79,11 +98,12 @@ class Counts:
     again: int = 0  # keys that came twice and are counted elsewhere
     idle: int = 0  # CHURN: operations that had nothing to change
     skipped: int = 0  # read, but left out by a filter; or existing at the target, and left as they are
+    doubtful: int = 0  # COMPARE, LOOK_UP, RECHECK: a finding tells of the key
 
     @property
     def read(self) -> int:
         """Distinct keys that have an outcome."""
-        return self.copied + self.expired + self.aside + self.skipped
+        return self.copied + self.expired + self.aside + self.skipped + self.doubtful
 
     def add(self, other: Counts) -> None:
         """Add another's figures to these."""
@@ -95,6 +115,7 @@ class Counts:
         self.again += other.again
         self.idle += other.idle
         self.skipped += other.skipped
+        self.doubtful += other.doubtful
 
     def pack(self) -> list[int]:
         """The figures in the order of the fields."""
@@ -107,6 +128,7 @@ class Counts:
             self.again,
             self.idle,
             self.skipped,
+            self.doubtful,
         ]
 
 
@@ -137,19 +159,27 @@ class Progress:
     opaque: str = ""  # why this server's cursors cannot be split; the task has stopped
     # LIST_KEYS and SIFT_KEYS: a batch of keys; COPY_RANGE: those that are put off
     listed: list[bytes] | None = None
+    findings: list[Finding] = field(default_factory=list)
+    left: list[bytes] = field(default_factory=list)  # LIVE_KEYS: gone at the source, still at the target
+    slow: list[list[Any]] = field(default_factory=list)  # LIVE_KEYS: [key, seconds that its copy took]
 
     def pack(self) -> list[Any]:
         """A list for msgpack; a position of RING does not fit its 64 bits, so it travels as -1."""
         position = -1 if self.position == RING else self.position
         asides = [aside.pack() for aside in self.asides]
-        return [self.task, position, self.counts.pack(), asides, self.finished, self.opaque, self.listed]
+        findings = [finding.pack() for finding in self.findings]
+        told = [self.task, position, self.counts.pack(), asides, self.finished, self.opaque, self.listed, findings]
+        return [*told, self.left, self.slow]
 
     @classmethod
     def unpack(cls, packed: list[Any]) -> Progress:
         """The news that `pack` described."""
-        task, position, counts, asides, finished, opaque, listed = packed
+        task, position, counts, asides, finished, opaque, listed, findings, left, slow = packed
         position = RING if position == -1 else position
-        return cls(task, position, Counts(*counts), [Aside(*aside) for aside in asides], finished, opaque, listed)
+        asides = [Aside(*aside) for aside in asides]
+        news = cls(task, position, Counts(*counts), asides, finished, opaque, listed, left=left, slow=slow)
+        news.findings = [Finding.unpack(finding) for finding in findings]
+        return news
 
 
 @dataclass
@@ -166,6 +196,8 @@ class Report:
     failure: dict[str, str] | None = None  # KeyferryError.pack: the run cannot go on
     down: list[list[str]] = field(default_factory=list)  # [side, address, reason] of connections lost and not back
     unfenced: str = ""  # a connection that was given up could not be killed: the server's words
+    passed: list[list] = field(default_factory=list)  # barriers: `barrier.Windows.take`
+    closed: list[int] = field(default_factory=list)  # windows that had left a barrier
     drained: bool = False  # every window is acknowledged and no task is left
 
     def pack(self) -> bytes:
@@ -187,7 +219,9 @@ class Order:
 
     tasks: list[Task] = field(default_factory=list)
     shifts: list[list[int]] | None = None  # Setup.shifts, measured again
-    credit: int = 0  # LIST_KEYS: so many more batches may come up
+    credit: int = 0  # LIST_KEYS, STREAMS: so many more batches may come up
+    barrier: int = 0  # its number: tell when every window that is open now is closed
+    removes: list[int] | None = None  # Setup.removes from now on
     share: Share | None = None  # of the limits of the run, from now on
     unread_bytes: list[int] | None = None  # Setup.unread_bytes from now on
     drain: bool = False  # open nothing more, finish what is open
@@ -215,7 +249,9 @@ class Node:
     replid: str = ""  # master_replid, likewise
     no_touch: bool = False  # CLIENT NO-TOUCH is known there, and safe
     max_value_bytes: int = 512 << 20  # the longest argument that it takes
+    announced: str = ""  # host:port, as its cluster tells it
     slots: list[Range] = field(default_factory=list)  # that it owns in its cluster, as first and last; [] = no cluster
+    read: bool = False  # values are read from it, which must not make them look used
 
     def pack(self) -> dict[str, Any]:
         """A map for msgpack."""
@@ -238,6 +274,10 @@ class Setup:
     epoch: int = 0  # counts the workers of a job: names their connections
     method: str = "auto"
     clock: Clock = Clock(absolute=True)
+    target_absolute: bool = True  # the target, too, tells absolute expiries: for comparisons
+    tolerance_ms: int = 0  # expiries that are no further apart count as equal
+    quick: bool = False  # comparisons look at sizes, not at values
+    named: bool = False  # keys to be compared were named by the user: the target may have one that the source has not
     lanes: int = 8  # tasks at a time, at least …
     most_lanes: int = 8  # … and at most
     links: int = 4  # databases at a time: each takes a connection a side
@@ -252,6 +292,8 @@ class Setup:
     unread_bytes: list[int] = field(default_factory=lambda: [64 << 20])  # that replies may take at each source node
     workers: int = 1  # how many share that
     filters: Filters = Filters()
+    live: bool = False  # barriers will come
+    removes: list[int] = field(default_factory=list)  # target databases where LIVE_KEYS may remove keys
     synth: dict[str, Any] | None = None  # GENERATE and CHURN: synth.Spec.pack
     churn: dict[str, Any] | None = None  # CHURN: churn.Churn.pack
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from .batch import Batch, batch_of
 from .careful import LOSSES_TO_SUSPECT, Careful
 from .expiry import Expiries, none_of
+from .finding import Finding
 from .policy import Action, Gone, first_error, rule_for
 from .read import (
     INFO_KEYSPACE,
@@ -36,9 +37,9 @@ from .read import (
     values_request,
 )
 from .resp import HEADS, argument_value
-from .slots import in_slot_order, runs_of, slots_of
+from .slots import are_shared, in_slot_order, runs_of, slots_of
 from .task import Aside, Counts
-from .write import RUN_KEYS, Build, are_large
+from .write import Build, are_large
 
 if TYPE_CHECKING:
     from .link import Link
@@ -78,6 +79,7 @@ class Window:
         self.encoded = list(map(add, map(HEADS.__getitem__, map(len, keys)), keys))
         self.counts = Counts()
         self.asides: list[Aside] = []
+        self.findings: list[Finding] = []
         self.strings = 0  # keys of this window that turned out to be strings
         self.losses = 0  # of a connection under this window
         self.alone = False  # it had to be tried with nothing else under way
@@ -106,10 +108,10 @@ class Window:
         if self.method is not Method.MGET or not self.link.from_cluster:
             return values_request(self.method, self.encoded)
         assert self.slots is not None
-        runs = runs_of(self.slots)
-        if len(runs) * RUN_KEYS > len(self.keys):
+        if not are_shared(self.slots):
             self.method = Method.GET
-        return values_request(self.method, self.encoded, runs)
+            return values_request(self.method, self.encoded)
+        return values_request(self.method, self.encoded, runs_of(self.slots))
 
     # ---- reading --------------------------------------------------------------------------------------------
 
@@ -216,7 +218,7 @@ class Window:
 
     def _read_failed(self, replies: list) -> None:
         error = first_error(replies)
-        if error is not None and rule_for(error).action in (Action.WAIT, Action.STOP, Action.REDIRECT):
+        if error is not None and rule_for(error).action in (Action.WAIT, Action.STOP):
             self.losses += isinstance(error, Gone)
             self.link.trouble("source", 0, error, self.again)
         else:
@@ -243,6 +245,8 @@ class Window:
             error = first_error(replies) or RuntimeError(f"unexpected reply {replies[0]!r}")
             if self._failed is None or rule_for(error).action is not Action.PUT_ASIDE:
                 self._failed = ("target", node, error)
+            if self.link.router.owners is not None:
+                self._learn(node, replies)
         self._pending -= 1
         if self._pending:
             return
@@ -254,6 +258,12 @@ class Window:
             self.link.trouble(side, node, error, self.again)
         else:
             self.careful()
+
+    def _learn(self, node: int, replies: list) -> None:
+        """Note every slot that has moved, so that the next try goes right with all of them."""
+        for reply in replies:
+            if isinstance(reply, Exception):
+                self.link.learn(node, reply)
 
     # ---- again ----------------------------------------------------------------------------------------------
 

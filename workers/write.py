@@ -13,8 +13,9 @@ from itertools import chain, islice, repeat
 
 from .batch import Batch, Row
 from .conn import Connection, Request
+from .redirects import Redirect
 from .resp import CRLF, HEADS
-from .slots import Owners, runs_of, slots_of
+from .slots import Owners, are_shared, runs_of, slots_of
 
 #: Commands up to the key. Arguments follow as `resp.argument` encodes them, values as their head and their bytes.
 SET = b"*3\r\n$3\r\nSET"
@@ -35,8 +36,6 @@ REPLACE_ABSTTL = b"\r\n$7\r\nREPLACE\r\n$6\r\nABSTTL\r\n"
 
 #: Above this mean size, a SET a key beats an MSET, and a value is better sent from where it is than copied once more.
 LARGE_VALUE_BYTES = 4096
-#: With fewer keys a command than this, one for each key is no slower.
-RUN_KEYS = 2
 
 Ends = tuple[bytes, bytes]  # of a command: what stands before its key, and what ends it
 
@@ -62,6 +61,17 @@ class Router:
 
     sinks: list[Sink]
     owners: Owners | None = None  # None: there is one node, and slots do not matter
+
+    def move(self, slot: int, node: int) -> None:
+        """A slot belongs to another node from now on."""
+        if self.owners is not None:
+            self.owners.move(slot, node)
+
+    def named(self, node: int, redirect: Redirect) -> Sink | None:
+        """The sink that `node` sends us to; None where it is not known."""
+        host = redirect.host or self.sinks[node].conn.node.announced.rpartition(":")[0]
+        address = f"{host}:{redirect.port}"
+        return next((sink for sink in self.sinks if sink.conn.node.announced == address), None)
 
     def split(self, batch: Batch) -> Iterable[tuple[Sink, Batch]]:
         """The batch in parts, with the sink that takes each."""
@@ -98,9 +108,9 @@ def strings_request(batch: Batch, large: bool) -> tuple[Request, int]:
 
     In a cluster an MSET takes keys of one slot only: where slots have but few keys each, a SET for each key is as good.
     """
-    runs = [(0, len(batch.keys))] if batch.slots is None else runs_of(batch.slots)
-    if large or len(runs) * RUN_KEYS > len(batch.keys):
+    if large or not batch.keys or not (batch.slots is None or are_shared(batch.slots)):
         return _sets(batch, large, (SET, CRLF), (SET_UNTIL, CRLF))
+    runs = [(0, len(batch.keys))] if batch.slots is None else runs_of(batch.slots)
     pieces = _sets_until(batch.expiring, SET_UNTIL, CRLF)
     keys, values = batch.keys, batch.values
     words = chain.from_iterable(zip(keys, map(_head, map(len, values)), values))

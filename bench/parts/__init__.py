@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bench.parts import compression, copy, distance, growth, limits, memory, methods
+from bench.parts import cluster, compression, copy, distance, growth, limits, memory, methods
 from bench.turns import Run
 
 #: By the names of options.PARTS.
@@ -17,4 +17,5 @@ MEASURES: dict[str, Callable[[Run], list[dict[str, Any]]]] = {
     "memory": memory.measure,
     "methods": methods.measure,
     "growth": growth.measure,
+    "cluster": cluster.measure,
 }

@@ -38,12 +38,14 @@ def run(call: Invocation, log: Log) -> int:
             return copy.run().exit_code
     finally:
         if copy.summary:
-            say_result(result(copy.summary, call.options["json"]))
+            say_result(result(copy.summary, call.options["json"], call.options["quiet"]))
 
 
-def result(summary: Summary, as_json: bool) -> str:
-    """The closing table, or one JSON object."""
-    return json.dumps(summary.fields()) if as_json else summary.text()
+def result(summary: Summary, as_json: bool, quiet: bool | None = False) -> str:
+    """The closing table, with -q no more than the verdict; or one JSON object."""
+    if as_json:
+        return json.dumps(summary.fields())
+    return summary.short_text() if quiet else summary.text()
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -62,6 +64,8 @@ def plan_lines(plan: Plan) -> list[str]:
         *[f"limits    {'; '.join(texts)}" for texts in [plan.limits.texts()] if texts],
         f"estimate  {size_text(plan.value_bytes)}, {seconds_text(plan.seconds)} (a rule of thumb)",
     ]
+    if plan.feed:
+        lines.insert(-1, f"live      changes by {plan.feed}")
     if plan.filter_lines:
         lines[-1] += ", before filtering"
         lines += [f"filter    {line}" for line in plan.filter_lines]
@@ -134,6 +138,7 @@ def plan_fields(plan: Plan) -> dict[str, object]:
         "rate_keys_per_second": plan.limits.keys_a_second,
         "bandwidth_bytes_per_second": plan.limits.bytes_a_second,
         "max_source_latency_ms": None if plan.limits.slower_s is None else 1000 * plan.limits.slower_s,
+        "feed": plan.feed,
         "on_conflict": setup.on_conflict,
         "atomic": setup.atomic,
         "no_ttl": not setup.clock.wanted,

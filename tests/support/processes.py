@@ -16,6 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+#: A copy is not verified unless its test wants that (`VERIFIED` as its `env`): the run of all tests is to end soon.
+UNVERIFIED = {"KEYFERRY_NO_VERIFY": "1"}
+VERIFIED = {"KEYFERRY_NO_VERIFY": ""}
+
 #: In the environment of each run, with a value of its own: every process that descends from it has it, also one that
 #: was given to init or began a session of its own.
 MARK = "SUPPORT_RUN"
@@ -52,7 +56,7 @@ class Run:
         self._begun = time.monotonic()
         self._process = subprocess.Popen(
             words, stdin=self._in, stdout=self._out, stderr=self._err, cwd=cwd, start_new_session=True,
-            env={**clean_environment(), **env, MARK: self.mark},
+            env={**clean_environment(), **UNVERIFIED, **env, MARK: self.mark},
         )  # fmt: skip
         self.pid = self._process.pid
 

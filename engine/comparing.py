@@ -1,0 +1,119 @@
+"""A comparison from survey to summary: what `keyferry compare` and the Python API share."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from .differences import DiffFile
+from .forkserver import helpers_cpu_s
+from .grammar import Invocation
+from .latency import Latencies
+from .logs import Log
+from .options import filled
+from .partitioners.keys import NamesFile
+from .planning import Plan, make
+from .reaching import Seeds, add_nodes
+from .signals import Signals
+from .summary import Summary
+from .supply import names_file, refuse_to_begin_again, supply_of
+from .survey import Controls, check_rights, first_line, survey
+from .text import plural
+from .verifying import Desk, Verification
+from .workers.errors import EXIT_SIGNAL, ChangedError, KeyferryError, RunError, UsageError
+from .workers.task import COMPARE
+
+#: A server that is another one at every look is not worth more passes than this.
+PASSES_MAX = 10
+
+
+class Compare:
+    """One comparison; `summary` is there afterwards, also after an error."""
+
+    def __init__(self, call: Invocation, log: Log, signals: Signals) -> None:
+        self.call, self.log, self.signals = call, log, signals
+        assert call.source is not None and call.target is not None
+        self.seeds: Seeds = [call.source], [call.target]
+        # A plan knows of the copy's options; none of them has a say where nothing is written.
+        self.options: dict[str, Any] = filled("replicate", {}) | call.options
+        self.summary: Summary | None = None
+        self.names: NamesFile | None = None  # of --keys-from
+        self.diff_file: DiffFile | None = None
+        self.began_cpu_s = time.process_time()  # 0 where the process is ours from its start
+
+    def run(self) -> Summary:
+        """Compare; raises KeyferryError for what ends it early. With a server that was replaced it begins again."""
+        if self.options["dry_run"] and not self.options["repair"]:
+            raise UsageError("--dry-run needs --repair: a comparison writes nothing", hint="--repair --dry-run")
+        self.began_at = time.monotonic()
+        if self.options["diff_file"]:
+            self.diff_file = DiffFile(self.options["diff_file"])
+        self.latencies = Latencies([side for side in (self.call.source, self.call.target) if side])
+        for passes in range(PASSES_MAX):
+            controls, plan = self._prepare(again=passes > 0)
+            try:
+                return self._run(plan, controls)
+            except ChangedError as changed:
+                refuse_to_begin_again(self.options, changed)
+                self.log.warning(f"{changed}: the comparison begins again")
+                last = changed
+            finally:
+                self._close(controls)
+        raise RunError(f"{last.message}, {PASSES_MAX} times", side=last.side, address=last.address)
+
+    @property
+    def repairs(self) -> bool:
+        """Whether anything may be written."""
+        return self.options["repair"] and not self.options["dry_run"]
+
+    def _close(self, controls: Controls) -> None:
+        controls.close()
+        if self.names:
+            self.names.close()
+
+    def _prepare(self, again: bool) -> tuple[Controls, Plan]:
+        patient = again or "wait_for" in self.call.explicit
+        options = self.options | ({"wait_for": self.options["retry_for"]} if again else {})
+        self.names = names_file(self.call)
+        controls, found, pairs = survey(self.seeds, options, patient, self.log, may_change=True, writes=self.repairs)
+        for seeds, servers in zip(self.seeds, (found.sources, found.targets)):
+            add_nodes(seeds, servers)
+        try:
+            for line in first_line(found, pairs).splitlines():
+                self.log.notice(line)
+            pools = [seeds[0].pool for seeds in self.seeds if seeds[0].pool is not None]
+            plan = make(found, pairs, self.options, min(pools))
+            for part in plan.databases:
+                self.log.info(f"db {part.db} → {part.target_db}: {plural(part.keys, 'key')}, {part.how}")
+            check_rights(controls, found, self.options, writes=self.repairs)
+        except BaseException:
+            self._close(controls)
+            raise
+        return controls, plan
+
+    def _run(self, plan: Plan, controls: Controls) -> Summary:
+        desk = Desk(self.options, self.log, self.signals, self.latencies, self.diff_file)
+        supply = supply_of(plan, controls.sources, self.names, COMPARE) if plan.by_name else None
+        verification = Verification(plan, controls, desk, supply=supply)
+        summary = Summary(phase="compare", workers=plan.workers, named=self.names is not None)
+        self.summary = summary
+        try:
+            summary.verdict = verification.run()
+        except ChangedError:
+            self.summary = None
+            raise
+        except KeyferryError as error:
+            summary.exit_code = error.exit_code
+            raise
+        finally:
+            summary.seconds = time.monotonic() - self.began_at
+            summary.latency = self.latencies.rows()
+            cpu_s = helpers_cpu_s() + time.process_time() - self.began_cpu_s
+            summary.cpu_s = verification.cpu_s + cpu_s
+        summary.judge()
+        if verification.signal:
+            summary.exit_code = EXIT_SIGNAL + verification.signal
+        if summary.verdict:
+            for text, advice in summary.verdict.warnings():
+                self.log.warning(text, advice)
+        return summary

@@ -1,0 +1,356 @@
+"""Verification: both sides are read again and compared, in both directions. `verify` is the way in.
+
+HOW IT WORKS
+    1. Forward: every key of the source is compared with the target's (`workers/compare.py`). The ranges have other
+       borders than those of the copy, so that a range which the copy lost is not lost in the same way twice.
+    2. Reverse: keys of the target are looked up at the source. Where nothing is written, counting settles that: as many
+       keys as the target has were found there in step 1, so there are no others.
+    3. Rounds: what did not look equal is looked at again after growing pauses, as long as anything is written.
+    4. Census: where nothing was written, a whole database must have brought as many keys as its DBSIZE tells.
+
+WHAT HAPPENS IF the source is written to: see `workers/look.py`. A key that was seen unchanged twice around another
+value of the target differs, at once; one that was not is looked at again, and is `changing` if that never ends.
+
+LIMITATIONS
+    Where keys come and go, DBSIZE explains nothing, and figures carry `~`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from typing import Any
+
+from .aside import AsideFile
+from .coordinator import Coordinator
+from .differences import DiffFile, line
+from .eviction import unread_bytes
+from .executors import LocalProcesses
+from .governor import Governor
+from .latency import Latencies
+from .logs import Log
+from .output import say_result
+from .partitioners import topology
+from .partitioners.topology import Server
+from .planning import Plan
+from .progress import Display, display
+from .repairing import copy_again, remove
+from .signals import Signals
+from .spool import Findings, SpooledNames, pattern
+from .supply import Source, Supply, owners_in
+from .survey import Controls, check_identities, database_size
+from .text import key_text, plural, shortened
+from .verdict import Verdict
+from .verify_plan import forward_tasks, reverse_tasks
+from .workers.finding import ONLY_TARGET, Finding
+from .workers.task import COMPARE, RECHECK, Aside, Counts, Scope, Setup, Task
+
+#: Before the second look at what differs while something is written; each later pause is so many times longer.
+PAUSE_S, PAUSE_GROWTH = 0.25, 4.0
+#: So many keys that could not be repaired are told one by one.
+TOLD_ASIDE = 5
+
+
+@dataclass
+class Desk:
+    """What a run talks with: its user, and the user's signals."""
+
+    options: dict[str, Any]
+    log: Log
+    signals: Signals
+    latencies: Latencies
+    diff_file: DiffFile | None = None
+
+
+@dataclass(frozen=True)
+class Census:
+    """All servers at one moment: keys of the databases in question, and how much was ever written."""
+
+    sources: list[Server]
+    targets: list[Server]
+    source_keys: dict[Scope, int]
+    target_keys: dict[int, int]
+
+    @classmethod
+    def take(cls, plan: Plan, controls: Controls) -> Census:
+        """Ask all. Raises AccessError."""
+        sources, targets = [[topology.describe(one) for one in side] for side in (controls.sources, controls.targets)]
+        ours = {part.scope: topology.database_size(controls.sources[part.node], part.db) for part in plan.databases}
+        theirs = {db: database_size(controls.targets, db) for db in {part.target_db for part in plan.databases}}
+        return cls(sources, targets, ours, theirs)
+
+    def sources_still(self, before: Census) -> bool:
+        """Whether nothing was written to the source since then; False where it does not tell."""
+        return all(now.changes == then.changes >= 0 for now, then in zip(self.sources, before.sources))
+
+    def targets_still(self, before: Census) -> bool:
+        """The same of the target."""
+        return all(now.changes == then.changes >= 0 for now, then in zip(self.targets, before.targets))
+
+
+@dataclass
+class Verification:
+    """One verification of a plan's databases; `cpu_s` is the processor time of its workers."""
+
+    plan: Plan
+    controls: Controls
+    desk: Desk
+    opaque: dict[Scope, str] = field(default_factory=dict)  # source databases that turned out to have opaque cursors
+    supply: Supply | None = None  # where the keys are named
+    extra_before: int = 0  # keys that were at the target, and only there, before the copy
+    cpu_s: float = 0.0
+    signal: int = 0
+    told_aside: int = 0
+    aside_path: str = ""
+    _all_findings: list[Findings] = field(default_factory=list)
+
+    def run(self) -> Verdict | None:
+        """Compare; None where a signal has ended it. Raises KeyferryError for what ends it early."""
+        began_at = time.monotonic()
+        options = self.desk.options
+        shown = display(options["progress"], "verify", self.desk.log, self.desk.signals.status_asked)
+        try:
+            verdict = self._verify(shown)
+        finally:
+            shown.close()
+            for findings in self._all_findings:
+                findings.close()
+        if verdict is not None:
+            verdict.seconds, verdict.workers = time.monotonic() - began_at, self.plan.workers
+        return verdict
+
+    def _verify(self, shown: Display) -> Verdict | None:
+        before = Census.take(self.plan, self.controls)
+        self.setup = _setup(self.plan, before)
+        verdict = Verdict(mode=self.desk.options["verify"], before=self.extra_before, named=self.setup.named)
+        differing, extra = self._found(), self._found()
+        self._forward(shown, before, differing, verdict)
+        middle = Census.take(self.plan, self.controls)
+        if not self.signal and self._needs_reverse(before, middle, differing):
+            self._reverse(shown, before, extra, verdict)
+        return self._settle(shown, before, differing, extra, verdict)
+
+    def _found(self) -> Findings:
+        """A place for findings, that is closed at the end."""
+        self._all_findings.append(Findings())
+        return self._all_findings[-1]
+
+    # ---- passes ---------------------------------------------------------------------------------------------
+
+    def _forward(self, shown: Display, before: Census, found: Findings, verdict: Verdict) -> None:
+        tasks = [] if self.supply else self._forward_tasks(before)
+        done = self._run(shown, tasks, found, self.supply, sum(before.source_keys.values()))
+        verdict.counts.add(done.state.counts)
+        self.read = {scope: counts.read for scope, counts in done.ledger.totals.items()}
+        self.equal = {scope: counts.copied for scope, counts in done.ledger.totals.items()}
+
+    def _forward_tasks(self, before: Census) -> list[Task]:
+        return forward_tasks(self.plan, before.sources, before.targets, self.opaque, before.source_keys)
+
+    def _needs_reverse(self, before: Census, after: Census, differing: Findings) -> bool:
+        """Whether the target may have keys that the source does not have."""
+        if self.supply:  # keys that the user did not name, or count out, are none of ours
+            return False
+        if not self._whole or not after.targets_still(before):
+            return True
+        for target_db, keys in before.target_keys.items():
+            parts = [part for part in self.plan.databases if part.target_db == target_db]
+            # One that was read twice, as a table grew meanwhile, would hide one that nobody looked at.
+            once = all(
+                self.read.get(part.scope, 0) == before.source_keys[part.scope] == after.source_keys[part.scope]
+                for part in parts
+            )
+            found = sum(self.equal.get(part.scope, 0) for part in parts) + differing.at_target(target_db)
+            if not (once and found == keys == after.target_keys[target_db]):
+                return True
+        return False
+
+    @property
+    def _whole(self) -> bool:
+        """Whether the databases are compared whole, each with one of its own."""
+        pairs = {(part.db, part.target_db) for part in self.plan.databases}
+        filtered = self.plan.filter_lines or self.supply
+        return not filtered and len({target_db for _, target_db in pairs}) == len(pairs)
+
+    def _reverse(self, shown: Display, before: Census, found: Findings, verdict: Verdict) -> None:
+        tasks = reverse_tasks(self.plan, self.controls, before.targets, self.desk.options)
+        done = self._run(shown, tasks, found, None, sum(before.target_keys.values()))
+        verdict.target_keys = done.state.counts.read
+
+    # ---- rounds ---------------------------------------------------------------------------------------------
+
+    def _settle(
+        self, shown: Display, before: Census, differing: Findings, extra: Findings, verdict: Verdict
+    ) -> Verdict | None:
+        """Look again at what differs, until it is certain; then the verdict."""
+        # What only the target seems to have may have been on its way out: it is looked at closely in any case.
+        extra = self._look_again(shown, RECHECK, extra, Verdict())
+        for first, other, target_db in self._merged_databases():
+            extra = self._look_again(shown, RECHECK, extra.moved(first, other, target_db), Verdict())
+        after = Census.take(self.plan, self.controls)
+        for number in range(1, self.desk.options["rounds"]):
+            still = after.sources_still(before) and after.targets_still(before)
+            if self.signal or still or not (len(differing) or len(extra)):
+                break
+            self._pause(PAUSE_S * PAUSE_GROWTH ** (number - 1))
+            differing = self._look_again(shown, COMPARE, differing, verdict)
+            extra = self._look_again(shown, RECHECK, extra, Verdict())
+            after = Census.take(self.plan, self.controls)
+        if self.signal:
+            return None
+        check_identities(self.plan, self.controls)
+        verdict.kinds = differing.kinds + extra.kinds
+        self._take_census(before, after, verdict)
+        if self.desk.options["repair"] and not self.desk.options["dry_run"]:
+            differing, extra = self._repair(shown, differing, extra, verdict)
+        if self.signal:
+            return None
+        self._report(differing, extra, verdict)
+        return verdict
+
+    # ---- what follows ---------------------------------------------------------------------------------------
+
+    def _repair(
+        self, shown: Display, differing: Findings, extra: Findings, verdict: Verdict
+    ) -> tuple[Findings, Findings]:
+        """Copy what differs, remove what only the target has if that was asked, and compare these keys again."""
+        owners = owners_in(self.setup)
+        aside = AsideFile(self.desk.options["put_aside"] or "", self._tell_aside)
+        self.aside_path = aside.path
+
+        def run(records: Any, supply: Supply, keys: int, writes: bool) -> Counts:
+            return self._run(shown, [], records, supply, keys, writes).state.counts
+
+        try:
+            verdict.repaired = copy_again(run, differing, owners, aside.add)
+            if self.desk.options["prune"] and not self.signal:
+                verdict.removed = remove(run, extra, owners)
+        finally:
+            aside.close()
+        differing = self._look_again(shown, COMPARE, differing, verdict)
+        if verdict.removed:
+            extra = self._look_again(shown, RECHECK, extra, Verdict())
+        verdict.kinds = differing.kinds + extra.kinds
+        return differing, extra
+
+    def _planned(self, found: Finding) -> str:
+        """What a repair would do about a difference."""
+        if found.kind != ONLY_TARGET:
+            return "copy"
+        return "remove" if self.desk.options["prune"] else "keep"
+
+    def _tell_aside(self, aside: Aside) -> None:
+        self.told_aside += 1
+        if self.told_aside <= TOLD_ASIDE:
+            what = f"{shortened(key_text(aside.key))} (db {aside.db}, {aside.type})"
+            self.desk.log.warning(f"not repaired {what}: {aside.reason}", f"{self.aside_path} names all of them")
+
+    def _report(self, differing: Findings, extra: Findings, verdict: Verdict) -> None:
+        """Show the first differences, and write all of them to the file that was asked for."""
+        if self.desk.options["dry_run"]:
+            for found_one in chain(differing, extra):
+                say_result(f"{self._planned(found_one):<7}{line(found_one)}")
+        found = chain(differing, extra)
+        verdict.differences = list(islice(found, self.desk.options["show_diffs"]))
+        if self.desk.diff_file:
+            for finding in chain(verdict.differences, found):
+                self.desk.diff_file.add(finding)
+            self.desk.diff_file.close()
+            verdict.diff_file = self.desk.diff_file.path
+
+    def _look_again(self, shown: Display, work: str, found: Findings, verdict: Verdict) -> Findings:
+        """The findings that are left after another look; keys that turn out equal or gone are added to the verdict."""
+        if self.signal or not found.to_look_at:
+            return found
+        sources = [Source(pattern(work, pair), SpooledNames(spool)) for pair, spool in found.spools.items()]
+        left = self._found()
+        done = self._run(shown, [], left, Supply(sources, None, False, owners_in(self.setup)), found.to_look_at)
+        verdict.counts.add(done.state.counts)
+        return found if self.signal else left
+
+    def _merged_databases(self) -> Iterator[tuple[int, int, int]]:
+        """Databases that go into one target database besides another: (that one, this one, target)."""
+        firsts: dict[int, int] = {}
+        for db, target_db in dict.fromkeys((part.db, part.target_db) for part in self.plan.databases):
+            if firsts.setdefault(target_db, db) != db:
+                yield firsts[target_db], db, target_db
+                firsts[target_db] = db
+
+    def _pause(self, pause_s: float) -> None:
+        until = time.monotonic() + pause_s
+        while time.monotonic() < until and not self.desk.signals.seen():
+            time.sleep(0.05)
+
+    # ---- census ---------------------------------------------------------------------------------------------
+
+    def _take_census(self, before: Census, after: Census, verdict: Verdict) -> None:
+        still = after.sources_still(before)
+        if not self._whole:
+            verdict.exact = still
+            return
+        for part in self.plan.databases:
+            read, first, last = (
+                self.read.get(part.scope, 0),
+                before.source_keys[part.scope],
+                after.source_keys[part.scope],
+            )
+            # Keys that expire are dropped meanwhile; a replica counts them until its master tells it to drop them.
+            server = before.sources[part.node]
+            held_still = still or (server.changes < 0 and first == last)
+            verdict.exact = verdict.exact and held_still and min(first, last) <= read <= max(first, last)
+            if held_still and read < min(first, last) and not (server.role != "master" and part.expiring):
+                text = f"db {part.db}: its DBSIZE is {min(first, last):,}, but SCAN brought {plural(read, 'key')}"
+                verdict.unseen.append(text)
+
+    # ---- workers --------------------------------------------------------------------------------------------
+
+    def _run(
+        self,
+        shown: Display,
+        tasks: list[Task],
+        found: Any,
+        supply: Supply | None,
+        total: int,
+        writes: bool = False,
+    ) -> Coordinator:
+        plan, desk = self.plan, self.desk
+        limits = [node.endpoint for node in self.setup.sources]
+        coordinator = Coordinator(
+            self.setup,
+            tasks,
+            plan.workers,
+            LocalProcesses(),
+            aside=found,
+            say=desk.log.notice,
+            warn=desk.log.warning,
+            tick=shown.tick,
+            signal_seen=desk.signals.seen,
+            measured=desk.latencies.add,
+            controls=(self.controls.sources, self.controls.targets),
+            silence_s=plan.silence_s,
+            keys_total=total,
+            governor=Governor(plan.limits, limits) if plan.limits else None,
+            supply=supply,
+            writes=writes,
+        )
+        try:
+            coordinator.run()
+        finally:
+            self.cpu_s += coordinator.cpu_s
+        self.signal = self.signal or coordinator.signal
+        return coordinator
+
+
+def _setup(plan: Plan, census: Census) -> Setup:
+    """The setup of the workers: both sides are read, so neither may be asked for more than its memory bears."""
+    servers = census.sources + census.targets
+    least = min(unread_bytes(server.maxmemory, server.used_memory) for server in servers)
+    return replace(
+        plan.setup,
+        targets=[replace(node, read=True) for node in plan.setup.targets],
+        unread_bytes=[least] * len(servers),
+        on_conflict="replace",
+        named=bool(plan.keys_from),
+    )

@@ -1,0 +1,172 @@
+"""`keyferry compare`, and the verification that ends a copy: what they count, what they call equal, what they find."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+import keyferry
+from keyferry.partitioners.slots import Cut
+from keyferry.partitioners.slots import cut as cut_slots
+from keyferry.verify_plan import shifted
+from keyferry.workers.cursor import tile
+from tests.conftest import ServerFactory
+from tests.support.dataset import fill
+from tests.support.matrix import pairs
+from tests.support.monitor import Monitor
+from tests.support.processes import VERIFIED, Result, run_keyferry
+from tests.support.servers import Server
+from tests.test_changing import write_and_rest
+from tests.test_options import at, write_strings
+
+
+def compared(source: Server, target: Server, *words: str) -> Result:
+    return run_keyferry(*at(source), "compare", *at(target), *words)
+
+
+def verdict_of(ran: Result) -> str:
+    return ran.out.splitlines()[-1]
+
+
+@pairs
+def test_a_copy_is_found_equal_and_one_change_of_each_kind_is_found(
+    kinds: tuple[str, str], server: ServerFactory
+) -> None:
+    source, target = (server(kind) for kind in kinds)
+    fill(source, 1_000)
+    ran = run_keyferry(*at(source), "replicate", *at(target), env=VERIFIED)
+    assert (ran.code, verdict_of(ran)) == (0, "OK:1000 V:0 >:0 <:0 T:0"), ran.out + ran.err
+    for one in (source, target):
+        one.client.mset({"value": "one", "type": "one", "gone": "one", "expiry": "one"})
+    target.client.set("value", "other")
+    target.client.delete("type", "gone")
+    target.client.rpush("type", "one")
+    target.client.expire("expiry", 1000)
+    target.client.set("extra", "one")
+    ran = compared(source, target)
+    assert (ran.code, verdict_of(ran)) == (1, "OK:1000 V:2 >:1 <:1 T:1"), ran.out
+
+
+@pytest.mark.parametrize("kind", ["7.0", "8.2", "9.1"])
+@pytest.mark.parametrize("ranges", [1, 8, 64, 500])
+def test_counts_equal_dbsize_in_any_number_of_ranges(ranges: int, kind: str, server: ServerFactory) -> None:
+    source, target = server(kind), server(kind)
+    for one in (source, target):
+        write_and_rest(one, [b"key:%d" % n for n in range(20_011)])
+    target.client.set("extra", "value")  # has the target scanned as well
+    verdict = keyferry.compare(source.uri, target.uri, ranges=ranges, workers=2).verdict
+    assert verdict is not None and verdict.exact
+    assert (verdict.line, verdict.target_keys) == ("OK:20011 V:0 >:0 <:1 T:0", 20_012)
+
+
+def test_the_target_is_not_scanned_where_counting_has_settled_that_it_has_no_other_keys(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        write_strings(one, 100)
+    with Monitor(target) as seen:
+        assert compared(source, target).code == 0
+    assert not [one for one in seen.commands if one.name == "SCAN" and one.args[3:] != (b"1",)]
+    target.client.set("extra", "value")
+    target.client.delete("key:5")
+    with Monitor(target) as seen:
+        assert verdict_of(compared(source, target)) == "OK:99 V:0 >:1 <:1 T:0"
+    assert [one for one in seen.commands if one.name == "SCAN" and one.args[3:] != (b"1",)]
+
+
+def test_a_key_that_has_expired_at_the_target_is_no_difference(server: ServerFactory) -> None:
+    """It lies there uncollected, and counts in DBSIZE."""
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        one.client.set("key", "value")
+    target.client.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+    target.client.set("passed", "value", px=1)
+    ran = compared(source, target)
+    assert (ran.code, verdict_of(ran)) == (0, "OK:1 V:0 >:0 <:0 T:0")
+    target.client.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "1")
+
+
+def test_the_outcomes_add_up_to_the_keys_that_were_read(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        write_strings(one, 200)
+        one.client.rpush("list", "one")
+    target.client.set("key:1", "other")
+    target.client.delete("key:2")
+    target.client.expire("key:3", 1000)
+    target.client.set("list", "a string")
+    summary = keyferry.compare(source.uri, target.uri, exclude=[b"key:1?"])
+    verdict: Any = summary.fields()["verify"]
+    parts = ("ok", "value", "type", "only_at_source", "expiry", "changing", "expired", "unreadable", "skipped")
+    assert verdict["read"] == 201 == sum(verdict[part] for part in parts)
+    assert [verdict[part] for part in parts] == [187, 1, 1, 1, 1, 0, 0, 0, 10]
+    assert verdict["verdict"] == "OK:187 V:2 >:1 <:0 T:1"
+    assert summary.exit_code == 1
+
+
+def test_keys_that_the_target_had_before_the_copy_do_not_fail_it(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 100)
+    target.client.set("theirs", "value")
+    ran = run_keyferry(*at(source), "replicate", *at(target), env=VERIFIED)
+    assert (ran.code, verdict_of(ran)) == (0, "OK:100 V:0 >:0 <:1 T:0")
+    assert compared(source, target).code == 1
+
+
+def test_databases_are_compared_as_they_are_mapped(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 50, db=0)
+    write_strings(source, 70, db=3)
+    ran = run_keyferry(*at(source), "replicate", *at(target), "--db-map", "0:2,3:1", env=VERIFIED)
+    assert (ran.code, verdict_of(ran)) == (0, "OK:120 V:0 >:0 <:0 T:0")
+    assert verdict_of(compared(source, target, "--db-map", "0:2,3:1")) == "OK:120 V:0 >:0 <:0 T:0"
+    assert verdict_of(compared(source, target, "-n", "2")) == "OK:50 V:0 >:0 <:0 T:0"
+    assert verdict_of(compared(source, target, "--dbs", "0,3")) == "OK:0 V:0 >:120 <:0 T:0"
+
+
+def test_two_databases_in_one_are_looked_up_in_both(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 50, db=0, prefix="a:")
+    write_strings(source, 70, db=3, prefix="b:")
+    words = ("--db-map", "0:2,3:2", "--merge-dbs")
+    ran = run_keyferry(*at(source), "replicate", *at(target), *words, env=VERIFIED)
+    assert (ran.code, verdict_of(ran)) == (0, "OK:120 V:0 >:0 <:0 T:0")
+    with target.connect(2) as connection:
+        connection.call("SET", "c:1", "extra")
+    assert verdict_of(compared(source, target, *words)) == "OK:120 V:0 >:0 <:1 T:0"
+
+
+def test_a_replica_can_be_compared_with_its_master(server: ServerFactory) -> None:
+    source, replica = server("7.0"), server("7.0", fresh=True)
+    write_strings(source, 100)
+    replica.client.replicaof("127.0.0.1", source.port)
+    for _ in range(200):
+        if replica.info("replication")["master_link_status"] == "up" and replica.client.dbsize() == 100:
+            break
+        time.sleep(0.05)
+    assert verdict_of(compared(source, replica)) == "OK:100 V:0 >:0 <:0 T:0"
+
+
+def test_the_borders_of_a_verification_are_others_than_those_of_the_copy() -> None:
+    """Rule 7: a range that is lost once must not be lost twice."""
+    for count in (1, 2, 3, 8, 64, 500):
+        cuts = [(start, end, 0) for start, end in tile(count)]
+        assert_moved(cuts, shifted(cuts))
+        assert all(start % (1 << 32) == 0 for start, *_ in shifted(cuts))
+
+
+def test_the_borders_between_slots_are_others_too() -> None:
+    for counts in (dict.fromkeys(range(16384), 3), dict.fromkeys(range(7), 50000), {5: 10, 900: 30_000, 901: 4}):
+        cuts = cut_slots(counts, 8)
+        moved = shifted(cuts, by_slot=True)
+        assert_moved(cuts, moved)
+        assert sum(keys for *_, keys in moved) == pytest.approx(sum(counts.values()), rel=0.01)
+
+
+def assert_moved(cuts: list[Cut], moved: list[Cut]) -> None:
+    """They cover the same without gaps, and have no border in common but the ends."""
+    assert (moved[0][0], moved[-1][1]) == (cuts[0][0], cuts[-1][1])
+    assert [end for _, end, _ in moved[:-1]] == [start for start, *_ in moved[1:]]
+    whole = {cuts[0][0], cuts[-1][1]}
+    assert not {start for start, *_ in moved} & {start for start, *_ in cuts} - whole

@@ -1,0 +1,54 @@
+"""Verification where a side is a cluster: keys, expiries and differences of all nodes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import ClustersFactory, ServerFactory
+from tests.support.dataset import fill
+from tests.support.processes import VERIFIED, run_keyferry
+from tests.test_cluster import Side, keys_of, write_many
+from tests.test_compare import verdict_of
+
+
+def verdict(command: str, source: Side, target: Side, *words: str) -> tuple[int, str]:
+    ran = run_keyferry(command, source.uri, target.uri, "--workers", "2", *words, env=VERIFIED)
+    assert "error" not in ran.err, ran.err
+    return ran.code, verdict_of(ran)
+
+
+@pytest.mark.parametrize("kind", ["7.0", "8.2", "9.1"])
+def test_clusters_and_servers_are_compared(kind: str, server: ServerFactory, clusters: ClustersFactory) -> None:
+    three, two = clusters((kind, 3, 0), (kind, 2, 0))
+    source, target = server(kind), server(kind)
+    fill(source, 1_000, tagged=0.3)
+    write_many(source, 40_000)
+    keys = keys_of(source)
+    for one, other in ((source, three), (three, two), (two, target)):
+        assert verdict("replicate", one, other) == (0, f"OK:{keys} V:0 >:0 <:0 T:0")
+    for side in (two, target):
+        with side.connect() as connection:
+            connection.call("SET", "key:1", "another value")
+            connection.call(
+                "DEL",
+                "key:2",
+            )
+            connection.call("EXPIRE", "key:3", "1000")
+            connection.pipeline([("SET", f"extra:{n}", "value") for n in range(40)])
+    found = f"OK:{keys - 3} V:1 >:1 <:40 T:1"
+    assert verdict("compare", three, two) == (1, found)
+    assert verdict("compare", three, target) == (1, found)
+    assert verdict("compare", source, two) == (1, found)
+    assert verdict("compare", two, source) == (1, f"OK:{keys - 3} V:1 >:40 <:1 T:1")
+    assert verdict("compare", two, target) == (0, f"OK:{keys + 39} V:0 >:0 <:0 T:0")
+
+
+def test_a_filtered_comparison_of_clusters_asks_no_more_than_it_wants(clusters: ClustersFactory) -> None:
+    three, two = clusters(("8.2", 3, 0), ("8.2", 2, 0))
+    write_many(three, 3_000)
+    write_many(two, 3_000)
+    with two.connect() as connection:
+        connection.call("SET", "other", "value")
+        connection.call("SET", "key:more", "value")
+    assert verdict("compare", three, two, "--match", "key:*") == (1, "OK:2700 V:0 >:0 <:1 T:0")
+    assert verdict("compare", three, two, "--match", "{hot}*") == (0, "OK:300 V:0 >:0 <:0 T:0")

@@ -1,0 +1,111 @@
+"""Options of the verification: each has an effect."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import ServerFactory
+from tests.support.monitor import Monitor
+from tests.support.processes import VERIFIED, run_keyferry
+from tests.support.servers import Server
+from tests.test_compare import compared, verdict_of
+from tests.test_options import at, write_strings
+
+
+@pytest.mark.covers("verify")
+def test_quick_looks_at_sizes_only(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        one.client.mset({"same size": "one", "other size": "one", "type": "one", "expiry": "one"})
+        one.client.rpush("list", "a", "b")
+    target.client.mset({"same size": "two", "other size": "three"})
+    target.client.delete("type")
+    target.client.hset("type", "field", "value")
+    target.client.expire("expiry", 1000)
+    target.client.rpush("list", "c")
+    assert verdict_of(compared(source, target)) == "OK:0 V:4 >:0 <:0 T:1"
+    ran = compared(source, target, "--verify", "quick")
+    assert (ran.code, verdict_of(ran)) == (1, "OK:1 V:3 >:0 <:0 T:1")
+    assert "quick" in ran.out
+
+
+def test_no_verify_and_verify_exclude_each_other(server: ServerFactory) -> None:
+    ran = run_keyferry("replicate", "a", "b", "--no-verify", "--verify", "quick", env=VERIFIED)
+    assert ran.code == 2
+    assert "--no-verify and --verify exclude each other" in ran.err
+
+
+@pytest.mark.covers("ttl-tolerance")
+@pytest.mark.parametrize("kind", ["6.2", "7.0"])
+def test_expiries_may_be_as_far_apart_as_the_tolerance_says(kind: str, server: ServerFactory) -> None:
+    source, target = server(kind), server(kind)
+    now_s, _ = source.client.time()
+    for one, later_ms in ((source, 0), (target, 1_000)):
+        one.client.set("key", "value", pxat=(now_s + 1000) * 1000 + later_ms)
+    assert verdict_of(compared(source, target)) == "OK:0 V:0 >:0 <:0 T:1"
+    assert verdict_of(compared(source, target, "--ttl-tolerance", "900ms")) == "OK:0 V:0 >:0 <:0 T:1"
+    assert verdict_of(compared(source, target, "--ttl-tolerance", "1100ms")) == "OK:1 V:0 >:0 <:0 T:0"
+
+
+@pytest.mark.covers("rounds")
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_what_differs_is_looked_at_again_while_something_is_written(rounds: int, server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        one.client.set("key", one.port)
+    with Monitor(source) as seen, writing(source):
+        ran = compared(source, target, "--rounds", str(rounds))
+    assert (ran.code, verdict_of(ran)) in ((1, "OK:~0 V:1 >:1 <:0 T:0"), (1, "OK:0 V:1 >:1 <:0 T:0"))
+    looks = [one for one in seen.commands if one.name == "TYPE" and one.args[1:] == (b"key",)]
+    assert len(looks) == 2 * rounds  # each look ends with another one at the type
+
+
+@contextlib.contextmanager
+def writing(server: Server) -> Iterator[None]:
+    """A client sets one key all the time to the same value."""
+    ended = threading.Event()
+
+    def write() -> None:
+        with server.connect() as connection:
+            while not ended.is_set():
+                connection.call("SET", "written", "value")
+                time.sleep(0.001)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("word", ["--require-empty", "--no-ttl", "--atomic", "--on-conflict=skip"])
+def test_options_of_the_copy_are_none_of_compare(word: str) -> None:
+    ran = run_keyferry("compare", "a", "b", word)
+    assert ran.code == 2
+    assert "is no option of compare" in ran.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--match", "key:1*"), ("--include", "key:1*"), ("--type", "list"), ("--max-size", "5"), ("--limit", "15")],
+    ids=" ".join,
+)
+def test_filters_choose_what_is_compared(words: tuple[str, ...], server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 30)
+    source.client.rpush("key:1list", *"abc")
+    source.client.set("key:1small", "1")
+    ran = run_keyferry(*at(source), "replicate", *at(target), *words, env=VERIFIED)
+    assert ran.code == 0, ran.out
+    copied = target.client.dbsize()
+    assert 0 < copied < 32
+    assert verdict_of(ran) == f"OK:{copied} V:0 >:0 <:0 T:0"
+    assert verdict_of(compared(source, target, *words)) == f"OK:{copied} V:0 >:0 <:0 T:0"
+    assert verdict_of(compared(source, target)) == f"OK:{copied} V:0 >:{32 - copied} <:0 T:0"

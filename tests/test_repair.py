@@ -1,0 +1,179 @@
+"""What is told of differences, and how they are mended."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+
+from tests.conftest import ServerFactory
+from tests.support.compare import assert_equal, differences
+from tests.support.processes import VERIFIED, run_keyferry
+from tests.support.servers import Server
+from tests.test_compare import compared, verdict_of
+from tests.test_options import at, keyspace, write_strings
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+def validator(name: str) -> Draft202012Validator:
+    """Of a schema in the documentation."""
+    schemas = {path.name: json.loads(path.read_text()) for path in DOCS.glob("*.schema.json")}
+    registry: Any = Registry().with_resources([(one, Resource.from_contents(it)) for one, it in schemas.items()])
+    Draft202012Validator.check_schema(schemas[name])
+    return Draft202012Validator(schemas[name], registry=registry)
+
+
+def differing(server: ServerFactory, kind: str = "7.0") -> tuple[Server, Server]:
+    """Two servers with 100 equal keys and a difference of each kind."""
+    source, target = server(kind), server(kind)
+    for one in (source, target):
+        write_strings(one, 100)
+        one.client.hset("hash", mapping={"name": "ann", "mail": "a@b"})
+        one.client.set("expiry", "value")
+        one.client.rpush("type", "a", "b")
+    target.client.hset("hash", "mail", "c@d")
+    target.client.pexpireat("expiry", 4_000_000_000_000)
+    target.client.delete("type")
+    target.client.set("type", "a string")
+    source.client.set(b"only \xff source", "four", pxat=4_000_000_000_000)
+    target.client.sadd("only target", "a", "b", "c")
+    return source, target
+
+
+FOUND = "OK:100 V:2 >:1 <:1 T:1"
+
+
+@pytest.mark.covers("show-diffs")
+def test_differences_are_listed_as_many_as_wanted(server: ServerFactory) -> None:
+    source, target = differing(server)
+    lines = compared(source, target, "--show-diffs", "10").out.splitlines()
+    assert lines[-1] == FOUND
+    assert sorted(lines[2:-1]) == sorted([
+        'V "hash" hash: field "mail"',
+        'V "type" list → string',
+        '> "only \\xff source" string of 4 bytes',
+        '< "only target" set of 3 members',
+        'T "expiry" expires never → 4000000000000 ms',
+    ])  # fmt: skip
+    lines = compared(source, target, "--show-diffs", "2").out.splitlines()
+    assert lines[-2] == "3 more differences (--diff-file keeps all)"
+    assert len(lines) == 6
+
+
+@pytest.mark.covers("diff-file")
+def test_the_diff_file_has_every_difference_by_its_schema(server: ServerFactory, tmp_path: Path) -> None:
+    source, target = differing(server)
+    file = tmp_path / "differences"
+    file.write_text("old content\n" * 100)
+    ran = compared(source, target, "--diff-file", str(file), "--json")
+    validator("compare.schema.json").validate(json.loads(ran.out))
+    assert json.loads(ran.out)["verify"]["diff_file"] == str(file)
+    records = {}
+    for line in file.read_text().splitlines():
+        record = json.loads(line)
+        validator("difference.schema.json").validate(record)
+        records[record["key"]] = record
+    assert len(records) == 5
+    assert records["hash"] == {
+        "key": "hash", "db": 0, "target_db": 0, "kind": "value", "side": "both", "where": 'field "mail"',
+        "source": {"type": "hash", "size": 2, "expires_ms": None},
+        "target": {"type": "hash", "size": 2, "expires_ms": None},
+    }  # fmt: skip
+    lost = records["only \ufffd source"]
+    assert (lost["key_b64"], lost["kind"], lost["side"]) == ("b25seSD/IHNvdXJjZQ==", "only at source", "source")
+    assert (lost["source"]["expires_ms"], lost["target"]) == (4_000_000_000_000, None)
+    assert (records["type"]["source"]["type"], records["type"]["target"]["type"]) == ("list", "string")
+    assert records["expiry"]["kind"] == "expiry"
+
+
+def test_a_diff_file_that_cannot_be_written_is_told_at_once(server: ServerFactory, tmp_path: Path) -> None:
+    ran = run_keyferry("compare", "127.0.0.1:1", "127.0.0.1:2", "--diff-file", str(tmp_path / "none" / "file"))
+    assert ran.code == 2
+    assert "--diff-file" in ran.err
+
+
+def test_a_diff_file_names_keys_for_a_copy(server: ServerFactory, tmp_path: Path) -> None:
+    source, target = differing(server)
+    file = tmp_path / "differences"
+    compared(source, target, "--diff-file", str(file))
+    words = ("--keys-from", str(file), "--keys-format", "jsonl")
+    ran = run_keyferry(*at(source), "replicate", *at(target), *words, env=VERIFIED)
+    assert (ran.code, verdict_of(ran)) == (0, "OK:4 V:0 >:0 <:1 T:0"), ran.out
+    assert [line for line in differences(source, target) if "only target" not in line] == []
+
+
+def test_quiet_prints_the_verdict_only(server: ServerFactory) -> None:
+    source, target = differing(server)
+    ran = run_keyferry("-q", *at(source), "compare", *at(target))
+    assert (ran.code, ran.out, ran.err) == (1, FOUND + "\n", "")
+
+
+@pytest.mark.covers("repair", "prune")
+@pytest.mark.parametrize("kind", ["6.2", "9.1"])
+def test_a_repair_copies_what_differs_and_removes_only_what_it_may(kind: str, server: ServerFactory) -> None:
+    source, target = differing(server, kind)
+    ran = compared(source, target, "--repair")
+    assert (ran.code, verdict_of(ran)) == (1, "OK:104 V:0 >:0 <:1 T:0")
+    assert "repair             4 keys copied again, 0 removed" in ran.out
+    assert b"only target" in keyspace(target)[0]
+    ran = compared(source, target, "--repair", "--prune", "--json")
+    verify = json.loads(ran.out)["verify"]
+    assert (ran.code, verify["verdict"], verify["repaired"], verify["removed"]) == (0, "OK:104 V:0 >:0 <:0 T:0", 0, 1)
+    validator("compare.schema.json").validate(json.loads(ran.out))
+    assert_equal(source, target, ttl_tolerance_ms=2 if kind == "6.2" else 0)
+
+
+def test_a_dry_run_lists_what_a_repair_would_do(server: ServerFactory) -> None:
+    source, target = differing(server)
+    before = [one.info("persistence")["rdb_changes_since_last_save"] for one in (source, target)]
+    ran = compared(source, target, "--repair", "--dry-run")
+    assert ran.code == 1
+    for line in ('copy   V "hash" hash: field "mail"', 'copy   > "only \\xff source" string of 4 bytes'):
+        assert line in ran.out.splitlines()
+    assert 'keep   < "only target" set of 3 members' in ran.out.splitlines()
+    ran = compared(source, target, "--repair", "--prune", "--dry-run")
+    assert 'remove < "only target" set of 3 members' in ran.out.splitlines()
+    assert [one.info("persistence")["rdb_changes_since_last_save"] for one in (source, target)] == before
+
+
+def test_a_copy_repairs_itself_where_that_is_asked(server: ServerFactory) -> None:
+    source, target = differing(server)
+    ran = run_keyferry(*at(source), "replicate", *at(target), "--repair", "--prune", env=VERIFIED)
+    assert (ran.code, verdict_of(ran)) == (0, "OK:104 V:0 >:0 <:0 T:0")
+    assert_equal(source, target)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--prune",), "--prune needs --repair"),
+        (("--dry-run",), "--dry-run needs --repair"),
+        (("--repair", "--on-conflict", "skip"), "forbids it"),
+        (("--repair", "--no-verify"), "needs a verification"),
+        (("--diff-file", "f", "--no-verify"), "needs a verification"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else " ".join(value),
+)
+def test_what_does_not_go_together_is_told(words: tuple[str, ...], says: str) -> None:
+    command = "compare" if words == ("--dry-run",) else "replicate"
+    ran = run_keyferry(command, "127.0.0.1:1", "127.0.0.1:2", *words, env=VERIFIED)
+    assert ran.code == 2
+    assert says in ran.err
+
+
+def test_what_the_target_cannot_take_is_put_aside(server: ServerFactory, tmp_path: Path) -> None:
+    """8.2 writes lists in an encoding that 6.2 does not read."""
+    source, target = server("8.2"), server("6.2")
+    for one in (source, target):
+        one.client.set("string", "one" if one is source else "other")
+        one.client.rpush("list", "a", one.kind)
+    aside = tmp_path / "aside"
+    ran = compared(source, target, "--repair", "--put-aside", str(aside))
+    assert (ran.code, verdict_of(ran)) == (1, "OK:1 V:1 >:0 <:0 T:0")
+    assert [json.loads(line)["key"] for line in aside.read_text().splitlines()] == ["list"]
+    assert "not repaired" in ran.err

@@ -1,0 +1,170 @@
+"""Windows of the reverse pass: keys of the target are looked up at the source.
+
+LookUp   its link is turned round (`links.py`): keys come from the target, and the source is asked whether it has
+         them. Where keys are filtered by type, expiry or size, the source is asked that: a key that passes at the
+         target and not at the source is one that the copy would not have brought.
+Recheck  looks again at those that the source seemed not to have: a key that has expired at the target meanwhile
+         is no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import compress
+from typing import TYPE_CHECKING, Any
+
+from .filters import Filters, Question, together
+from .finding import ONLY_TARGET, Finding
+from .look import look_for_extra
+from .policy import Action, first_error, rule_for
+from .read import exists_request
+from .resp import argument, command
+from .task import Aside, Counts
+from .walk import Walks
+from .write import Sink
+
+if TYPE_CHECKING:
+    from .link import Link
+
+
+class _Exists:
+    """The question that is asked where no filter asks one."""
+
+    def request(self, encoded: Any) -> tuple[bytes, int]:
+        return exists_request(encoded)
+
+    def commands(self, encoded: bytes) -> list[tuple[bytes, bool]]:
+        return [(exists_request([encoded])[0], True)]
+
+    def verdicts(self, replies: list, count: int) -> list[bool | None]:
+        return [reply == 1 or None for reply in replies]
+
+
+class LookUp:
+    """Counts the keys that the source has, then settled(self); `findings` are the others."""
+
+    def __init__(
+        self,
+        link: Link,
+        keys: list[bytes],
+        filters: Filters,
+        settled: Callable[[Any], None],
+        counted: bool = True,
+    ) -> None:
+        self.link, self.keys, self.settled, self.counted = link, keys, settled, counted
+        self.questions: list[Question] = filters.questions(link.target_clock) or [_Exists()]
+        self.counts = Counts()
+        self.asides: list[Aside] = []
+        self.findings: list[Finding] = []
+        self.strings = 0
+        self.largest = 0
+        self.alone = False
+        self._pending = 0
+
+    def start(self) -> None:
+        """Ask the source."""
+        groups = self.link.router.group(self.keys)
+        self._pending = len(groups)
+        for sink, keys in groups:
+            self._ask(sink, keys)
+
+    def _ask(self, sink: Sink, keys: list[bytes]) -> None:
+        encoded = [argument(key) for key in keys]
+        requests = [question.request(encoded) for question in self.questions]
+        request = b"".join([request for request, _ in requests])
+        sink.write(request, sum([count for _, count in requests]), partial(self._answered, sink, keys, requests))
+
+    def _answered(self, sink: Sink, keys: list[bytes], requests: list[tuple[bytes, int]], replies: list) -> None:
+        error = next((reply for reply in replies if _concerns_all(reply)), None)
+        if error is not None:
+            self.counts.retried += 1
+            return self.link.trouble("target", sink.node, error, lambda: self._ask_again(keys))
+        columns, at = [], 0
+        for question, (_, count) in zip(self.questions, requests):
+            columns.append(question.verdicts(replies[at : at + count], len(keys)))
+            at += count
+        verdicts = together(columns)
+        absent = [verdict is not True for verdict in verdicts]
+        link = self.link
+        self.findings += [
+            Finding(key, link.reader.number, link.target_db, link.db, ONLY_TARGET, counted=self.counted)
+            for key in compress(keys, absent)
+        ]
+        self.counts.copied += len(keys) - sum(absent)
+        self._pending -= 1
+        if not self._pending:
+            self.counts.doubtful = len(self.findings)
+            if not self.counted:
+                self.counts = Counts(again=self.counts.read, retried=self.counts.retried)
+            self.settled(self)
+
+    def _ask_again(self, keys: list[bytes]) -> None:
+        """Slots may have moved meanwhile: each key is looked for where it belongs now."""
+        groups = self.link.router.group(keys)
+        self._pending += len(groups) - 1
+        for sink, some in groups:
+            self._ask(sink, some)
+
+
+class Recheck:
+    """Looks closely at keys that only the target seemed to have; then settled(self)."""
+
+    def __init__(self, link: Link, keys: list[bytes], filters: Filters, settled: Callable[[Any], None]) -> None:
+        self.link, self.keys, self.settled = link, keys, settled
+        self.questions = filters.questions(link.clock)
+        self.counts = Counts()
+        self.asides: list[Aside] = []
+        self.findings: list[Finding] = []
+        self.strings = 0
+        self.largest = 0
+        self.alone = False
+
+    def start(self) -> None:
+        """Look at each."""
+        lens_of = self.link.lens_of
+        look = lambda key: look_for_extra(key, lens_of(key), self.questions)  # noqa: E731
+        Walks(self.link, self.keys, look, self._told, self._done).start()
+
+    def _told(self, key: bytes, result: Finding | bool) -> None:
+        self.counts.doubtful += isinstance(result, Finding)
+        self.counts.expired += result is False
+        self.counts.copied += result is True
+        if isinstance(result, Finding):
+            self.findings.append(result)
+
+    def _done(self) -> None:
+        self.settled(self)
+
+
+class Prune(Recheck):
+    """Removes the keys that only the target has, each looked at right before; `counts.copied` are those removed."""
+
+    def _done(self) -> None:
+        self.counts = Counts(skipped=self.counts.read - self.counts.doubtful)
+        groups = self.link.router.group([finding.key for finding in self.findings]) if self.findings else []
+        self.findings = []
+        self._pending = len(groups)
+        if not groups:
+            return self.settled(self)
+        for sink, keys in groups:
+            self._remove(sink, keys)
+
+    def _remove(self, sink: Sink, keys: list[bytes]) -> None:
+        # One command a key: in a cluster they may be of different slots.
+        request = b"".join([command(b"UNLINK", key) for key in keys])
+        sink.write(request, len(keys), partial(self._removed, sink, keys))
+
+    def _removed(self, sink: Sink, keys: list[bytes], replies: list) -> None:
+        error = first_error(replies)
+        if error is not None:
+            return self.link.trouble("target", sink.node, error, lambda: self._remove(sink, keys))
+        self.counts.copied += replies.count(1)
+        self.counts.expired += replies.count(0)
+        self._pending -= 1
+        if not self._pending:
+            self.settled(self)
+
+
+def _concerns_all(reply: object) -> bool:
+    return isinstance(reply, Exception) and rule_for(reply).action in (Action.WAIT, Action.STOP, Action.REDIRECT)

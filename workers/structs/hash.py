@@ -1,0 +1,85 @@
+"""Hashes: in no order, with the expiries of fields (Redis 7.4 and later, Valkey 9). Large ones are read in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .ask import SOURCE, TARGET, WHOLE, Changing, Steps, Times, ask, ask_all, first, named, pair
+
+#: Fields that one step of a scan asks for.
+SCAN_COUNT = b"500"
+
+
+def _fields(replies: list[Any]) -> dict[bytes, bytes]:
+    return dict(zip(replies[0][::2], replies[0][1::2]))
+
+
+def differs(key: bytes, times: Times) -> Steps[str]:
+    """A field that differs in value or expiry, or that only one side has, or ''."""
+    sizes = yield from pair([(b"HLEN", key)], first)
+    if max(sizes) > WHOLE:
+        return (yield from _large_differs(key, times, sizes[0] != sizes[1]))
+    ours, theirs = yield from pair([(b"HGETALL", key)], _fields)
+    if ours != theirs:
+        names = ours.keys() | theirs.keys()
+        return named("field", min(name for name in names if ours.get(name) != theirs.get(name)))
+    return (yield from _expiries_differ(key, times, list(ours)))
+
+
+def _large_differs(key: bytes, times: Times, other_size: bool) -> Steps[str]:
+    cursor = b"0"
+    while True:
+        ((cursor, flat),) = yield from ask(SOURCE, (b"HSCAN", key, cursor, b"COUNT", SCAN_COUNT))
+        names, values = flat[::2], flat[1::2]
+        if names:
+            (held,) = yield from ask(TARGET, (b"HMGET", key, *names))
+            unequal = [(name, value) for name, value, other in zip(names, values, held) if value != other]
+            if unequal:
+                ((again,),) = yield from ask(SOURCE, (b"HMGET", key, unequal[0][0]))
+                if again != unequal[0][1]:
+                    raise Changing
+                return named("field", unequal[0][0])
+            if found := (yield from _expiries_differ(key, times, names)):
+                return found
+        if cursor == b"0":
+            break
+    return (yield from _extra_field(key)) if other_size else ""
+
+
+def _extra_field(key: bytes) -> Steps[str]:
+    """A field of the target that the source does not have."""
+    cursor = b"0"
+    while True:
+        ((cursor, flat),) = yield from ask(TARGET, (b"HSCAN", key, cursor, b"COUNT", SCAN_COUNT))
+        if names := flat[::2]:
+            (held,) = yield from ask(SOURCE, (b"HMGET", key, *names))
+            if None in held:
+                return named("field", names[held.index(None)])
+        if cursor == b"0":
+            return ""
+
+
+def _expiries_differ(key: bytes, times: Times, names: Sequence[bytes]) -> Steps[str]:
+    """A field that expires at another instant, or ''. A side that does not know such expiries has none."""
+    if not names:
+        return ""
+    words = (b"HPEXPIRETIME", key, b"FIELDS", b"%d" % len(names), *names)
+    ours = yield from _expiries(SOURCE, words, len(names))
+    theirs = yield from _expiries(TARGET, words, len(names))
+    unequal = [name for name, one, other in zip(names, ours, theirs) if not times.equal(one, other)]
+    if not unequal:
+        return ""
+    if (yield from _expiries(SOURCE, words, len(names))) != ours:
+        raise Changing
+    return named("expiry of field", unequal[0])
+
+
+def _expiries(side: str, words: tuple[bytes, ...], count: int) -> Steps[list[int]]:
+    """An instant each, -1: none. -2 is a field that is gone, so the key is changing."""
+    (reply,) = yield from ask_all(side, words)
+    if not isinstance(reply, list):
+        return [-1] * count
+    if -2 in reply:
+        raise Changing
+    return reply
