@@ -13,6 +13,7 @@ from .logs import Log
 from .options import filled
 from .partitioners.keys import NamesFile
 from .planning import Plan, make
+from .reaching import Seeds, add_nodes
 from .signals import Signals
 from .summary import Summary
 from .supply import names_file, refuse_to_begin_again, supply_of
@@ -31,6 +32,8 @@ class Compare:
 
     def __init__(self, call: Invocation, log: Log, signals: Signals) -> None:
         self.call, self.log, self.signals = call, log, signals
+        assert call.source is not None and call.target is not None
+        self.seeds: Seeds = [call.source], [call.target]
         # A plan knows of the copy's options; none of them has a say where nothing is written.
         self.options: dict[str, Any] = filled("replicate", {}) | call.options
         self.summary: Summary | None = None
@@ -69,17 +72,16 @@ class Compare:
             self.names.close()
 
     def _prepare(self, again: bool) -> tuple[Controls, Plan]:
-        assert self.call.source is not None and self.call.target is not None
         patient = again or "wait_for" in self.call.explicit
         options = self.options | ({"wait_for": self.options["retry_for"]} if again else {})
         self.names = names_file(self.call)
-        controls, found, pairs = survey(
-            self.call.source, self.call.target, options, patient, self.log, may_change=True, writes=self.repairs
-        )
+        controls, found, pairs = survey(self.seeds, options, patient, self.log, may_change=True, writes=self.repairs)
+        for seeds, servers in zip(self.seeds, (found.sources, found.targets)):
+            add_nodes(seeds, servers)
         try:
             for line in first_line(found, pairs).splitlines():
                 self.log.notice(line)
-            pools = [side.pool for side in (self.call.source, self.call.target) if side.pool is not None]
+            pools = [seeds[0].pool for seeds in self.seeds if seeds[0].pool is not None]
             plan = make(found, pairs, self.options, min(pools))
             for part in plan.databases:
                 self.log.info(f"db {part.db} → {part.target_db}: {plural(part.keys, 'key')}, {part.how}")

@@ -23,6 +23,7 @@ from .fence import Fence
 from .governor import Governor
 from .ledger import DEATHS_TO_SPLIT, Entry, Ledger, small_enough_to_list
 from .outages import Outages
+from .outlook import Outlook
 from .partitioners.control import Control
 from .partitioners.topology import clock_shifts_ms
 from .planning import Plan
@@ -82,6 +83,7 @@ class Coordinator:
         silence_s: float = 30.0,
         keys_total: int = 0,
         governor: Governor | None = None,
+        outlook: Outlook | None = None,
         supply: Supply | None = None,
         writes: bool = True,
     ) -> None:
@@ -90,6 +92,7 @@ class Coordinator:
         self.signal_seen, self.measured, self.controls, self.silence_s = signal_seen, measured, controls, silence_s
         self.governor = governor
         self.watch = watch
+        self.outlook = outlook
         self.supply = supply  # makes tasks of keys by name, in place of ranges
         self.wanted = workers
         self.ledger = Ledger(tasks)
@@ -126,6 +129,8 @@ class Coordinator:
         try:
             if self.governor:
                 self.governor.begin()
+            if self.outlook:
+                self.outlook.begin()
             for _ in range(self.wanted):
                 self.crew.launch(self.setup)
             while not self._over():
@@ -138,6 +143,8 @@ class Coordinator:
         finally:
             if self.governor:
                 self.governor.end()
+            if self.outlook:
+                self.outlook.end()
             self.crew.close()
             if self._left_writes_behind():
                 self.fence.close(self.crew.clients)
@@ -158,6 +165,7 @@ class Coordinator:
         if self.signal or self.failure:
             return all(worker.drained for worker in self.crew.workers)
         left = self.supply is not None and not self.supply.finished
+        left = left or (self.outlook is not None and not self.outlook.settled)
         return self.ledger.finished and not self.fence.holds_tasks and not left
 
     def _turn(self) -> None:
@@ -167,6 +175,8 @@ class Coordinator:
             else:
                 self._take_in(worker, report)
         self._give_back(self.fence.released())
+        if self.outlook and not (self.signal or self.failure):
+            self._look_out(self.outlook)
         self._hand_out()
         if self.governor:
             self._share_out(self.governor)
@@ -187,6 +197,16 @@ class Coordinator:
             reasons.append(f"throttled: {why}")
         self.state.waiting = most_important([*reasons, *(worker.waiting for worker in self.crew.workers)])
         self.state.workers = len(self.crew.workers)
+
+    def _look_out(self, outlook: Outlook) -> None:
+        """Take in what has changed in clusters; when all else is done, the keys of slots that have moved follow."""
+        try:
+            outlook.take_in()
+            if self.ledger.finished and not self.fence.holds_tasks and not outlook.settled:
+                for task in outlook.tasks():
+                    self.ledger.add(task)
+        except errors.KeyferryError as error:
+            self._fail(error)
 
     # ---- workers --------------------------------------------------------------------------------------------
 

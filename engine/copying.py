@@ -14,9 +14,11 @@ from .forkserver import helpers_cpu_s
 from .grammar import Invocation
 from .latency import Latencies
 from .logs import Log
+from .outlook import Outlook, outlook_of
 from .partitioners.keys import NamesFile
 from .planning import DatabasePlan, Plan, make
 from .progress import display
+from .reaching import Seeds, add_nodes
 from .settings import Settings
 from .signals import Signals
 from .summary import Summary
@@ -29,6 +31,8 @@ from .workers.task import COMPARE, Aside
 
 #: A server that is another one at every look is not worth more passes than this.
 PASSES_MAX = 10
+#: Where slots move on and on, this many verifications must do.
+VERIFICATIONS_MAX = 3
 #: So many keys that are put aside are told one by one, while the run goes on.
 TOLD_ASIDE = 5
 
@@ -44,6 +48,9 @@ class Copy:
         self.told_aside = 0
         self.aside_path = ""
         self.names: NamesFile | None = None  # of --keys-from
+        assert call.source is not None and call.target is not None
+        self.seeds: Seeds = [call.source], [call.target]
+        self.outlook: Outlook | None = None
         self.extra_before = 0  # keys of the target before the first one was copied
         self.diff_file: DiffFile | None = None
         self.began_cpu_s = time.process_time()  # 0 where the process is ours from its start
@@ -85,22 +92,25 @@ class Copy:
 
     def _close(self, controls: Controls) -> None:
         controls.close()
+        if self.outlook:
+            self.outlook.close()
         if self.names:
             self.names.close()
 
     def _prepare(self, may_write: bool, again: bool = False) -> tuple[Controls, Plan]:
         """Find out about both servers; those that have served before are waited for like any lost connection."""
-        assert self.call.source is not None and self.call.target is not None
         patient = again or "wait_for" in self.call.explicit
         options = self.options | ({"wait_for": self.options["retry_for"]} if again else {})
         self.names = names_file(self.call)
         if self.names and not self.options["no_verify"]:
             self.names.keep()
-        controls, found, pairs = survey(self.call.source, self.call.target, options, patient, self.log, may_write)
+        controls, found, pairs = survey(self.seeds, options, patient, self.log, may_write)
+        for seeds, servers in zip(self.seeds, (found.sources, found.targets)):
+            add_nodes(seeds, servers)
         try:
             for line in first_line(found, pairs).splitlines():
                 self.log.notice(line)
-            pools = [side.pool for side in (self.call.source, self.call.target) if side.pool is not None]
+            pools = [seeds[0].pool for seeds in self.seeds if seeds[0].pool is not None]
             plan = make(found, pairs, self.options, min(pools), again)
             for part in plan.databases:
                 where = f"{plan.setup.sources[part.node].endpoint.address} db {part.db} → {part.target_db}"
@@ -118,6 +128,7 @@ class Copy:
         self.aside_path = aside.path
         shown = display(self.options["progress"], "copy", self.log, self.signals.status_asked)
         watch = Watch(zip(controls.sources, plan.survey.sources), zip(controls.targets, plan.survey.targets))
+        outlook = self.outlook = outlook_of(plan, controls.sources, self.log.notice)
         coordinator = Coordinator.of_plan(
             plan,
             LocalProcesses(),
@@ -129,6 +140,7 @@ class Copy:
             measured=self.latencies.add,
             controls=(controls.sources, controls.targets),
             watch=watch,
+            outlook=outlook,
             supply=supply_of(plan, controls.sources, self.names) if plan.by_name else None,
         )
         failure: KeyferryError | None = None
@@ -136,6 +148,8 @@ class Copy:
             coordinator.run()
             if not coordinator.signal:
                 check_identities(plan, controls)
+                if outlook:
+                    outlook.last_look()
                 watch.last_look()
         except ChangedError:
             raise
@@ -171,8 +185,27 @@ class Copy:
         for text, advice in watch.warnings():
             self.log.warning(text, advice)
         if not (self.options["no_verify"] or coordinator.signal):
-            self._verify(plan, controls, coordinator, self.summary)
+            self._verify_what_is_there(plan, controls, coordinator, outlook, self.summary)
         return self.summary
+
+    def _verify_what_is_there(
+        self, plan: Plan, controls: Controls, coordinator: Coordinator, outlook: Outlook | None, summary: Summary
+    ) -> None:
+        """Verify by the maps of clusters as they are now; again where they change meanwhile."""
+        moved = outlook is not None and outlook.any_moved
+        for _ in range(VERIFICATIONS_MAX):
+            if moved and not plan.by_name:
+                again, fresh = self._prepare(may_write=True, again=True)
+                try:
+                    self._verify(fresh, again, coordinator, summary)
+                finally:
+                    again.close()
+            else:
+                self._verify(plan, controls, coordinator, summary)
+            if outlook is None or not outlook.moves_meanwhile() or summary.exit_code > EXIT_SIGNAL:
+                return
+            moved = True
+            self.log.notice("slots have moved meanwhile: verified again")
 
     def _verify(self, plan: Plan, controls: Controls, coordinator: Coordinator, summary: Summary) -> None:
         """Compare what was copied; raises what ends that early."""
@@ -230,6 +263,8 @@ def _database_is_exact(part: DatabasePlan, plan: Plan, controls: Controls, coord
     counts = coordinator.ledger.totals.get(part.scope)
     read = counts.read if counts else 0
     control = controls.sources[part.node]
+    if coordinator.outlook and coordinator.outlook.has_moved:
+        return False
     held_still = control.select(part.db) == b"OK" and control.call("DBSIZE") == part.keys
     if plan.setup.filters.scan_words or (coordinator.supply and coordinator.supply.at_limit):
         return held_still and not (part.opaque or part.scope in coordinator.restarted)

@@ -11,9 +11,9 @@ from .logs import Log
 from .partitioners.control import Control, ReplyError
 from .partitioners.topology import Server, database_size, refuse_what_we_cannot_copy
 from .producing import Produced, Producer
+from .reaching import reach
 from .signals import Signals
 from .summary import Summary
-from .survey import reach
 from .text import plural
 from .workers.endpoint import Endpoint
 from .workers.errors import RefusedError, UsageError

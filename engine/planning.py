@@ -311,9 +311,18 @@ def _warnings_of_settings(survey: Survey, options: dict[str, Any]) -> list[str]:
 def _node(server: Server) -> Node:
     # In a cluster, 8.2 crashes on CLIENT NO-TOUCH together with a slot that is being moved.
     no_touch = server.knows((7, 2)) and not server.clustered
-    slots = list(server.slots)
     reads = server.side == "source"
-    return Node(server.endpoint, server.run_id, server.replid, no_touch, server.max_value_bytes, slots, reads)
+    slots = list(server.slots)
+    return Node(
+        server.endpoint,
+        server.run_id,
+        server.replid,
+        no_touch,
+        server.max_value_bytes,
+        server.announced,
+        slots,
+        reads,
+    )
 
 
 def refuse_same_database(survey: Survey, pairs: list[tuple[int, int]]) -> None:

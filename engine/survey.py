@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import secrets
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from . import undo
 from .filtering import filters_of, questions
 from .logs import Log
 from .partitioners import cluster, topology
@@ -16,13 +14,12 @@ from .partitioners.probe import MIN_KEYS, why_not_a_ring
 from .partitioners.slots import why_not_by_slot
 from .partitioners.topology import Server
 from .planning import RDBCOMPRESSION, Plan, Survey, choose_databases, refuse_databases_that_are_not_there
+from .reaching import reach_all
 from .text import plural
 from .workers.endpoint import Endpoint
-from .workers.errors import AccessError, ChangedError, UnreachedError
+from .workers.errors import AccessError, ChangedError
 from .workers.task import Scope
 
-#: A server that does not answer is tried again after so long.
-CONNECT_PAUSE_S = 0.5
 COLUMNS = 80
 
 Probes = dict[str, tuple[str | bytes | int, ...]]
@@ -46,91 +43,24 @@ class Controls:
             control.close()
 
 
-def reach(
-    endpoint: Endpoint, side: str, wait_for_s: float, patient: bool, log: Log, may_change: bool
-) -> tuple[Control, Server]:
-    """A control connection to a server that serves, and what it is. Raises AccessError, StateError.
-
-    Settings that killed runs have left there are put back, or told of by those who may change nothing.
-
-    A server that loads its data is waited for. One that does not answer at all is waited for only by the `patient`,
-    who said --wait-for: mistyped addresses are more frequent than servers that are just being started.
-    """
-    control = _connect(endpoint, side, wait_for_s if patient else 0.0, log)
-    topology.wait_until_it_serves(control, wait_for_s, log.notice)
-    server = topology.describe(control)
-    undo.tell(undo.left_behind(control, server.run_id, may_change), log)
-    return control, server
-
-
-def _connect(endpoint: Endpoint, side: str, wait_for_s: float, log: Log) -> Control:
-    deadline = time.monotonic() + wait_for_s
-    said = False
-    while True:
-        control = Control(endpoint, side)
-        try:
-            control.open()
-            return control
-        except UnreachedError as error:
-            control.close()
-            if time.monotonic() >= deadline:
-                raise
-            if not said:
-                log.notice(f"waiting: {error}")
-                said = True
-            time.sleep(CONNECT_PAUSE_S)
-
-
-def reach_all(
-    endpoint: Endpoint, side: str, wait_for_s: float, patient: bool, log: Log, may_change: bool, writes: bool = True
-) -> tuple[list[Control], list[Server]]:
-    """As `reach`, for every server that holds the data: of a cluster, all masters that own slots.
-
-    Raises StateError for a cluster that does not serve all slots, AccessError for a master that is not reached.
-    """
-    control, server = reach(endpoint, side, wait_for_s, patient, log, may_change)
-    if not server.clustered:
-        topology.refuse_no_cluster(server)
-        topology.refuse_what_we_cannot_copy(server, writes)
-        return [control], [server]
-    controls: list[Control] = []
-    try:
-        masters = cluster.masters_of(control)
-        cluster.refuse_gaps(control, masters)
-        servers = []
-        for master in masters:
-            try:
-                at = cluster.endpoint_of(endpoint, master.place)
-                one, found = reach(at, side, wait_for_s, patient, log, may_change)
-            except AccessError as error:
-                raise cluster.unreachable(error, len(masters)) from None
-            controls.append(one)
-            servers.append(replace(found, slots=tuple(master.slots), node_id=master.node_id))
-            topology.refuse_what_we_cannot_copy(servers[-1], writes)
-    except BaseException:
-        for one in controls:
-            one.close()
-        raise
-    finally:
-        control.close()
-    return controls, servers
-
-
 def survey(
-    source_at: Endpoint,
-    target_at: Endpoint,
+    seeds: tuple[list[Endpoint], list[Endpoint]],
     options: dict[str, Any],
     patient: bool,
     log: Log,
     may_change: bool,
     writes: bool = True,
 ) -> tuple[Controls, Survey, list[tuple[int, int]]]:
-    """Both sides, their databases in question, and the pairs of them; only reads, but for what `reach` may do."""
+    """Both sides, their databases in question, and the pairs of them; only reads, but for what `reach` may do.
+
+    `seeds` are addresses of source and target; the first that answers will do.
+    """
     wait_for_s = options["wait_for"]
+    source_at, target_at = seeds[0][0], seeds[1][0]
     controls = Controls([], [])
     try:
-        controls.sources, sources = reach_all(source_at, "source", wait_for_s, patient, log, may_change)
-        controls.targets, targets = reach_all(target_at, "target", wait_for_s, patient, log, may_change, writes)
+        controls.sources, sources = reach_all(seeds[0], "source", wait_for_s, patient, log, may_change)
+        controls.targets, targets = reach_all(seeds[1], "target", wait_for_s, patient, log, may_change, writes)
         held = sorted({db for server in sources for db in server.databases})
         pairs = choose_databases(options, source_at.db, target_at.db, held)
         refuse_databases_that_are_not_there(targets[0], pairs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..workers.endpoint import Endpoint
-from ..workers.errors import AccessError, StateError
+from ..workers.errors import AccessError, StateError, UnreachedError
 from ..workers.resp import info_fields
 from ..workers.slots import SLOTS, Range, owners_of, ranges_of
 from .control import Control, ReplyError
@@ -23,6 +23,11 @@ class Place:
     node_id: str
     host: str
     port: int
+
+    @property
+    def address(self) -> str:
+        """host:port."""
+        return f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -143,7 +148,7 @@ def keys_in_slots(control: Control, slots: Sequence[Range]) -> dict[int, int]:
     return counts
 
 
-def unreachable(error: AccessError, count: int) -> AccessError:
+def unreachable(error: AccessError, count: int) -> UnreachedError:
     """The error for a node that the cluster names, and that we do not reach."""
     text = f"{error.message} (one of {count} masters of the cluster)"
-    return AccessError(text, side=error.side, address=error.address, hint="is the node up, and its address right?")
+    return UnreachedError(text, side=error.side, address=error.address, hint="is the node up, and its address right?")

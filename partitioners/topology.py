@@ -57,6 +57,8 @@ class Server:
     cpu_s: float = 0.0
     slots: tuple[Range, ...] = ()  # that it owns in its cluster
     node_id: str = ""  # what its cluster calls it
+    announced: str = ""  # host:port, as its cluster tells it
+    replicas: tuple[Endpoint, ...] = ()
 
     @property
     def clustered(self) -> bool:

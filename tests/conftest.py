@@ -38,6 +38,7 @@ BY_TURNS = (
     "test_support_nat",
     "test_support_sentinels",
     "test_cluster",
+    "test_moving",
 )
 
 

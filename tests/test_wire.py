@@ -136,7 +136,7 @@ def written(commands: list[list[bytes]]) -> list[tuple[bytes, bytes, int]]:
     return found
 
 
-STATES = ["LOADING", "OOM", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"]
+STATES = ["LOADING", "OOM", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN"]
 
 
 @pytest.mark.parametrize("state", [*STATES, "BUSY Redis is busy running a script."])
@@ -148,7 +148,8 @@ def test_states_that_pass_are_waited_for(state: str) -> None:
     ("reply", "action"),
     [
         ("MOVED 3999 127.0.0.1:6381", Action.REDIRECT),
-        ("ASK 3999 127.0.0.1:6381", Action.REDIRECT),
+        ("ASK 3999 127.0.0.1:6381", Action.SPLIT),
+        ("TRYAGAIN Multiple keys request during rehashing of slot", Action.SPLIT),
         ("WRONGTYPE Operation against a key holding the wrong kind of value", Action.OTHER_METHOD),
         ("ERR DUMP payload version or checksum are wrong", Action.PUT_ASIDE),
         ("ERR Bad data format", Action.PUT_ASIDE),

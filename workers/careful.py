@@ -24,13 +24,15 @@ from .conflict import exists, leave_or_refuse
 from .finding import ONLY_SOURCE, Finding
 from .look import look
 from .policy import Action, Gone, Rule, first_error, rule_for
-from .read import MOMENT_TRIES, Apart, Method, Read, expiries_of, expiries_request, values_request
+from .read import MOMENT_TRIES, Apart, Method, Read, expiries_of, expiry_commands, values_request
+from .redirects import Errand, asking, redirect_of
 from .resp import argument
 from .task import Aside, Counts
 from .walk import Walks
-from .write import are_large
+from .write import Sink, are_large
 
 if TYPE_CHECKING:
+    from .conn import Request
     from .link import Link
 
 #: A window that was under way at so many losses of a connection is tried key by key, alone.
@@ -102,9 +104,8 @@ class Careful:
         for key in keys:
             # Each key has a TIME of its own beside its expiry: a long request is not executed in one moment.
             arg = argument(key)
-            request, count = values_request(method, [arg])
-            more, more_count = expiries_request(self.link.clock, [arg])
-            self.link.read(request + more, count + more_count, partial(answered, key, arg))
+            commands = [(values_request(method, [arg])[0], True), *expiry_commands(self.link.clock, arg)]
+            Errand(self.link, commands, partial(answered, key, arg), moment=self.link.atomic).start()
 
     def _one(self, method: Method, key: bytes, arg: bytes, replies: list, found: list[Read], odd: list[bytes]) -> None:
         value, *when = replies
@@ -136,16 +137,25 @@ class Careful:
         if not writes:
             return self._done()
         for read, sink, request, count in writes:
-            sink.write(request, count, lambda got, r=read, n=sink.node: self._written(r, n, got))  # type: ignore[misc]
+            sink.write(request, count, partial(self._written, read, sink, request))
 
-    def _written(self, read: Read, node: int, replies: list) -> None:
+    def _written(self, read: Read, sink: Sink, request: Request, replies: list) -> None:
+        node = sink.node
         if replies == [b"OK"]:
             self._copied(read)
+        elif isinstance(replies[0], Exception) and (there := self._asked_elsewhere(node, replies[0])):
+            then = partial(self._written, read, there, request)
+            return there.write(asking(request), 2, lambda got: then(got[1:]))
         elif self.link.keeps_existing and exists(replies[0]):
             return self._compare(read, node)
         else:
             self._failed("target", node, read.key, replies[0], read.type, len(read.value))
         self._one_less()
+
+    def _asked_elsewhere(self, node: int, error: Exception) -> Sink | None:
+        """The sink that takes this one command, after ASKING; None where the error says something else."""
+        redirect = redirect_of(error)
+        return self.link.learn(node, error) if redirect and redirect.asks else None
 
     def _compare(self, read: Read, node: int) -> None:
         """The key exists at the target: written by us before, or by somebody else."""
@@ -190,6 +200,8 @@ class Careful:
         if rule.action in (Action.PUT_ASIDE, Action.OTHER_METHOD) or not isinstance(error, Exception):
             self._put_aside(key, kind, size, f"{side}: {error}")
         else:
+            if side == "target":
+                self.link.learn(node, error)
             self._again.append(key)
             self._trouble = (side, node, error)
 

@@ -156,7 +156,7 @@ class Comparison:
     def _failed(self, side: str, node: int, error: Exception) -> None:
         """A reply is an error: the server's state, or one of the keys."""
         action = rule_for(error).action
-        if action in (Action.WAIT, Action.STOP, Action.REDIRECT):
+        if action in (Action.WAIT, Action.STOP) or (action is Action.REDIRECT and side == "target"):
             self.losses += isinstance(error, Gone)
             self.link.trouble(side, node, error, self._again)
         else:

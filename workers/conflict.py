@@ -71,7 +71,7 @@ class Look:
     def _answered(self, sink: Sink, keys: list[bytes], replies: list) -> None:
         error = next((reply for reply in replies if _concerns_all(reply)), None)
         if error is not None:
-            return self.link.trouble("target", sink.node, error, lambda: self._ask(sink, keys))
+            return self.link.trouble("target", sink.node, error, lambda: self._ask_again(keys))
         found = [reply == 1 for reply in replies]
         for key in compress(keys, found):
             leave_or_refuse(self.link, sink.node, key)
@@ -79,6 +79,13 @@ class Look:
         self._pending -= 1
         if not self._pending:
             self.told([key for key in self.keys if key in self._absent])
+
+    def _ask_again(self, keys: list[bytes]) -> None:
+        """Slots may have moved meanwhile: each key is looked for where it belongs now."""
+        groups = self.link.router.group(keys)
+        self._pending += len(groups) - 1
+        for sink, some in groups:
+            self._ask(sink, some)
 
 
 def _concerns_all(reply: object) -> bool:

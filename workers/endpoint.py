@@ -12,7 +12,7 @@ No message about a URI repeats a part of it but the scheme: a slip of the pen ca
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -69,6 +69,10 @@ class Endpoint:
     def connect_timeout_s(self) -> float:
         """A server that does not take a connection within 10 s is not reached, whatever commands may take."""
         return min(self.timeout_s, 10.0)
+
+    def within(self, timeout_s: float) -> Endpoint:
+        """The same, for those who cannot wait longer."""
+        return replace(self, timeout_s=min(self.timeout_s, timeout_s))
 
     def pack(self) -> dict[str, object]:
         """The endpoint as a map, with its password, for a worker; the pipe is private to us."""

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from . import globs
 from .expiry import FOREVER, NEVER, Clock
-from .read import each, expiries_of, expiries_request
+from .read import each, expiries_of, expiries_request, expiry_commands
 
 TYPE = b"\r\n*2\r\n$4\r\nTYPE"
 STRLEN = b"\r\n*2\r\n$6\r\nSTRLEN"
@@ -86,6 +86,9 @@ class Question(Protocol):
     def request(self, encoded: Sequence[bytes]) -> tuple[bytes, int]:
         """The request about keys (as encoded arguments), and how many replies it brings."""
 
+    def commands(self, encoded: bytes) -> list[tuple[bytes, bool]]:
+        """The request about one key, command by command, and whether each names the key."""
+
     def verdicts(self, replies: list, count: int) -> list[Verdict]:
         """What the replies say of each of `count` keys. Raises TypeError for an error that is not about one key."""
 
@@ -99,6 +102,10 @@ class OfType:
     def request(self, encoded: Sequence[bytes]) -> tuple[bytes, int]:
         """TYPE of each."""
         return each(TYPE, encoded), len(encoded)
+
+    def commands(self, encoded: bytes) -> list[tuple[bytes, bool]]:
+        """TYPE."""
+        return [(each(TYPE, [encoded]), True)]
 
     def verdicts(self, replies: list, count: int) -> list[Verdict]:
         """By the names of the types; `none` is a key that is gone."""
@@ -119,6 +126,10 @@ class EndsBetween:
     def request(self, encoded: Sequence[bytes]) -> tuple[bytes, int]:
         """The expiry of each, with TIME."""
         return expiries_request(self.clock, encoded)
+
+    def commands(self, encoded: bytes) -> list[tuple[bytes, bool]]:
+        """Its expiry, with TIME."""
+        return expiry_commands(self.clock, encoded)
 
     def verdicts(self, replies: list, count: int) -> list[Verdict]:
         """By the instants."""
@@ -143,6 +154,10 @@ class AtMost:
     def request(self, encoded: Sequence[bytes]) -> tuple[bytes, int]:
         """STRLEN of all, then MEMORY USAGE of all: cheaper than a second round trip for what is no string."""
         return each(STRLEN, encoded) + each(MEMORY_USAGE, encoded), 2 * len(encoded)
+
+    def commands(self, encoded: bytes) -> list[tuple[bytes, bool]]:
+        """STRLEN and MEMORY USAGE."""
+        return [(each(STRLEN, [encoded]), True), (each(MEMORY_USAGE, [encoded]), True)]
 
     def verdicts(self, replies: list, count: int) -> list[Verdict]:
         """By the sizes; MEMORY USAGE has none for a key that is gone."""

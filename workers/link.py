@@ -20,12 +20,21 @@ from .expiry import Clock
 from .look import Lens
 from .policy import Action, Gone, rule_for
 from .read import in_one_moment, moment_of
+from .redirects import Redirect, redirect_of
 from .structs.ask import Times
 from .suspects import Suspects
-from .write import ONLY_NEW, REPLACING, Router, Writes
+from .write import ONLY_NEW, REPLACING, Router, Sink, Writes
 
 #: What a worker does about a state that may pass: (side, address, reason, hint, what to do again).
 Wait = Callable[[str, str, str, str, Callable[[], None]], None]
+
+
+#: The connection to the node that a redirection names; the other connection is that of the node that said it.
+Visit = Callable[[Connection, Redirect], Connection]
+
+
+def _visit_nobody(conn: Connection, redirect: Redirect) -> Connection:
+    return conn
 
 
 @dataclass
@@ -50,6 +59,7 @@ class Link:
     by_slot: bool = False  # either side is a cluster: windows are in the order of their slots
     lanes: int = 0  # how many lanes use the link now
     suspects: Suspects = field(default_factory=Suspects)  # of all links of the worker
+    visit: Visit = _visit_nobody  # the source's node that a redirection names
     when_back: list[Callable[[], None]] = field(default_factory=list)  # what is done again, once the link is ready
 
     @property
@@ -100,6 +110,19 @@ class Link:
             if sink.conn is old:
                 sink.conn = new
 
+    # ---- redirections ---------------------------------------------------------------------------------------
+
+    def learn(self, node: int, error: object) -> Sink | None:
+        """The sink that a redirection of a target node names; a slot that has MOVED is written there from now on.
+
+        None where the node is not known: the coordinator will find out about it.
+        """
+        redirect = redirect_of(error)
+        sink = self.router.named(node, redirect) if redirect else None
+        if redirect and sink and not redirect.asks:
+            self.router.move(redirect.slot, sink.node)
+        return sink
+
     # ---- troubles -------------------------------------------------------------------------------------------
 
     def go_on(self) -> None:
@@ -120,7 +143,11 @@ class Link:
         rule = rule_for(error)
         if rule.action is Action.WAIT:
             self.wait(conn.side, conn.endpoint.address, rule.reason, rule.hint, again)
-        elif rule.action in (Action.STOP, Action.REDIRECT):
+        elif rule.action in (Action.REDIRECT, Action.SPLIT):
+            if side == "target":
+                self.learn(node, error)
+            self.wait(conn.side, conn.endpoint.address, rule.reason, rule.hint, again)
+        elif rule.action is Action.STOP:
             raise Lost(RunError(f"{rule.reason}: {error}", hint=rule.hint, **where))
         else:
             raise Lost(InternalError(f"no state, but waited for: {error}", **where))

@@ -14,9 +14,10 @@ from .expiry import Clock
 from .latency import Latencies, MeasuredConnection
 from .link import Link, Wait
 from .patience import Patience
+from .redirects import Redirect
 from .slots import Owners, owners_of
 from .suspects import Suspects
-from .task import COPY, LOOK_UP, SOURCELESS, Setup, Task
+from .task import COPY, LOOK_UP, SOURCELESS, Node, Setup, Task
 from .write import Router, Sink
 
 Way = tuple[bool, int]  # whether the links are turned round, and the database where their keys lead
@@ -52,6 +53,7 @@ class Links:
         self._routers: dict[Way, Router] = {}
         sides = ([node.slots for node in setup.targets], [node.slots for node in setup.sources])
         self._owners = [Owners(owners_of(slots)) if any(slots) else None for slots in sides]
+        self._visits: dict[tuple[str, str, int], Connection] = {}  # by side, announced address and database
         self._turn = 0
 
     def get(self, task: Task) -> tuple[Link, Chooser] | None:
@@ -126,7 +128,33 @@ class Links:
         link.from_cluster = source is not None and bool(source.node.slots)
         link.by_slot = link.from_cluster or router.owners is not None
         link.suspects = self.suspects
+        link.visit = self._visit
         self.by_key[key] = link, Chooser(setup.method, setup.batch_keys, self.budgets[task.node])
+
+    def _visit(self, conn: Connection, redirect: Redirect) -> Connection:
+        """The connection to the node that another one of its side names, to the same database; opened if need be."""
+        host = redirect.host or conn.node.announced.rpartition(":")[0]
+        address = f"{host}:{redirect.port}"
+        for other, _ in self.by_key.values():
+            there = other.source
+            if there and (there.side, there.node.announced, there.db) == (conn.side, address, conn.db):
+                return there
+        for router in self._routers.values():
+            for sink in router.sinks:
+                if (sink.conn.side, sink.conn.node.announced, sink.conn.db) == (conn.side, address, conn.db):
+                    return sink.conn
+        where = (conn.side, address, conn.db)
+        if where not in self._visits:
+            nodes = self.setup.sources if conn.side == "source" else self.setup.targets
+            number = next((n for n, node in enumerate(nodes) if node.announced == address), -1)
+            endpoint = replace(nodes[0].endpoint, host=host, port=redirect.port, socket="")
+            node = nodes[number] if number >= 0 else Node(endpoint, announced=address)
+            try:
+                self._visits[where] = self._connect(conn.side, number, node, conn.db)
+            except Lost as lost:
+                assert lost.conn is not None
+                return lost.conn  # it is not ready, and never will be
+        return self._visits[where]
 
     def _router(self, way: Way) -> Router:
         """The nodes where keys lead: the target's, or for lookups those of the source."""
@@ -153,6 +181,9 @@ class Links:
 
     def _new(self, side: str, number: int, db: int, fence: tuple[int, ...] = ()) -> Connection:
         node = (self.setup.sources if side == "source" else self.setup.targets)[number]
+        return self._connect(side, number, node, db, fence)
+
+    def _connect(self, side: str, number: int, node: Node, db: int, fence: tuple[int, ...] = ()) -> Connection:
         name = node.endpoint.client_name or f"keyferry:{self.setup.job}:{self.setup.epoch}"
         details = (side, number, node, db, name, self.poll, fence, self._turn)
         if side in self.setup.measured:
@@ -183,6 +214,10 @@ class Links:
     def lost(self, lost: Lost) -> None:
         """Replace the connection that was lost; raises the error where that makes no sense, or not any more."""
         conn = lost.conn
+        visited = next((key for key, visit in self._visits.items() if visit is conn), None)
+        if conn is not None and visited is not None:
+            del self._visits[visited]
+            return self._forget(conn)  # who still needs it opens another one, after a pause
         if conn is None or not self._links_of(conn):
             raise lost.error
         self._forget(conn)

@@ -34,6 +34,9 @@ class _Exists:
     def request(self, encoded: Any) -> tuple[bytes, int]:
         return exists_request(encoded)
 
+    def commands(self, encoded: bytes) -> list[tuple[bytes, bool]]:
+        return [(exists_request([encoded])[0], True)]
+
     def verdicts(self, replies: list, count: int) -> list[bool | None]:
         return [reply == 1 or None for reply in replies]
 
@@ -76,7 +79,7 @@ class LookUp:
         error = next((reply for reply in replies if _concerns_all(reply)), None)
         if error is not None:
             self.counts.retried += 1
-            return self.link.trouble("target", sink.node, error, lambda: self._ask(sink, keys))
+            return self.link.trouble("target", sink.node, error, lambda: self._ask_again(keys))
         columns, at = [], 0
         for question, (_, count) in zip(self.questions, requests):
             columns.append(question.verdicts(replies[at : at + count], len(keys)))
@@ -95,6 +98,13 @@ class LookUp:
             if not self.counted:
                 self.counts = Counts(again=self.counts.read, retried=self.counts.retried)
             self.settled(self)
+
+    def _ask_again(self, keys: list[bytes]) -> None:
+        """Slots may have moved meanwhile: each key is looked for where it belongs now."""
+        groups = self.link.router.group(keys)
+        self._pending += len(groups) - 1
+        for sink, some in groups:
+            self._ask(sink, some)
 
 
 class Recheck:

@@ -23,6 +23,7 @@ class Action(Enum):
 
     WAIT = "wait"  # the server is in a state that may pass: the same again, later
     REDIRECT = "redirect"  # another node owns the key
+    SPLIT = "split"  # keys of the slot are at two nodes: one by one
     OTHER_METHOD = "other method"  # this command cannot read that type
     PUT_ASIDE = "put aside"  # this key cannot be copied; the others can
     STOP = "stop"  # no key can be copied like this
@@ -49,9 +50,9 @@ RULES = (
     Rule("NOREPLICAS", Action.WAIT, "waiting for its replicas", "see min-replicas-to-write at the target"),
     Rule("MASTERDOWN", Action.WAIT, "a replica without its master"),
     Rule("CLUSTERDOWN", Action.WAIT, "its cluster is down"),
-    Rule("TRYAGAIN", Action.WAIT, "moving the slot"),
     # Another node.
-    Rule("MOVED|ASK", Action.REDIRECT, "the key belongs to another node of a cluster"),
+    Rule("MOVED", Action.REDIRECT, "moving slots"),
+    Rule("ASK |TRYAGAIN", Action.SPLIT, "moving slots"),
     # Rights. A missing command concerns all keys, a key pattern only some.
     Rule("NOPERM.*(command|subcommand)", Action.STOP, "permission refused", "see the ACL of the user"),
     Rule("NOPERM", Action.PUT_ASIDE, "permission refused for this key"),

@@ -121,6 +121,15 @@ def expiries_request(clock: Clock, encoded: Sequence[bytes]) -> tuple[bytes, int
     return TIME + each(PTTL, encoded) + TIME, len(encoded) + 2
 
 
+def expiry_commands(clock: Clock, encoded: bytes) -> list[tuple[bytes, bool]]:
+    """What `expiries_request` asks about one key, command by command, and whether each names the key."""
+    if not clock.wanted:
+        return []
+    if clock.absolute:
+        return [(TIME, False), (each(PEXPIRETIME, [encoded]), True)]
+    return [(TIME, False), (each(PTTL, [encoded]), True), (TIME, False)]
+
+
 def exists_request(encoded: Sequence[bytes]) -> tuple[bytes, int]:
     """The request that asks of each key whether it exists, and how many replies it brings."""
     return each(EXISTS, encoded), len(encoded)

@@ -12,6 +12,7 @@ from itertools import compress
 from .filters import Filters, Verdict, together
 from .link import Link
 from .policy import Action, rule_for
+from .redirects import Errand, redirect_of
 from .resp import argument
 from .task import Counts
 
@@ -62,6 +63,8 @@ class Sieve:
             error = _error_about_the_server(replies)
             if error is not None:
                 return self.link.trouble("source", 0, error, ask)
+            if self.link.from_cluster and any(map(redirect_of, replies)):
+                return self._ask_each(part, lambda verdicts: judged(part, verdicts, rest))
             columns, at = [], 0
             for question, (_, count) in zip(self.questions, requests):
                 columns.append(question.verdicts(replies[at : at + count], len(part)))
@@ -70,10 +73,35 @@ class Sieve:
 
         ask()
 
+    def _ask_each(self, keys: list[bytes], judged: Callable[[list[Verdict]], None]) -> None:
+        """Ask about each key by itself, wherever it lives: some have moved."""
+        verdicts: dict[bytes, Verdict] = {}
+
+        def ask(key: bytes) -> None:
+            arg = argument(key)
+            commands = [one for question in self.questions for one in question.commands(arg)]
+            Errand(self.link, commands, lambda replies: answered(key, replies)).start()
+
+        def answered(key: bytes, replies: list) -> None:
+            error = _error_about_the_server(replies) or next(filter(redirect_of, replies), None)
+            if error is not None:
+                return self.link.trouble("source", 0, error, lambda: ask(key))
+            columns, at = [], 0
+            for question in self.questions:
+                count = len(question.commands(argument(key)))
+                columns.append(question.verdicts(replies[at : at + count], 1))
+                at += count
+            verdicts[key] = together(columns)[0]
+            if len(verdicts) == len(set(keys)):
+                judged([verdicts[key] for key in keys])
+
+        for key in set(keys):
+            ask(key)
+
 
 def _error_about_the_server(replies: list) -> Exception | None:
     """The first error that does not concern a single key; STRLEN says WRONGTYPE of each key that is no string."""
     errors = [reply for reply in replies if isinstance(reply, Exception)]
     others = [error for error in errors if not str(error).startswith("WRONGTYPE")]
-    serious = (Action.WAIT, Action.STOP, Action.REDIRECT)
+    serious = (Action.WAIT, Action.STOP)
     return next((error for error in others if rule_for(error).action in serious), None)

@@ -239,6 +239,7 @@ class Node:
     replid: str = ""  # master_replid, likewise
     no_touch: bool = False  # CLIENT NO-TOUCH is known there, and safe
     max_value_bytes: int = 512 << 20  # the longest argument that it takes
+    announced: str = ""  # host:port, as its cluster tells it
     slots: list[Range] = field(default_factory=list)  # that it owns in its cluster, as first and last; [] = no cluster
     read: bool = False  # values are read from it, which must not make them look used
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .finding import UNREADABLE, Finding
 from .policy import Action, Gone, first_error, rule_for
+from .redirects import Errand, commands_of
 from .structs.ask import SOURCE, Ask, Steps
 
 if TYPE_CHECKING:
@@ -73,14 +74,18 @@ class _Walk:
 
     def _ask(self, asked: Ask) -> None:
         if asked.side == SOURCE:
-            self.link.reader.ask(asked.request, asked.count, partial(self._answered, "source", 0))
+            then, home = partial(self._answered, "source", 0), lambda: self.link.reader
         else:
             ((sink, _),) = self.link.router.group([self.key])
-            sink.write(asked.request, asked.count, partial(self._answered, "target", sink.node))
+            then, home = partial(self._answered, "target", sink.node), lambda: sink.conn
+        if self.link.by_slot:
+            Errand(self.link, commands_of(asked.request), then, home).start()
+        else:
+            home().ask(asked.request, asked.count, then)
 
     def _answered(self, side: str, node: int, replies: list[Any]) -> None:
         error = first_error(replies)
-        if error is None or rule_for(error).action is not Action.WAIT:
+        if error is None or rule_for(error).action not in (Action.WAIT, Action.REDIRECT, Action.SPLIT):
             return self._go(replies)
         if isinstance(error, Gone):
             self.losses += 1

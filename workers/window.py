@@ -219,7 +219,7 @@ class Window:
 
     def _read_failed(self, replies: list) -> None:
         error = first_error(replies)
-        if error is not None and rule_for(error).action in (Action.WAIT, Action.STOP, Action.REDIRECT):
+        if error is not None and rule_for(error).action in (Action.WAIT, Action.STOP):
             self.losses += isinstance(error, Gone)
             self.link.trouble("source", 0, error, self.again)
         else:
@@ -246,6 +246,8 @@ class Window:
             error = first_error(replies) or RuntimeError(f"unexpected reply {replies[0]!r}")
             if self._failed is None or rule_for(error).action is not Action.PUT_ASIDE:
                 self._failed = ("target", node, error)
+            if self.link.router.owners is not None:
+                self._learn(node, replies)
         self._pending -= 1
         if self._pending:
             return
@@ -257,6 +259,12 @@ class Window:
             self.link.trouble(side, node, error, self.again)
         else:
             self.careful()
+
+    def _learn(self, node: int, replies: list) -> None:
+        """Note every slot that has moved, so that the next try goes right with all of them."""
+        for reply in replies:
+            if isinstance(reply, Exception):
+                self.link.learn(node, reply)
 
     # ---- again ----------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from itertools import chain, islice, repeat
 
 from .batch import Batch, Row
 from .conn import Connection, Request
+from .redirects import Redirect
 from .resp import CRLF, HEADS
 from .slots import Owners, are_shared, runs_of, slots_of
 
@@ -60,6 +61,17 @@ class Router:
 
     sinks: list[Sink]
     owners: Owners | None = None  # None: there is one node, and slots do not matter
+
+    def move(self, slot: int, node: int) -> None:
+        """A slot belongs to another node from now on."""
+        if self.owners is not None:
+            self.owners.move(slot, node)
+
+    def named(self, node: int, redirect: Redirect) -> Sink | None:
+        """The sink that `node` sends us to; None where it is not known."""
+        host = redirect.host or self.sinks[node].conn.node.announced.rpartition(":")[0]
+        address = f"{host}:{redirect.port}"
+        return next((sink for sink in self.sinks if sink.conn.node.announced == address), None)
 
     def split(self, batch: Batch) -> Iterable[tuple[Sink, Batch]]:
         """The batch in parts, with the sink that takes each."""

@@ -1,0 +1,175 @@
+"""The lookout: who owns which slot, asked of all nodes of a cluster again and again while a copy runs.
+
+HOW IT WORKS
+    Every second a thread asks each master that the plan knows for its view of the cluster. What a node says of itself
+    counts most; of one that is not reached, what the others say. Where two claim a slot, the later epoch is right: it
+    grows whenever a node takes slots over. A `Picture` is the result, and `changes` tells two of them apart.
+
+WHAT HAPPENS IF a slot has moved to another node of the plan: at the target, redirections lead the writers; at the
+    source its keys are looked at again (`moves.py`). If it belongs to a node that the plan does not know, a replica has
+    taken a master's place, or there is a new master: the copy begins again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .partitioners import cluster
+from .partitioners.cluster import Seen, range_text
+from .partitioners.control import Control
+from .workers.errors import AccessError, ChangedError
+from .workers.slots import SLOTS, ranges_of
+from .workers.task import Node
+
+#: The cluster is looked at so often.
+LOOK_S = 1.0
+#: A node has so long to answer.
+ANSWER_S = 5.0
+#: So many ranges of slots are named.
+RANGES_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Who owns each slot ('' nobody), by node id; which slots are open; the epoch of each node; where nodes are."""
+
+    owners: list[str]
+    open_slots: frozenset[int]
+    epochs: dict[str, int]
+    addresses: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Slots that were given to another node, or may have been in between, and slots that are open now."""
+
+    moved: set[int]
+    opened: set[int]
+
+    @property
+    def slots(self) -> set[int]:
+        """All of them."""
+        return self.moved | self.opened
+
+
+def picture_of(views: Sequence[list[Seen]]) -> Picture:
+    """What several nodes see, as one: each view is one node's CLUSTER NODES."""
+    own = {seen.place.node_id: seen for view in views for seen in view if "myself" in seen.flags}
+    told: dict[str, Seen] = {}
+    for seen in (seen for view in views for seen in view):
+        known = told.get(seen.place.node_id)
+        if known is None or seen.epoch > known.epoch:
+            told[seen.place.node_id] = seen
+    told |= own
+    owners, epochs = [""] * SLOTS, [-1] * SLOTS
+    for node_id, seen in told.items():
+        for first, last in seen.slots:
+            for slot in range(first, last + 1):
+                if seen.epoch > epochs[slot]:
+                    owners[slot], epochs[slot] = node_id, seen.epoch
+    return Picture(
+        owners,
+        frozenset().union(*(seen.open_slots for seen in own.values())),
+        {node_id: seen.epoch for node_id, seen in told.items()},
+        {node_id: seen.place.address for node_id, seen in told.items()},
+    )
+
+
+def changes(before: Picture, now: Picture) -> Changes:
+    """What has happened between two pictures."""
+    pairs = list(zip(before.owners, now.owners))
+    moved = {slot for slot, (then, owner) in enumerate(pairs) if owner and then != owner}
+    for node_id, epoch in now.epochs.items():
+        held = [slot for slot, (then, owner) in enumerate(pairs) if then == owner == node_id]
+        alike = held and before.owners.count(node_id) == now.owners.count(node_id) == len(held)
+        if alike and before.epochs.get(node_id, epoch) < epoch:
+            moved.update(held)  # it took slots over that it has had before: they were away for a moment
+    return Changes(moved, set(now.open_slots - before.open_slots))
+
+
+def slots_text(slots: set[int]) -> str:
+    """`slots 5, 7-9`, shortened."""
+    ranges = ranges_of(sorted(slots))
+    more = ", …" if len(ranges) > RANGES_NAMED else ""
+    return f"slot{'' if len(slots) == 1 else 's'} {', '.join(map(range_text, ranges[:RANGES_NAMED]))}{more}"
+
+
+class Lookout(threading.Thread):
+    """Watches one side that is a cluster, from `begin` to `end`. `ids` are the node ids of its nodes."""
+
+    def __init__(self, side: str, nodes: Sequence[Node], ids: Sequence[str]) -> None:
+        super().__init__(name=f"keyferry-lookout-{side}", daemon=True)
+        self.side, self.nodes, self.ids = side, nodes, list(ids)
+        self._ended = threading.Event()
+        self._controls: list[Control] = []
+        self._looking = threading.Lock()
+        owners = [""] * SLOTS
+        for node, node_id in zip(nodes, ids):
+            for first, last in node.slots:
+                owners[first : last + 1] = [node_id] * (last + 1 - first)
+        self.picture = Picture(owners, frozenset(), {}, {})  # the last one that was judged; first, that of the plan
+        self._latest: Picture | None = None
+
+    def begin(self) -> Changes:
+        """Look at once, and then again and again; what has changed since the plan was made. Raises ChangedError."""
+        found = self.look()
+        self.start()
+        return found
+
+    def end(self) -> None:
+        """Look no more, unless asked to."""
+        self._ended.set()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        with self._looking:
+            for control in self._controls:
+                control.close()
+
+    def run(self) -> None:
+        """Look until told to end."""
+        while not self._ended.wait(LOOK_S):
+            self._latest = self._look() or self._latest
+
+    def look(self) -> Changes:
+        """Look now; what has changed since the last call of this or of `news`. Raises ChangedError."""
+        return self._judge(self._look())
+
+    def news(self) -> Changes:
+        """What the last look has found; asks nobody. Raises ChangedError where the plan's nodes are not enough."""
+        latest, self._latest = self._latest, None
+        return self._judge(latest)
+
+    def number_of(self, slot: int) -> int:
+        """The plan's number of the slot's owner, as it was last judged."""
+        return self.ids.index(self.picture.owners[slot])
+
+    def _look(self) -> Picture | None:
+        """None where no node answers: then nothing is known."""
+        with self._looking:
+            if not self._controls:
+                self._controls = [Control(node.endpoint.within(ANSWER_S), self.side) for node in self.nodes]
+            views = []
+            for control in self._controls:
+                try:
+                    views.append(cluster.nodes_seen(control))
+                except AccessError:
+                    continue  # its own workers meet the same, and tell
+            return picture_of(views) if views else None
+
+    def _judge(self, now: Picture | None) -> Changes:
+        if now is None:
+            return Changes(set(), set())
+        # While a slot moves, the old owner may have been asked after that, and the new one before it.
+        before = self.picture
+        now = replace(now, owners=[owner or then for owner, then in zip(now.owners, before.owners)])
+        self.picture = now
+        strangers = {owner for owner in now.owners if owner and owner not in self.ids}
+        if strangers:
+            one = min(strangers)
+            slots = {slot for slot, owner in enumerate(now.owners) if owner == one}
+            text = f"{slots_text(slots)} belong to another node now (failed over, or a new master)"
+            raise ChangedError(text, side=self.side, address=now.addresses[one])
+        return changes(before, now)

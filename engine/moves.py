@@ -1,0 +1,130 @@
+"""Slots that move between nodes of the source while it is read: their keys are looked at again where they live now.
+
+WHY
+    A key that moves from one node to another may be missed by both scans: it had left the one before that came by, and
+    arrived at the other after it had been there. And what was read from a node that had given the slot away may be old.
+
+HOW IT WORKS
+    Each slot that the lookout reports is remembered. When everything else is copied, the names of its keys are asked of
+    its owner (CLUSTER GETKEYSINSLOT), and those keys are copied again. Where the slot is still open, its owner is asked
+    first, then the node that takes it in: keys go only that way, so none escapes. Then the cluster is looked at once
+    more: only when nothing has moved since is the source read.
+
+LIMITATIONS
+    Keys that were copied before their slot moved are counted twice; the figures carry `~`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from .lookout import Changes, Lookout, slots_text
+from .partitioners.control import Control, ReplyError
+from .partitioners.keys import cut
+from .text import plural
+from .workers.errors import AccessError, RunError
+from .workers.task import COPY_KEYS, Task
+
+#: A slot's names are asked for with room for so many that come meanwhile.
+SPARE_KEYS = 1000
+#: About so many names are asked for at a time.
+NAMES_A_TIME = 50_000
+#: A node that does not answer is asked again after so long.
+AGAIN_S = 0.5
+
+Databases = Sequence[tuple[int, int]]  # source, target
+
+
+class Moves:
+    """What is left to do because of moved slots; `settled` once that is nothing, as a fresh look has shown."""
+
+    def __init__(
+        self,
+        lookout: Lookout,
+        controls: Sequence[Control],
+        databases: Databases,
+        retry_for_s: float,
+        say: Callable[[str], None],
+    ) -> None:
+        self.lookout, self.controls, self.databases, self.retry_for_s, self.say = (
+            lookout, controls, databases, retry_for_s, say,
+        )  # fmt: skip
+        self.pending: set[int] = set()
+        self.settled = False
+        self.any = False  # slots have moved in this run
+        self._failing_since: float | None = None
+        self._next_try = 0.0
+
+    def note(self, found: Changes) -> None:
+        """Remember what the lookout has found, and say it."""
+        if new := found.slots - self.pending:
+            self.any, self.settled = True, False
+            self.pending |= new
+            self.say(f"source: {slots_text(new)} moving or moved: the keys there are looked at again at the end")
+
+    def tasks(self) -> list[Task]:
+        """The next tasks, when all others are done; none where nothing is left, or where a node does not answer.
+
+        Raises ChangedError, and RunError where a node does not answer for too long.
+        """
+        if time.monotonic() < self._next_try:
+            return []
+        try:
+            if not self.pending:
+                self.note(self.lookout.look())
+                self.settled = not self.pending
+            made = self._tasks_of_some()
+        except AccessError as error:
+            self._fail(error)
+            return []
+        self._failing_since = None
+        return made
+
+    def _tasks_of_some(self) -> list[Task]:
+        made: list[Task] = []
+        names = 0
+        slots = sorted(self.pending)
+        while slots and names < NAMES_A_TIME:
+            slot = slots.pop(0)
+            for number in self._nodes_of(slot):
+                for db, target_db in self.databases:
+                    found = names_in_slot(self.controls[number], db, slot)
+                    names += len(found)
+                    pattern = Task(0, COPY_KEYS, node=number, db=db, target_db=target_db, own=True)
+                    made += [replace(pattern, keys=keys) for keys in cut(found)]
+            self.pending.discard(slot)
+        if made:
+            self.say(f"source: {plural(names, 'key')} of moved slots are copied again")
+        return made
+
+    def _nodes_of(self, slot: int) -> list[int]:
+        """Who may hold keys of a slot: its owner, and after that, while it is open, all others."""
+        owner = self.lookout.number_of(slot)
+        others = [number for number in range(len(self.controls)) if number != owner]
+        return [owner, *others] if slot in self.lookout.picture.open_slots else [owner]
+
+    def _fail(self, error: AccessError) -> None:
+        now = time.monotonic()
+        self._failing_since = self._failing_since or now
+        self._next_try = now + AGAIN_S
+        if now - self._failing_since > self.retry_for_s:
+            raise RunError(error.message, side=error.side, address=error.address, hint=error.hint) from None
+
+
+def names_in_slot(control: Control, db: int, slot: int) -> list[bytes]:
+    """The names of all keys of a slot that a node holds. Raises AccessError."""
+    reply = control.select(db)
+    count = 0
+    while not isinstance(reply, ReplyError):
+        reply = control.call("CLUSTER", "COUNTKEYSINSLOT", slot)
+        if isinstance(reply, ReplyError) or not reply:
+            break
+        count = int(reply) + SPARE_KEYS
+        reply = control.call("CLUSTER", "GETKEYSINSLOT", slot, count)
+        if isinstance(reply, list) and len(reply) < count:
+            return reply
+    if isinstance(reply, ReplyError):
+        raise control.refused(f"keys of slot {slot}", reply)
+    return []

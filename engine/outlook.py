@@ -1,0 +1,90 @@
+"""What may change under a copy: clusters on either side, and what follows for the source's keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .lookout import Lookout, slots_text
+from .moves import Moves
+from .partitioners.control import Control
+from .planning import Plan
+from .workers.task import Task
+
+
+class Outlook:
+    """`begin` and `end` enclose the run; between them `take_in` and, when all else is done, `tasks` until `settled`."""
+
+    def __init__(self, moves: Moves | None, target: Lookout | None, say: Callable[[str], None]) -> None:
+        self.moves, self.target, self.say = moves, target, say
+        self.target_moved = False
+
+    @property
+    def settled(self) -> bool:
+        """No key has to be looked at again."""
+        return self.moves is None or self.moves.settled
+
+    @property
+    def has_moved(self) -> bool:
+        """Slots of the source have moved, so that keys may be counted twice."""
+        return self.moves is not None and self.moves.any
+
+    @property
+    def any_moved(self) -> bool:
+        """Slots have moved on either side, so that the plan's map is of the past."""
+        return self.has_moved or self.target_moved
+
+    def begin(self) -> None:
+        """Look at both sides, and go on looking. Raises ChangedError where the plan is out of date already."""
+        if self.moves:
+            self.moves.note(self.moves.lookout.begin())
+        if self.target:
+            self.target.begin()
+
+    def end(self) -> None:
+        """Look no more."""
+        for lookout in (self.moves.lookout if self.moves else None, self.target):
+            if lookout:
+                lookout.end()
+
+    def take_in(self) -> None:
+        """What was seen since the last call. Raises ChangedError where nodes have come that the plan does not know."""
+        if self.moves:
+            self.moves.note(self.moves.lookout.news())
+        if self.target and (moved := self.target.news().moved):
+            self.target_moved = True
+            self.say(f"target: {slots_text(moved)} moved")
+
+    def tasks(self) -> list[Task]:
+        """The next tasks for keys of moved slots. Raises ChangedError and RunError."""
+        return self.moves.tasks() if self.moves else []
+
+    def last_look(self) -> None:
+        """Once everything is written: raises ChangedError where the target is not the cluster any more that it was."""
+        if self.target and self.target.look().moved:
+            self.target_moved = True
+
+    def moves_meanwhile(self) -> bool:
+        """Whether slots have moved on either side since the last look. Raises ChangedError."""
+        lookouts = [one for one in (self.moves.lookout if self.moves else None, self.target) if one]
+        found = [lookout.look() for lookout in lookouts]
+        return any(one.slots for one in found)
+
+    def close(self) -> None:
+        """Give all connections back."""
+        for lookout in (self.moves.lookout if self.moves else None, self.target):
+            if lookout:
+                lookout.close()
+
+
+def outlook_of(plan: Plan, sources: list[Control], say: Callable[[str], None]) -> Outlook | None:
+    """For a plan in which a side is a cluster; `sources` are connected to its source nodes."""
+    found, setup = plan.survey, plan.setup
+    moves = target = None
+    if found.sources[0].clustered:
+        lookout = Lookout("source", setup.sources, [server.node_id for server in found.sources])
+        databases = list(dict.fromkeys((part.db, part.target_db) for part in plan.databases))
+        moves = Moves(lookout, sources, databases, setup.retry_for_s, say)
+        moves.settled = plan.by_name  # names lead to their keys wherever those are
+    if found.targets[0].clustered:
+        target = Lookout("target", setup.targets, [server.node_id for server in found.targets])
+    return Outlook(moves, target, say) if moves or target else None

@@ -1,0 +1,149 @@
+"""Reaching the servers of a side: from one address to a control connection to every node that holds data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from . import undo
+from .logs import Log
+from .partitioners import cluster, topology
+from .partitioners.cluster import Master
+from .partitioners.control import Control
+from .partitioners.topology import Server
+from .workers.endpoint import Endpoint
+from .workers.errors import StateError, UnreachedError
+
+#: A server that does not answer is tried again after so long.
+CONNECT_PAUSE_S = 0.5
+
+
+Seeds = tuple[list[Endpoint], list[Endpoint]]  # addresses of source and target; the first is the user's
+
+
+def add_nodes(seeds: list[Endpoint], servers: Sequence[Server]) -> None:
+    """Remember where a cluster may be reached, should the node that the user named be gone."""
+    nodes = [node for server in servers if server.clustered for node in (server.endpoint, *server.replicas)]
+    seeds[1:] = [node for node in nodes if node.address != seeds[0].address]
+
+
+def reach(
+    endpoint: Endpoint, side: str, wait_for_s: float, patient: bool, log: Log, may_change: bool
+) -> tuple[Control, Server]:
+    """A control connection to a server that serves, and what it is. Raises AccessError, StateError.
+
+    Settings that killed runs have left there are put back, or told of by those who may change nothing.
+
+    A server that loads its data is waited for. One that does not answer at all is waited for only by the `patient`,
+    who said --wait-for: mistyped addresses are more frequent than servers that are just being started.
+    """
+    control = _connect(endpoint, side, wait_for_s if patient else 0.0, log)
+    topology.wait_until_it_serves(control, wait_for_s, log.notice)
+    server = topology.describe(control)
+    undo.tell(undo.left_behind(control, server.run_id, may_change), log)
+    return control, server
+
+
+def _connect(endpoint: Endpoint, side: str, wait_for_s: float, log: Log) -> Control:
+    deadline = time.monotonic() + wait_for_s
+    said = False
+    while True:
+        control = Control(endpoint, side)
+        try:
+            control.open()
+            return control
+        except UnreachedError as error:
+            control.close()
+            if time.monotonic() >= deadline:
+                raise
+            if not said:
+                log.notice(f"waiting: {error}")
+                said = True
+            time.sleep(CONNECT_PAUSE_S)
+
+
+def reach_all(
+    seeds: Sequence[Endpoint],
+    side: str,
+    wait_for_s: float,
+    patient: bool,
+    log: Log,
+    may_change: bool,
+    writes: bool = True,
+) -> tuple[list[Control], list[Server]]:
+    """As `reach`, for every server that holds the data: of a cluster, all masters that own slots.
+
+    Raises StateError for a cluster that does not serve all slots, AccessError for a master that is not reached. The
+    patient wait for both: a master that has died is replaced by one of its replicas after a while.
+    """
+    deadline = time.monotonic() + wait_for_s
+    said = False
+    while True:
+        try:
+            controls, servers = _reach_all(seeds, side, wait_for_s, patient and len(seeds) == 1, log, may_change)
+            for server in servers:
+                topology.refuse_what_we_cannot_copy(server, writes)
+            return controls, servers
+        except (UnreachedError, StateError) as error:
+            if not patient or time.monotonic() >= deadline:
+                raise
+            if not said:
+                log.notice(f"waiting: {error}")
+                said = True
+            time.sleep(CONNECT_PAUSE_S)
+
+
+def _reach_all(
+    seeds: Sequence[Endpoint], side: str, wait_for_s: float, patient: bool, log: Log, may_change: bool
+) -> tuple[list[Control], list[Server]]:
+    control, server = _reach_one_of(seeds, side, wait_for_s, patient, log, may_change)
+    if not server.clustered:
+        topology.refuse_no_cluster(server)
+        return [control], [server]
+    controls: list[Control] = []
+    servers: list[Server] = []
+    try:
+        masters = cluster.masters_of(control)
+        cluster.refuse_gaps(control, masters)
+        for master in masters:
+            one, found = _reach_master(master, len(masters), control, wait_for_s, log, may_change)
+            controls.append(one)
+            servers.append(found)
+    except BaseException:
+        for one in controls:
+            one.close()
+        raise
+    finally:
+        control.close()
+    return controls, servers
+
+
+def _reach_one_of(
+    seeds: Sequence[Endpoint], side: str, wait_for_s: float, patient: bool, log: Log, may_change: bool
+) -> tuple[Control, Server]:
+    """The first of some addresses that answers. Raises the error of the last one."""
+    for seed in seeds[:-1]:
+        try:
+            return reach(seed, side, wait_for_s, False, log, may_change)
+        except UnreachedError:
+            continue
+    return reach(seeds[-1], side, wait_for_s, patient, log, may_change)
+
+
+def _reach_master(
+    master: Master, of: int, control: Control, wait_for_s: float, log: Log, may_change: bool
+) -> tuple[Control, Server]:
+    """A master that the node behind `control` tells of; there are so many `of` them."""
+    at = cluster.endpoint_of(control.endpoint, master.place)
+    try:
+        one, found = reach(at, control.side, wait_for_s, False, log, may_change)
+    except UnreachedError as error:
+        raise cluster.unreachable(error, of) from None
+    return one, replace(
+        found,
+        slots=tuple(master.slots),
+        node_id=master.node_id,
+        announced=master.place.address,
+        replicas=tuple(cluster.endpoint_of(at, place) for place in master.replicas),
+    )

@@ -1,0 +1,61 @@
+"""Masters that die in the middle of a copy: a replica takes over, and no key is missing afterwards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.conftest import ClusterFactory
+from tests.support.clusters import Cluster
+from tests.support.compare import assert_equal
+from tests.support.processes import Result, run_keyferry
+
+KEYS = 60_000
+
+
+def write(cluster: Cluster, count: int = KEYS) -> None:
+    with cluster.connect() as connection:
+        assert set(connection.pipeline((b"SET", b"key:%d" % n, b"%d" % n) for n in range(count))) == {b"OK"}
+
+
+def copied_while(source: Cluster, target: Cluster, happens: Callable[[], object]) -> Result:
+    """A copy of about four seconds, in whose midst something happens."""
+    words = ("replicate", source.uri, target.uri, "--workers", "2", "--rate", "15000")
+    with ThreadPoolExecutor(1) as others:
+        ran = others.submit(run_keyferry, *words, timeout=100)
+        time.sleep(2)
+        assert not ran.done()
+        happens()
+        return ran.result()
+
+
+#: Each takes a quarter of a minute: two in continuous integration, the others by soak.
+PAIRS = [("source", "8.2"), ("target", "7.0"), ("source", "7.0"), ("target", "9.1")]
+
+
+@pytest.mark.parametrize(
+    ("side", "kind"), [pytest.param(*pair, marks=[pytest.mark.soak] if at > 1 else []) for at, pair in enumerate(PAIRS)]
+)
+def test_a_killed_master_is_followed_by_its_replica(side: str, kind: str, cluster: ClusterFactory) -> None:
+    source = cluster(kind, 3, int(side == "source"), fresh=side == "source")
+    target = cluster(kind, 3, int(side == "target"), fresh=side == "target")
+    write(source)
+    failing = source if side == "source" else target
+    ran = copied_while(source, target, lambda: failing.kill_master(0))
+    assert ran.code == 0, ran.err
+    assert "the copy begins again" in ran.err
+    assert_equal(source, target)
+
+
+@pytest.mark.parametrize("side", ["source", pytest.param("target", marks=pytest.mark.soak)])
+def test_a_master_that_changes_places_with_its_replica(side: str, cluster: ClusterFactory) -> None:
+    source = cluster("8.2", 3, int(side == "source"), fresh=side == "source")
+    target = cluster("8.2", 3, int(side == "target"), fresh=side == "target")
+    write(source)
+    failing = source if side == "source" else target
+    ran = copied_while(source, target, lambda: failing.fail_over(failing.masters[1]))
+    assert ran.code == 0, ran.err
+    assert_equal(source, target)

@@ -1,0 +1,114 @@
+"""Slots that move while they are copied, at the source and at the target: every key arrives, and is on one master."""
+
+from __future__ import annotations
+
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.conftest import ClustersFactory
+from tests.support.clusternodes import slot_of
+from tests.support.clusters import Cluster
+from tests.support.compare import all_keys, assert_equal
+from tests.support.dataset import fill
+from tests.support.mover import Mover
+from tests.support.processes import Result, run_keyferry
+
+#: MIGRATE carries an expiry as the time that is left: it may end up some milliseconds later.
+MIGRATE_MS = 100
+
+
+def seeds(*choices: str) -> pytest.MarkDecorator:
+    """Ten seeds with each choice by soak; in continuous integration two, with a choice each."""
+    params = [
+        pytest.param(choice, seed, marks=[] if seed == number < 2 else [pytest.mark.soak])
+        for number, choice in enumerate(choices)
+        for seed in range(10)
+    ]
+    return pytest.mark.parametrize(("choice", "seed"), params)
+
+
+KEYS = 100_000
+SLOTS = 500
+
+
+def fill_with_many(cluster: Cluster, count: int = KEYS) -> None:
+    """Keys of all types, and many strings; some share a slot."""
+    fill(cluster, 1_000, tagged=0.3)
+    with cluster.connect() as connection:
+        connection.pipeline(
+            (b"SET", b"key:%d" % n if n % 10 else b"{tag%d}%d" % (n % 70, n), b"v%d" % n) for n in range(count)
+        )
+
+
+def copied_while(source: Cluster, target: Cluster, mover: Mover, *options: str) -> Result:
+    """A copy in whose midst slots are moved."""
+    with mover:
+        ran = run_keyferry("replicate", source.uri, target.uri, "--workers", "2", *options, timeout=100)
+    assert mover.moved == len(mover.slots)
+    assert ran.code == 0, ran.err
+    return ran
+
+
+@seeds("7.0", "8.2", "9.1")
+def test_slots_that_move_at_the_source(choice: str, seed: int, clusters: ClustersFactory) -> None:
+    source, target = clusters((choice, 3, 0), (choice, 2, 0))
+    fill_with_many(source)
+    slots = random.Random(seed).sample(range(16_384), SLOTS)
+    ran = copied_while(source, target, Mover(source, slots, source.masters[seed % 3]), "--rate", "30000")
+    assert "are looked at again" in ran.err
+    assert_equal(source, target, ttl_tolerance_ms=MIGRATE_MS)
+
+
+@seeds("9.1", "7.0", "8.2")
+def test_slots_that_move_at_the_target(choice: str, seed: int, clusters: ClustersFactory) -> None:
+    source, target = clusters((choice, 2, 0), (choice, 3, 0))
+    fill_with_many(source)
+    slots = random.Random(seed).sample(range(16_384), SLOTS)
+    copied_while(source, target, Mover(target, slots, target.masters[seed % 3], open_s=0.003), "--rate", "30000")
+    assert_equal(source, target, ttl_tolerance_ms=MIGRATE_MS)
+
+
+@seeds("source", "target")
+def test_slots_that_move_atomically(choice: str, seed: int, clusters: ClustersFactory) -> None:
+    source, target = clusters(("9.1", 3, 0), ("9.1", 3, 0))
+    fill_with_many(source)
+    moving = source if choice == "source" else target
+    first = 5_461 - random.Random(seed).randrange(SLOTS)  # of two masters, unless it is that very number
+    words = ("replicate", source.uri, target.uri, "--workers", "2", "--rate", "15000")
+    with ThreadPoolExecutor(1) as others:
+        ran = others.submit(run_keyferry, *words, timeout=100)
+        time.sleep(1.0)
+        moving.migrate_atomically(range(first, first + SLOTS), moving.masters[2])
+        assert not ran.done()
+        assert ran.result().code == 0, ran.result().err
+    assert f"{choice}: slots " in ran.result().err
+    assert_equal(source, target)
+
+
+@pytest.mark.parametrize("kind", ["6.2", "7.0", "8.2", "9.1"])
+@pytest.mark.parametrize("options", [(), ("--method", "dump"), ("--type", "string,hash,list"), ("--atomic",)], ids=str)
+def test_rule_19_a_slot_that_stays_open_is_copied_key_by_key(
+    kind: str, options: tuple[str, ...], clusters: ClustersFactory
+) -> None:
+    """Commands on several keys are refused there for ever, and nil of the old owner would mean nothing."""
+    source, target = clusters((kind, 2, 0), (kind, 3, 0))
+    slot = slot_of("{tag 1}")
+    fill(source, 400, tagged=0.5)
+    with source.connect() as connection:
+        connection.pipeline((b"SET", b"{tag 1}:%d" % n, b"%d" % n) for n in range(300))
+    both = (source, target)
+    halves = [(one, next(node for node in one.masters if node is not one.owner(slot))) for one in both]
+    for cluster, other in halves:
+        cluster.move_slot(slot, other, leave_open=True, share=0.5)
+    ran = run_keyferry("replicate", source.uri, target.uri, *options, timeout=60)
+    assert ran.code == 0, ran.err
+    for cluster, other in halves:
+        cluster.move_slot(slot, other)  # the comparison expects each key where its slot is
+    if options[:1] == ("--type",):
+        assert {b"{tag 1}:%d" % n for n in range(300)} <= all_keys(target)
+        assert {target.call("TYPE", key) for key in all_keys(target)} == {b"string", b"hash", b"list"}
+    else:
+        assert_equal(source, target, ttl_tolerance_ms=MIGRATE_MS)
