@@ -1,4 +1,4 @@
-"""What may change under a copy: clusters on either side, and what follows for the source's keys."""
+"""What may change under a copy: clusters and masters on either side, and what follows for the source's keys."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from .lookout import Lookout, slots_text
 from .moves import Moves
 from .partitioners.control import Control
 from .planning import Plan
+from .succession import Succession
 from .workers.task import Task
 
 
 class Outlook:
     """`begin` and `end` enclose the run; between them `take_in` and, when all else is done, `tasks` until `settled`."""
 
-    def __init__(self, moves: Moves | None, target: Lookout | None, say: Callable[[str], None]) -> None:
-        self.moves, self.target, self.say = moves, target, say
+    def __init__(
+        self, moves: Moves | None, target: Lookout | None, successions: list[Succession], say: Callable[[str], None]
+    ) -> None:
+        self.moves, self.target, self.successions, self.say = moves, target, successions, say
         self.target_moved = False
 
     @property
@@ -39,15 +42,21 @@ class Outlook:
             self.moves.note(self.moves.lookout.begin())
         if self.target:
             self.target.begin()
+        for succession in self.successions:
+            succession.start()
 
     def end(self) -> None:
         """Look no more."""
         for lookout in (self.moves.lookout if self.moves else None, self.target):
             if lookout:
                 lookout.end()
+        for succession in self.successions:
+            succession.end()
 
     def take_in(self) -> None:
         """What was seen since the last call. Raises ChangedError where nodes have come that the plan does not know."""
+        for succession in self.successions:
+            succession.check()
         if self.moves:
             self.moves.note(self.moves.lookout.news())
         if self.target and (moved := self.target.news().moved):
@@ -59,12 +68,16 @@ class Outlook:
         return self.moves.tasks() if self.moves else []
 
     def last_look(self) -> None:
-        """Once everything is written: raises ChangedError where the target is not the cluster any more that it was."""
+        """Once everything is written: raises ChangedError where the target is not the one any more that it was."""
+        for succession in self.successions:
+            succession.check(fresh=True)
         if self.target and self.target.look().moved:
             self.target_moved = True
 
     def moves_meanwhile(self) -> bool:
         """Whether slots have moved on either side since the last look. Raises ChangedError."""
+        for succession in self.successions:
+            succession.check(fresh=True)
         lookouts = [one for one in (self.moves.lookout if self.moves else None, self.target) if one]
         found = [lookout.look() for lookout in lookouts]
         return any(one.slots for one in found)
@@ -87,4 +100,6 @@ def outlook_of(plan: Plan, sources: list[Control], say: Callable[[str], None]) -
         moves.settled = plan.by_name  # names lead to their keys wherever those are
     if found.targets[0].clustered:
         target = Lookout("target", setup.targets, [server.node_id for server in found.targets])
-    return Outlook(moves, target, say) if moves or target else None
+    nodes = [(one.side, one.endpoint) for one in found.sources + found.targets]
+    successions = [Succession(side, endpoint) for side, endpoint in nodes if endpoint.sentinels]
+    return Outlook(moves, target, successions, say) if moves or target or successions else None

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from . import undo
 from .logs import Log
-from .partitioners import cluster, topology
+from .partitioners import cluster, sentinel, topology
 from .partitioners.cluster import Master
 from .partitioners.control import Control
 from .partitioners.topology import Server
@@ -51,6 +51,8 @@ def _connect(endpoint: Endpoint, side: str, wait_for_s: float, log: Log) -> Cont
     while True:
         control = Control(endpoint, side)
         try:
+            if endpoint.sentinels:
+                control.endpoint = sentinel.master_of(endpoint, side)
             control.open()
             return control
         except UnreachedError as error:
@@ -99,6 +101,10 @@ def _reach_all(
 ) -> tuple[list[Control], list[Server]]:
     control, server = _reach_one_of(seeds, side, wait_for_s, patient, log, may_change)
     if not server.clustered:
+        if server.endpoint.sentinels and server.role != "master":
+            control.close()
+            text = f"its Sentinels call it the master of {server.endpoint.service}, and it is none"
+            raise UnreachedError(text, side=side, address=server.endpoint.address, hint="is a failover under way?")
         topology.refuse_no_cluster(server)
         return [control], [server]
     controls: list[Control] = []

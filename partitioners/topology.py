@@ -195,7 +195,10 @@ def refuse_what_we_cannot_copy(server: Server, writes: bool = True) -> None:
     address = server.endpoint.address
     if server.mode not in ("standalone", "cluster"):
         text = f"this is a {server.mode} node: it holds no data"
-        raise RefusedError(text, side=server.side, address=address, hint="name a server that holds the data")
+        hint = "name a server that holds the data"
+        if server.mode == "sentinel":
+            hint = f"name the service: redis+sentinel://{address}/SERVICE"
+        raise RefusedError(text, side=server.side, address=address, hint=hint)
     if writes and server.side == "target" and server.role != "master":
         raise StateError("read only: a replica", side="target", address=address, hint="name its master")
 

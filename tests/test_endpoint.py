@@ -16,6 +16,10 @@ TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
 SECRETS = st.text("qwzjkQWZJK%@:/?#[] &=+", min_size=8, max_size=20)
 
 
+#: What three Sentinels, one without a port, say of a service.
+SERVICE = {"host": "h", "port": 1, "service": "main", "sentinels": (("h", 1), ("::1", 26379), ("k", 26379))}
+
+
 @pytest.mark.parametrize(
     ("uri", "said"),
     [
@@ -34,6 +38,12 @@ SECRETS = st.text("qwzjkQWZJK%@:/?#[] &=+", min_size=8, max_size=20)
         ("redis+unix:///run/r.sock", {"socket": "/run/r.sock"}),
         ("unix://u:pw@/run/r.sock?db=3", {"socket": "/run/r.sock", "user": "u", "password": "pw", "db": 3}),
         ("redis-socket:///a%20b@c.sock?timeout=1", {"socket": "/a b@c.sock", "timeout_s": 1.0}),
+        ("redis+sentinel://h:1,[::1],k/main/3", SERVICE | {"db": 3}),
+        ("redis-sentinel://h:1,[::1],k/3#main", SERVICE | {"db": 3}),
+        (
+            "redis+sentinel://u:pw@h:1,[::1],k/main?sentinel_user=s&sentinel_pass=p%40",
+            SERVICE | {"user": "u", "password": "pw", "sentinel_user": "s", "sentinel_password": "p@"},
+        ),
         ("redis+cluster://h:1", {"host": "h", "port": 1, "cluster": True}),
         ("rediss://u:p@h:1/2", {"host": "h", "port": 1, "db": 2, "user": "u", "password": "p", "tls": True}),
         ("h", {"host": "h"}),
@@ -87,6 +97,9 @@ def test_a_uri_says_what_stands_in_it_and_nothing_else(uri: str, said: dict[str,
         ("h?timeout=1", "host"),
         ("u:pw@h", "needs its scheme"),
         ("h:x", "port"),
+        ("redis+sentinel://h,k", "no service"),
+        ("redis+sentinel://h,,k/main", "no host"),
+        ("redis+sentinel://h/main?sentinel_pass=", "sentinel_pass is empty"),
     ],
 )
 def test_a_uri_that_is_wrong_is_refused_in_words(uri: str, complaint: str) -> None:
@@ -94,18 +107,6 @@ def test_a_uri_that_is_wrong_is_refused_in_words(uri: str, complaint: str) -> No
         parse_uri(uri)
     assert complaint in str(caught.value)
     assert caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("uri", "missing"),
-    [
-        ("redis+sentinel://h", "Sentinel"),
-        ("redis-sentinel://h1,h2/0#service", "Sentinel"),
-    ],
-)
-def test_a_scheme_of_a_later_version_is_recognised_and_refused(uri: str, missing: str) -> None:
-    with pytest.raises(UsageError, match=f"this version of keyferry has no {missing} support"):
-        parse_uri(uri)
 
 
 def test_one_word_before_the_at_sign_is_refused_without_showing_it() -> None:

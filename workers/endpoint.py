@@ -2,6 +2,8 @@
 
     redis://[[user]:password@]host[:port][/db][?timeout=SEC&client_name=NAME]
     redis+cluster://… is the same, and says that it is a cluster's node; rediss:// and rediss+cluster:// are by TLS
+    redis+sentinel://[[user]:password@]host[:port],host[:port],…/service[/db][?sentinel_user=NAME&sentinel_pass=PW&…]
+    redis-sentinel://[[user]:password@]host[:port],…[/db]#service       the login is the servers', not the Sentinels'
     redis+unix://[[user]:password@]/path/of/socket[?db=N&timeout=SEC&client_name=NAME]      also unix://, redis-socket://
     host[:port][/db]
 
@@ -23,12 +25,8 @@ TCP_SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster")
 #: Those of them that say TLS, and those that say that it is a cluster.
 TLS_SCHEMES = ("rediss", "rediss+cluster")
 CLUSTER_SCHEMES = ("redis+cluster", "rediss+cluster")
+SENTINEL_SCHEMES = ("redis+sentinel", "redis-sentinel")
 SOCKET_SCHEMES = ("redis+unix", "unix", "redis-socket")
-#: Known to users of other tools, and what this version would need for them.
-LATER_SCHEMES = {
-    "redis+sentinel": "Sentinel",
-    "redis-sentinel": "Sentinel",
-}
 
 #: redis-cli and redis-py read the same URI in two ways, so the user has to say which is meant.
 LONE_WORD = "redis-cli reads the one word before the @ as the password, redis-py as the user"
@@ -36,6 +34,9 @@ LONE_WORD_HINT = "write redis://:PASSWORD@HOST or redis://USER:PASSWORD@HOST, or
 
 _TCP_HINT = "a URI is redis://[[user]:password@]host[:port][/db], special characters percent-encoded"
 _SOCKET_HINT = "a socket's URI is redis+unix://[[user]:password@]/path[?db=N], special characters percent-encoded"
+_SENTINEL_HINT = "Sentinels' URI is redis+sentinel://host[:port],host[:port]/service[/db]"
+_SCHEMES_HINT = "the schemes are redis://, rediss://, redis+cluster://, redis+sentinel:// and redis+unix://"
+_SENTINEL_PORT = 26379
 _PLACE = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^\[\]:]+))(?::(?P<port>.*))?")
 _PORT_MAX = 65535
 _DIGITS_MAX = 9  # of any number in a URI: what is longer is a mistake
@@ -57,6 +58,10 @@ class Endpoint:
     latency: bool = False  # whether requests to it are timed
     tls: Tls | None = None  # None: not encrypted
     cluster: bool = False  # the user says that it is a cluster's node
+    sentinels: tuple[tuple[str, int], ...] = ()  # who say where the master of `service` is
+    service: str = ""
+    sentinel_user: str = ""
+    sentinel_password: str = field(default="", repr=False)
 
     @property
     def address(self) -> str:
@@ -111,14 +116,14 @@ def parse_uri(text: str) -> dict[str, Any]:
         return _bare(text)
     scheme = scheme.lower()
     name = f"{scheme}://…" if re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) else "the URI"
-    if scheme in LATER_SCHEMES:
-        raise UsageError(f"{name}: this version of keyferry has no {LATER_SCHEMES[scheme]} support")
     if scheme in TCP_SCHEMES:
         reader, hint = _tcp, _TCP_HINT.replace("redis:", f"{scheme}:")
     elif scheme in SOCKET_SCHEMES:
         reader, hint = _socket, _SOCKET_HINT
+    elif scheme in SENTINEL_SCHEMES:
+        reader, hint = _sentinel, _SENTINEL_HINT
     else:
-        raise UsageError(f"{name}: the scheme is unknown", hint="the schemes are redis://, rediss:// and redis+unix://")
+        raise UsageError(f"{name}: the scheme is unknown", hint=_SCHEMES_HINT)
     try:
         said = {"cluster": True} if scheme in CLUSTER_SCHEMES else {}
         return reader(rest) | {"tls": scheme in TLS_SCHEMES} | said
@@ -151,6 +156,30 @@ def _socket(rest: str) -> dict[str, Any]:
         raise ValueError("it names no absolute path")
     said = _login(login) | {"socket": slash + _decoded(path)}
     return said | _parameters(query, ("timeout", "client_name", "db"))
+
+
+def _sentinel(rest: str) -> dict[str, Any]:
+    """The service is the first part of the path, or, as other tools have it, behind a #."""
+    rest, sign, service = rest.partition("#")
+    if sign:
+        service, _, query = service.partition("?")
+        rest += f"?{query}" if query else ""
+    rest, query = _without_query(rest)
+    authority, _, path = rest.partition("/")
+    login, _, places = authority.rpartition("@")
+    if not sign:
+        service, _, path = path.partition("/")
+    if not service:
+        raise ValueError("it names no service")
+    sentinels = [{"port": _SENTINEL_PORT} | _host_and_port(place) for place in places.split(",")]
+    said = {
+        "host": sentinels[0]["host"],
+        "port": sentinels[0]["port"],
+        "sentinels": tuple((one["host"], one["port"]) for one in sentinels),
+        "service": _decoded(service),
+    }
+    known = ("timeout", "client_name", "sentinel_user", "sentinel_pass")
+    return said | _login(login) | _database(path) | _parameters(query, known)
 
 
 def _without_query(rest: str) -> tuple[str, str]:
@@ -211,6 +240,10 @@ def _parameter(name: str, value: str) -> tuple[str, Any]:
         if not re.fullmatch(rf"[0-9]{{1,{_DIGITS_MAX}}}(\.[0-9]+)?", value) or not float(value):
             raise ValueError("timeout must be a number of seconds above 0")
         return "timeout_s", float(value)
+    if name in ("sentinel_user", "sentinel_pass"):
+        if not value:
+            raise ValueError(f"{name} is empty")
+        return "sentinel_password" if name == "sentinel_pass" else name, value
     if not re.fullmatch(r"[!-~]+", value):  # the only characters that CLIENT SETNAME takes
         raise ValueError("client_name must be of printable ASCII without blanks")
     return "client_name", value

@@ -13,6 +13,7 @@ from ..logs import Log
 from ..output import say_result
 from ..partitioners import cluster
 from ..partitioners.control import Control
+from ..partitioners.sentinel import master_of
 from ..partitioners.topology import Server, describe, refuse_no_cluster
 from ..text import plural
 from ..workers.endpoint import Endpoint
@@ -77,6 +78,8 @@ def ping(endpoint: Endpoint, count: int) -> Answer:
     """Reach a server and measure `count` round trips; raises AccessError, and RefusedError where -c is wrong."""
     control = Control(endpoint, "")
     try:
+        if endpoint.sentinels:
+            control.endpoint = master_of(endpoint, "")
         control.open()
         server = describe(control)
         refuse_no_cluster(server)

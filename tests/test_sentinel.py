@@ -1,0 +1,83 @@
+"""Services that Sentinels watch: found, and followed when another server becomes the master."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.conftest import ServerFactory
+from tests.support.compare import assert_equal
+from tests.support.processes import Result, run_keyferry
+from tests.support.sentinels import Sentinels
+from tests.support.servers import Server
+from tests.test_options import write_strings
+
+KEYS = 40_000
+
+
+@pytest.fixture(scope="module")
+def group() -> Iterator[Sentinels]:
+    with Sentinels("7.0", password="data@pw", sentinel_password="s@pw") as found:
+        yield found
+
+
+def uri(group: Sentinels, service: str = "main") -> str:
+    places = ",".join(one.address for one in group.sentinels)
+    return f"redis+sentinel://:data%40pw@{places}/{service}?sentinel_pass=s%40pw"
+
+
+def test_a_service_is_found_by_its_sentinels_with_both_passwords(group: Sentinels, server: ServerFactory) -> None:
+    target = server("7.0")
+    group.master.call("SET", "key", "value")
+    ran = run_keyferry("replicate", uri(group), target.uri)
+    assert ran.code == 0 and target.call("GET", "key") == b"value", ran.err
+    assert group.master.address in ran.err
+    assert "pw" not in ran.err.replace("--pass-file", "") + ran.out
+    assert run_keyferry("ping", uri(group)).out.startswith(group.master.address)
+
+
+def test_what_is_wrong_about_sentinels_is_told(group: Sentinels, server: ServerFactory) -> None:
+    target, alone = server("7.0"), group.sentinels[0]
+    cases = {
+        (uri(group, "other"), target.uri): (3, "know no service 'other'", "they know main"),
+        (f"redis://:s%40pw@{alone.address}", target.uri): (6, "a sentinel node", "redis+sentinel://"),
+        (f"redis+sentinel://{target.address}/main", target.uri): (3, "not a Sentinel", ""),
+        (target.uri, "redis+sentinel://127.0.0.1:1,127.0.0.1:2/main"): (4, "the last of 2 Sentinels", "running"),
+        (uri(group).replace("?sentinel_pass=s%40pw", ""), target.uri): (3, "not logged in", ""),
+    }
+    for words, (code, text, hint) in cases.items():
+        ran = run_keyferry("replicate", *words)
+        assert ran.code == code and text in ran.err and hint in ran.err, (words, ran.err)
+    assert target.call("DBSIZE") == 0
+
+
+def copied_while(source: str, target: str, happens: Callable[[], object]) -> Result:
+    """A copy of about four seconds, in whose midst something happens."""
+    with ThreadPoolExecutor(1) as others:
+        ran = others.submit(run_keyferry, "replicate", source, target, "--rate", "10000", timeout=100)
+        time.sleep(2)
+        assert not ran.done()
+        happens()
+        return ran.result()
+
+
+#: Each takes ten seconds: two in continuous integration, the others by soak.
+FAILOVERS = [("source", False), ("target", True), ("source", True), ("target", False)]
+
+
+@pytest.mark.parametrize(
+    ("side", "kill"),
+    [pytest.param(*one, marks=[pytest.mark.soak] if at > 1 else []) for at, one in enumerate(FAILOVERS)],
+)
+def test_a_failover_in_the_midst_of_a_copy_is_followed(side: str, kill: bool, server: ServerFactory) -> None:
+    other: Server = server("7.0")
+    with Sentinels("7.0") as group:
+        write_strings(group.master if side == "source" else other, KEYS)
+        ends = (group.uri, other.uri) if side == "source" else (other.uri, group.uri)
+        ran = copied_while(*ends, lambda: group.failover(kill=kill))
+        assert ran.code == 0 and "the copy begins again" in ran.err, ran.err
+        sides = (group.master, other) if side == "source" else (other, group.master)
+        assert_equal(*sides)
