@@ -1,4 +1,4 @@
-"""Large data sets of all types, with hash tags, from servers into clusters, between clusters and back (`scripts/soak`)."""
+"""Large data sets of all types, with hash tags, into clusters, between clusters and back: see `scripts/soak`."""
 
 from __future__ import annotations
 
