@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
+from zlib import crc32
 
 from . import globs
 from .expiry import FOREVER, NEVER, Clock
@@ -37,6 +38,7 @@ class Filters:
     ends_from_ms: int | None = None  # the key must not end before
     ends_until_ms: int | None = None  # the key must end, and not after
     max_bytes: int | None = None
+    sample_below: int | None = None  # names whose CRC32 is below this are looked at
     scan_match: bool = False  # SCAN applies `match`
     scan_type: bool = False  # SCAN applies the one type
 
@@ -49,7 +51,7 @@ class Filters:
     @property
     def sifts(self) -> bool:
         """Whether anything is left to judge after SCAN."""
-        return self._names is not None or bool(self.questions(Clock(absolute=True)))
+        return self._names is not None or self.sample_below is not None or bool(self.questions(Clock(absolute=True)))
 
     @cached_property
     def _names(self) -> re.Pattern[bytes] | None:
@@ -63,6 +65,9 @@ class Filters:
 
     def named(self, keys: list[bytes]) -> list[bytes]:
         """The keys whose names pass."""
+        if self.sample_below is not None:
+            below = self.sample_below
+            keys = [key for key in keys if crc32(key) < below]
         if self._names is None:
             return keys
         fits = self._names.match
