@@ -87,7 +87,9 @@ class Endpoint:
 def unpack(packed: dict[str, object]) -> Endpoint:
     """The endpoint that `Endpoint.pack` described."""
     tls: Any = packed["tls"]
-    return Endpoint(**packed | {"tls": tls and Tls(**tls)})  # type: ignore[arg-type]
+    sentinels: Any = packed["sentinels"]  # tuples are lists by now
+    more = {"tls": tls and Tls(**tls), "sentinels": tuple(tuple(place) for place in sentinels)}
+    return Endpoint(**packed | more)  # type: ignore[arg-type]
 
 
 def made_of(said: dict[str, Any]) -> Endpoint:
