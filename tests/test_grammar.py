@@ -206,7 +206,7 @@ def test_no_word_at_all_is_help() -> None:
     [
         ("replicat a b", "unknown command 'replicat' | did you mean replicate?"),
         ("pong", "unknown command 'pong' | "),
-        ("zzz", "unknown command 'zzz' | the commands are replicate, generate, ping, demo"),
+        ("zzz", "unknown command 'zzz' | the commands are replicate, compare, generate, ping, demo"),
         ("help", "unknown command 'help' | help is --help"),
         ("-q", "a command is missing | keyferry --help"),
         ("-p replicate -h t", "a command is missing | -p took 'replicate' as its value"),
