@@ -11,6 +11,7 @@ second one ends it at once.
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +23,7 @@ from .eviction import Watch
 from .fence import Fence
 from .governor import Governor
 from .ledger import DEATHS_TO_SPLIT, Entry, Ledger, small_enough_to_list
+from .live import Live
 from .outages import Outages
 from .outlook import Outlook
 from .partitioners.control import Control
@@ -40,6 +42,7 @@ from .workers.task import (
     LIST_KEYS,
     LOOK_UP,
     SIFT_KEYS,
+    STREAMS,
     Aside,
     Counts,
     Order,
@@ -85,6 +88,7 @@ class Coordinator:
         governor: Governor | None = None,
         outlook: Outlook | None = None,
         supply: Supply | None = None,
+        live: Live | None = None,
         writes: bool = True,
     ) -> None:
         self.setup, self.aside = setup, aside
@@ -94,14 +98,18 @@ class Coordinator:
         self.watch = watch
         self.outlook = outlook
         self.supply = supply  # makes tasks of keys by name, in place of ranges
+        self.live = live  # changes are followed
         self.wanted = workers
         self.ledger = Ledger(tasks)
+        self.ledger.looks_up_besides = live is not None
         self.state = State(keys_total)
         self.crew = Crew(executor)
-        self.listers: dict[Scope, Worker] = {}  # of LIST_KEYS tasks
+        self.listers: dict[tuple[Scope, str], Worker] = {}  # of LIST_KEYS tasks
         self.restarted: dict[Scope, str] = {}  # databases whose cursors turned out not to be a ring, and why
         written = controls[1] if controls and writes else []
         self.fence = Fence(written, setup.targets, setup.retry_for_s, warn)
+        if live:
+            self.fence.late_writes = live.late_writes
         self.outages = Outages(say, warn, setup.retry_for_s)
         self.deaths = 0
         self.signal = 0
@@ -135,7 +143,7 @@ class Coordinator:
                 self.crew.launch(self.setup)
             while not self._over():
                 self._turn()
-            for aside in self.ledger.left_aside():
+            for aside in [*self.ledger.left_aside(), *(self.live.take_asides() if self.live else [])]:
                 self.aside.add(aside)
             if self.failure:
                 raise self.failure
@@ -164,17 +172,21 @@ class Coordinator:
             return True
         if self.signal or self.failure:
             return all(worker.drained for worker in self.crew.workers)
+        if self.live and not self.live.over:
+            return False
         left = self.supply is not None and not self.supply.finished
         left = left or (self.outlook is not None and not self.outlook.settled)
         return self.ledger.finished and not self.fence.holds_tasks and not left
 
     def _turn(self) -> None:
-        for worker, report in self.crew.hear(TICK_S):
+        for worker, report in self.crew.hear(TICK_S, self.live.feeding.seats if self.live else ()):
             if report is None:
                 self._worker_died(worker, "died")
             else:
                 self._take_in(worker, report)
         self._give_back(self.fence.released())
+        if self.live:
+            self._follow(self.live)
         if self.outlook and not (self.signal or self.failure):
             self._look_out(self.outlook)
         self._hand_out()
@@ -188,6 +200,16 @@ class Coordinator:
         self._update_state()
         self.tick(self.state)
 
+    def _follow(self, live: Live) -> None:
+        """Go on with the changes. What ends that ends the run in order."""
+        if not (self.signal or self.failure):
+            try:
+                live.turn(self)
+            except errors.ChangedError:
+                raise
+            except errors.KeyferryError as error:
+                self._fail(error)
+
     def _update_state(self) -> None:
         self.state.counts = self.ledger.total
         more = self.supply is not None and not self.supply.finished
@@ -197,6 +219,8 @@ class Coordinator:
             reasons.append(f"throttled: {why}")
         self.state.waiting = most_important([*reasons, *(worker.waiting for worker in self.crew.workers)])
         self.state.workers = len(self.crew.workers)
+        if self.live:
+            self.live.show(self.state)
 
     def _look_out(self, outlook: Outlook) -> None:
         """Take in what has changed in clusters; when all else is done, the keys of slots that have moved follow."""
@@ -218,12 +242,19 @@ class Coordinator:
         if self.deaths > DEATHS_MAX:
             raise errors.RunError("workers keep dying", hint="is there memory enough for them?")
         self.say(f"a worker {how}: its {len(worker.tasks)} tasks are given to others")
-        self.fence.hold(worker.clients, self.ledger.take_back(worker.tasks, killed=True))
+        lost = self.ledger.take_back(worker.tasks, killed=True)
+        if self.live:
+            lost += self.live.died(worker)
+        self.fence.hold(worker.clients, lost)
         self.crew.launch(self.setup)
 
     def _give_back(self, entries: list[Entry]) -> None:
         for entry in entries:
-            if entry.task.kind == LIST_KEYS:
+            if entry.lost is not None and self.live:
+                self.live.given_back(entry)
+            elif entry.task.kind == STREAMS:
+                self.ledger.waiting.append(entry)
+            elif entry.task.kind == LIST_KEYS:
                 self._begin_again(entry.task, self.restarted.get(entry.task.scope, ""))
             elif entry.deaths < DEATHS_TO_SPLIT:
                 self.ledger.suspects.append(entry)
@@ -261,6 +292,8 @@ class Coordinator:
         worker.held_by = report.held_by
         worker.clients += [(node, client) for side, node, client in report.clients if side == "target" and client]
         worker.drained, worker.down = report.drained, report.down
+        if self.live:
+            self.live.take_in(worker, report)
         if report.unfenced:
             self.fence.warn_of_late_writes(report.unfenced)
         for news in report.progress:
@@ -280,14 +313,18 @@ class Coordinator:
         self._drain()
 
     def _take_in_news(self, worker: Worker, news: Progress) -> None:
+        if self.live and self.live.take_news(news):
+            return
         entry = self.ledger.given.get(news.task)
         copied = _taken(entry.unsettled) + _taken(news.counts) if entry else 0
         for aside in self.ledger.acknowledge(news):
-            self.aside.add(aside)
+            (self.live or self.aside).add(aside)
         if self.supply and entry and news.finished:
             self.supply.settled(entry.task, copied)
         if news.listed is not None and entry and self.supply and entry.task.kind == SIFT_KEYS:
             self.supply.sifted(entry.task, news.listed)
+        elif news.listed is not None and entry and self.live and entry.task.kind == STREAMS:
+            self.live.listed(worker, entry.task, news.listed)
         elif news.listed is not None and entry:
             self._add_listed(worker, entry.task, news.listed)
         if news.opaque and entry:
@@ -295,7 +332,7 @@ class Coordinator:
         if news.finished or news.opaque:
             worker.tasks.discard(news.task)
             if entry and entry.task.kind == COPY_KEYS:
-                self._credit(entry.task.scope)
+                self._credit(entry.task)
 
     # ---- cursors that cannot be split -----------------------------------------------------------------------
 
@@ -304,9 +341,11 @@ class Coordinator:
         nodes = self.setup.targets if task.work == LOOK_UP else self.setup.sources
         node = f"{nodes[task.node].endpoint.address} " if len(nodes) > 1 else ""
         self.say(f"{node}db {task.scanned_db}: its cursors cannot be split ({why}): it is read again by one scanner")
-        self.restarted[task.scope] = why
-        self.ledger.forget(task.scope)
-        self.aside.forget(task.scope)
+        if not (self.live and task.work == LOOK_UP):
+            self.restarted[task.scope] = why
+        self.ledger.forget(task.scope, task.work)
+        if not self.live:
+            self.aside.forget(task.scope)
         whole: dict[str, Any] = {"start": 0, "end": RING, "checked": False, "no_expiries": False, "keys": []}
         whole["by_slot"] = False
         self.ledger.add(replace(task, kind=LIST_KEYS, own=True, **whole))
@@ -315,12 +354,12 @@ class Coordinator:
         if task.kind == COPY_RANGE:
             again = replace(task, kind=COPY_KEYS, keys=keys, counted=False, own=True)
             return self.ledger.put_off.append(again)
-        self.listers[task.scope] = worker
+        self.listers[task.scope, task.work] = worker
         self.ledger.add(replace(task, kind=COPY_KEYS, keys=keys))
 
-    def _credit(self, scope: Scope) -> None:
+    def _credit(self, task: Task) -> None:
         """A batch of a scanner's keys is copied: it may hand up another one."""
-        lister = self.listers.get(scope)
+        lister = self.listers.get((task.scope, task.work))
         if lister in self.crew.workers:
             lister.seat.send(Order(credit=1))
 
@@ -329,7 +368,7 @@ class Coordinator:
     def _hand_out(self) -> None:
         if self.supply and not (self.signal or self.failure):
             self._restock(self.supply)
-        if self.signal or self.failure:
+        if self.signal or self.failure or (self.live and not self.live.ready):
             return
         self.ledger.bring_up_what_was_put_off()
         for worker in self.crew.workers:
@@ -358,11 +397,13 @@ class Coordinator:
         if self.ledger.suspects and not worker.tasks:
             worker.alone = True
             return self.ledger.suspects.popleft()
-        return self.ledger.waiting.popleft() if self.ledger.waiting else None
+        if not self.ledger.waiting or (self.live and self.live.crowded and self.ledger.waiting[0].task.work == LOOK_UP):
+            return None
+        return self.ledger.waiting.popleft()
 
     def _share_out(self, governor: Governor) -> None:
         """Tell each worker its part of the limits; one that has nothing to copy keeps none."""
-        copying = [worker for worker in self.crew.workers if any(map(self.ledger.copies, worker.tasks))]
+        copying = [worker for worker in self.crew.workers if self.live or any(map(self.ledger.copies, worker.tasks))]
         share = governor.share(len(copying), self.ledger.total.read)
         for worker in self.crew.workers:
             theirs = share if worker in copying else NOTHING
@@ -377,7 +418,9 @@ class Coordinator:
 
     def _look_at_signals(self) -> None:
         seen = self.signal_seen()
-        if seen and not self.signal:
+        if self.live and seen == signal.SIGINT:
+            self.live.cut_over_now()
+        elif seen and not self.signal:
             self.signal, self.signal_at = seen, time.monotonic()
             self.say("stopping: what is on its way is finished; the same again stops at once")
             self._drain()

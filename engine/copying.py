@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .aside import AsideFile, key_fields
 from .coordinator import Coordinator
 from .differences import DiffFile
 from .eviction import Watch
 from .executors import LocalProcesses
+from .feed_choice import refuse_silence
 from .forkserver import helpers_cpu_s
 from .grammar import Invocation
 from .latency import Latencies
+from .live_checks import refuse_circles
 from .logs import Log
 from .outlook import Outlook, outlook_of
 from .partitioners.keys import NamesFile
@@ -28,6 +30,9 @@ from .text import key_text, plural, shortened
 from .verifying import Desk, Verification
 from .workers.errors import EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
 from .workers.task import COMPARE, Aside
+
+if TYPE_CHECKING:
+    from .following import Memory
 
 #: A server that is another one at every look is not worth more passes than this.
 PASSES_MAX = 10
@@ -52,6 +57,7 @@ class Copy:
         self.seeds = seeds_of(call.source, call.target)
         self.outlook: Outlook | None = None
         self.extra_before = 0  # keys of the target before the first one was copied
+        self.memory: Memory | None = None  # of a live copy
         self.diff_file: DiffFile | None = None
         self.began_cpu_s = time.process_time()  # 0 where the process is ours from its start
 
@@ -81,7 +87,9 @@ class Copy:
                 with Settings(self.log) as settings:
                     for number, wanted in plan.settings:
                         settings.change(plan.survey.sources[number].endpoint, "source", wanted)
-                    return self._run(plan, controls)
+                    if plan.feed:
+                        refuse_silence(plan.feed, controls.sources)
+                    return self._follow(plan, controls) if self.options["live"] else self._run(plan, controls)
             except ChangedError as changed:
                 refuse_to_begin_again(self.options, changed)
                 self.log.warning(f"{changed}: the copy begins again")
@@ -110,6 +118,8 @@ class Copy:
         try:
             for line in first_line(found, pairs).splitlines():
                 self.log.notice(line)
+            if self.options["live"]:
+                refuse_circles(found, controls.sources, controls.targets)
             pools = [seeds[0].pool for seeds in self.seeds if seeds[0].pool is not None]
             plan = make(found, pairs, self.options, min(pools), again)
             for part in plan.databases:
@@ -122,6 +132,14 @@ class Copy:
             self._close(controls)
             raise
         return controls, plan
+
+    def _follow(self, plan: Plan, controls: Controls) -> Summary:
+        """Copy, and follow the changes."""
+        from .following import Memory
+        from .live_copy import LiveCopy
+
+        self.memory = self.memory or Memory()
+        return LiveCopy(self, plan, controls, self.memory).run()
 
     def _run(self, plan: Plan, controls: Controls) -> Summary:
         aside = AsideFile(plan.put_aside, self._tell_aside)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -49,11 +49,14 @@ class Crew:
         self._launched += 1
         self.workers.append(Worker(self.executor.launch(replace(setup, epoch=self._launched), self._launched)))
 
-    def hear(self, timeout_s: float) -> Iterator[tuple[Worker, Report | None]]:
-        """What workers report, waited for no longer than the time-out; None for one that has died."""
-        for seat in wait_for_reports([worker.seat for worker in self.workers], timeout_s):
-            worker = next(worker for worker in self.workers if worker.seat is seat)
-            yield worker, seat.receive()
+    def hear(self, timeout_s: float, others: Sequence[Seat] = ()) -> Iterator[tuple[Worker, Report | None]]:
+        """What workers report, waited for no longer than the time-out; None for one that has died.
+
+        A report of one of the `others` ends the waiting, and is left to whom it is for.
+        """
+        ready = wait_for_reports([*(worker.seat for worker in self.workers), *others], timeout_s)
+        for worker in [worker for worker in self.workers if worker.seat in ready]:
+            yield worker, worker.seat.receive()
 
     def tell(self, order: Order) -> None:
         """The same order to all."""

@@ -13,13 +13,14 @@ import socket
 import struct
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from multiprocess.connection import wait as wait_for_pipes
 
 from . import forkserver
-from .workers.start import serve
+from .workers.feed_task import FeedOrder, FeedReport, FeedSetup
+from .workers.start import serve, serve_feed
 from .workers.task import Order, Report, Setup
 
 #: A worker that takes no order for so long is treated as dead; no send blocks longer.
@@ -64,21 +65,53 @@ class Seat:
         self.pipe.close()
 
 
+class FeedSeat(Seat):
+    """The feed process. It speaks only when it is asked: one report for each ask."""
+
+    def send(self, order: FeedOrder) -> bool:  # type: ignore[override]
+        """Give an order; False when it is not taken."""
+        try:
+            self.pipe.send_bytes(order.pack())
+        except OSError:
+            return False
+        return True
+
+    def receive(self) -> FeedReport | None:  # type: ignore[override]
+        """The report asked for; None when the process is gone."""
+        try:
+            return FeedReport.unpack(self.pipe.recv_bytes())
+        except (EOFError, OSError):
+            return None
+
+    def has_report(self, timeout_s: float = 0.0) -> bool:
+        """Whether `receive` would not wait."""
+        return bool(self.pipe.poll(timeout_s))
+
+
 class LocalProcesses:
     """Workers as processes of this machine."""
 
     def launch(self, setup: Setup, epoch: int) -> Seat:
         """Start a worker and give it its setup."""
-        context = forkserver.begin()
-        ours, theirs = context.Pipe()
-        _bound_sends(ours)
-        process = context.Process(target=serve, args=(theirs,), name=f"keyferry-{epoch}", daemon=True)
-        with _no_main_module():
-            process.start()
-        theirs.close()
-        with contextlib.suppress(OSError):  # it may be dead already; the first wait for its report will tell
-            ours.send_bytes(setup.pack())
-        return Seat(ours, process, epoch)
+        return Seat(*_started(serve, f"keyferry-{epoch}", setup.pack()), epoch)
+
+    def launch_feed(self, setup: FeedSetup) -> FeedSeat:
+        """Start the feed and give it its setup."""
+        return FeedSeat(*_started(serve_feed, "keyferry-feed", setup.pack()), 0)
+
+
+def _started(target: Callable[[Any], None], name: str, setup: bytes) -> tuple[Any, Any]:
+    """Our end of the pipe to a new process, and the process."""
+    context = forkserver.begin()
+    ours, theirs = context.Pipe()
+    _bound_sends(ours)
+    process = context.Process(target=target, args=(theirs,), name=name, daemon=True)
+    with _no_main_module():
+        process.start()
+    theirs.close()
+    with contextlib.suppress(OSError):  # it may be dead already; the first wait for its report will tell
+        ours.send_bytes(setup)
+    return ours, process
 
 
 def wait_for_reports(seats: list[Seat], timeout_s: float) -> list[Seat]:

@@ -37,6 +37,7 @@ class Fence:
         self, controls: list[Control], nodes: list[Node], retry_for_s: float, warn: Callable[[str], None]
     ) -> None:
         self.controls, self.nodes, self.retry_for_s, self.warn = controls, nodes, retry_for_s, warn
+        self.late_writes: Callable[[], None] = lambda: None  # told each time that old values may be written late
         self._graves: list[_Grave] = []
         self._warned = False
 
@@ -80,6 +81,7 @@ class Fence:
 
     def warn_of_late_writes(self, words: str) -> None:
         """Say, once, that old values may be written after new ones, and why nothing can be done."""
+        self.late_writes()
         if not self._warned:
             self._warned = True
             self.warn(f"a connection that was given up could not be killed ({words}): it may still write old values")

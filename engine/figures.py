@@ -28,6 +28,26 @@ ALMOST = 0.999
 
 
 @dataclass(frozen=True)
+class LiveFigures:
+    """How far a live copy is behind: the answer to whether one may cut over now."""
+
+    events: int
+    events_per_second: float
+    dirty: int
+    lag_seconds: float
+    gaps: int
+    sweeping: bool
+
+    @property
+    def text(self) -> str:
+        """`lag 0.2 s · dirty 31 · no gaps · 1,204 events/s`."""
+        gaps = f"{self.gaps:,} gap{'s' * (self.gaps > 1)}" if self.gaps else "no gaps"
+        if self.gaps:
+            gaps += ", being made good" if self.sweeping else " made good"
+        return f"lag {self.lag_seconds:.1f} s · dirty {self.dirty:,} · {gaps} · {self.events_per_second:,.0f} events/s"
+
+
+@dataclass(frozen=True)
 class Figures:
     """One look at a phase. The names are those of the JSON progress lines, which README lists."""
 
@@ -47,10 +67,13 @@ class Figures:
     ranges_done: int
     ranges: int
     workers: int
+    live: LiveFigures | None = None
 
     def fields(self) -> dict[str, object]:
         """The figures for programs, rounded."""
         found = asdict(self)
+        if self.live is None:
+            del found["live"]
         return {name: round(value, 3) if isinstance(value, float) else value for name, value in found.items()}
 
     @property
@@ -83,6 +106,11 @@ class Figures:
         """`waiting: target out of memory`, or nothing."""
         return printable(f"{self.state}: {self.reason}") if self.reason else ""
 
+    @property
+    def below(self) -> str:
+        """What stands below a bar: how far the changes are followed, and the reason when it is slow."""
+        return "  ".join(text for text in [self.live.text if self.live else "", self.reason_line] if text)
+
     def lines(self) -> list[str]:
         """A line of figures, and a second one where there is a reason."""
         parts = [
@@ -94,7 +122,8 @@ class Figures:
             self.left_text,
         ]
         line = "  ".join(part for part in parts if part)
-        return [line, f"  {self.reason_line}"] if self.reason else [line]
+        more = [self.live.text] if self.live else []
+        return [line, *(f"  {text}" for text in [*more, self.reason_line] if text)]
 
 
 class Watch:
@@ -102,15 +131,16 @@ class Watch:
 
     def __init__(self, phase: str) -> None:
         self.phase = phase
-        self._samples: deque[tuple[float, int, int]] = deque()  # when, keys, bytes
+        self._samples: deque[tuple[float, int, int, int]] = deque()  # when, keys, bytes, events
 
     def note(self, state: State) -> None:
         """Take in a state; often, so that rates are of the last seconds."""
         now = time.monotonic()
         if not self._samples:
-            self._samples.append((state.began_at, 0, 0))
+            self._samples.append((state.began_at, 0, 0, 0))
         if now - self._samples[-1][0] >= SAMPLE_S:
-            self._samples.append((now, state.counts.read, state.counts.bytes))
+            events = state.live.events if state.live else 0
+            self._samples.append((now, state.counts.read, state.counts.bytes, events))
         while len(self._samples) > 1 and self._samples[1][0] <= now - RECENT_S:
             self._samples.popleft()
 
@@ -140,10 +170,19 @@ class Watch:
             ranges_done=state.ranges_done,
             ranges=state.ranges,
             workers=state.workers,
+            live=self._live(state),
         )
+
+    def _live(self, state: State) -> LiveFigures | None:
+        if state.live is None:
+            return None
+        since, _, _, events = self._samples[0]
+        now = state.live
+        rate = max(0, now.events - events) / max(time.monotonic() - since, 0.001)
+        return LiveFigures(now.events, rate, now.dirty, now.lag_s, now.gaps, now.sweeping)
 
     def _rates(self, state: State) -> tuple[float, float]:
         """Keys and bytes a second; a pass that begins again takes some back, and counts as none."""
-        since, keys, size = self._samples[0]
+        since, keys, size, _ = self._samples[0]
         seconds = max(time.monotonic() - since, 0.001)
         return max(0, state.counts.read - keys) / seconds, max(0, state.counts.bytes - size) / seconds

@@ -9,7 +9,7 @@ from .options import COMMAND, COMMAND_NAMES, COMMANDS, GLOBAL, MANY, NONE, ONE, 
 _INDENT = 30  # columns of the options' names
 #: The groups of a command's own options, in the order of the help.
 _HEADINGS = {"seen": "Output"}
-_GROUPS = ("what", "data", "churn", "how", "how hard", "trust", "job", "seen")
+_GROUPS = ("what", "data", "churn", "how", "how hard", "live", "trust", "job", "seen")
 
 _USAGE = {
     TWO: (
@@ -48,6 +48,7 @@ EXAMPLES = {
         "keyferry replicate redis://old:6379/0 redis://new:6379/2 --dry-run",
         "keyferry -h old --askpass replicate -h new --pass-file new.password",
         "keyferry replicate old new --db-map 0:2,3:1 --workers 4",
+        "keyferry -h old -p 6379 replicate --idle-timeout 500 -h new -p 6380 --live",
         "keyferry replicate old new --rate 20000 --max-source-latency 5ms",
         "keyferry replicate old new --match 'user:*' --exclude '*:tmp' --limit 1000",
     ),

@@ -13,7 +13,19 @@ from typing import Any
 
 from .workers.cursor import RING, expected_keys
 from .workers.finding import Finding
-from .workers.task import CHURN, COPY_KEYS, COPY_RANGE, LIST_KEYS, SOURCELESS, Aside, Counts, Progress, Scope, Task
+from .workers.task import (
+    CHURN,
+    COPY_KEYS,
+    COPY_RANGE,
+    LIST_KEYS,
+    LOOK_UP,
+    SOURCELESS,
+    Aside,
+    Counts,
+    Progress,
+    Scope,
+    Task,
+)
 
 #: A range that has killed so many workers is taken apart until the key is found.
 DEATHS_TO_SPLIT = 3
@@ -30,6 +42,7 @@ class Entry:
     deaths: int = 0
     unsettled: Counts = field(default_factory=Counts)  # acknowledged, but would be done again
     asides: list[Aside | Finding] = field(default_factory=list)  # records of keys, for the one who keeps them
+    lost: Any = None  # of a live copy: names that a dead worker had (`live.py`)
 
     @property
     def restarts(self) -> bool:
@@ -50,6 +63,7 @@ class Ledger:
         self.ranges = len(tasks)
         self.ranges_done = 0
         self.reached = 0  # the highest position of all news
+        self.looks_up_besides = False  # keys are copied, and those of the target looked up
 
     @property
     def finished(self) -> bool:
@@ -70,8 +84,13 @@ class Ledger:
         for counts in self.totals.values():
             total.add(counts)
         for entry in self.given.values():
-            total.add(entry.unsettled)
+            if self._counts(entry.task):
+                total.add(entry.unsettled)
         return total
+
+    def _counts(self, task: Task) -> bool:
+        """Whether a task's figures are those of keys that are copied, in a run that does both."""
+        return not (self.looks_up_besides and task.work == LOOK_UP)
 
     def copies(self, task_id: int) -> bool:
         """Whether a worker that was given this task copies keys for it, be it for a pass that was given up."""
@@ -106,7 +125,8 @@ class Ledger:
         if news.finished:
             self.ranges_done += 1
             del self.given[news.task]
-        self.totals.setdefault(entry.task.scope, Counts()).add(entry.unsettled)
+        if self._counts(entry.task):
+            self.totals.setdefault(entry.task.scope, Counts()).add(entry.unsettled)
         asides, entry.unsettled, entry.asides = entry.asides, Counts(), []
         return asides
 
@@ -158,13 +178,15 @@ class Ledger:
             entry.asides = []
         return asides
 
-    def forget(self, scope: Scope) -> None:
+    def forget(self, scope: Scope, work: str) -> None:
         """Drop everything about a database of a node whose pass begins again."""
-        self.waiting = deque(entry for entry in self.waiting if entry.task.scope != scope)
-        self.put_off = [task for task in self.put_off if task.scope != scope]
-        self.suspects = deque(entry for entry in self.suspects if entry.task.scope != scope)
-        self.given = {task_id: entry for task_id, entry in self.given.items() if entry.task.scope != scope}
-        self.totals.pop(scope, None)
+        others = lambda task: task.scope != scope or task.work != work  # noqa: E731
+        self.waiting = deque(entry for entry in self.waiting if others(entry.task))
+        self.put_off = [task for task in self.put_off if others(task)]
+        self.suspects = deque(entry for entry in self.suspects if others(entry.task))
+        self.given = {task_id: entry for task_id, entry in self.given.items() if others(entry.task)}
+        if work != LOOK_UP or not self.looks_up_besides:
+            self.totals.pop(scope, None)
 
 
 def small_enough_to_list(task: Task) -> bool:

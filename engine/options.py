@@ -210,6 +210,14 @@ OPTIONS = (
     _both("how hard", "max-source-latency", values.ABOVE_0, "slow down where the source gets slower",
                metavar="TIME", unit="seconds"),
     _replicate("how", "accept-eviction", None, "exit 0 though the source evicts keys"),
+    _replicate("live", "live", None, "follow the changes of the source to the end"),
+    _replicate("live", "live-only", None, "follow only: what is there is copied already"),
+    _replicate("live", "idle-timeout", values.IDLE, "ends when quiet for so long", metavar="TIME", unit="seconds",
+               default_text="at Ctrl-C"),
+    _replicate("live", "feed", values.choice("auto", "tracking", "notifications"), "auto, tracking or notifications",
+               metavar="HOW", default="auto"),
+    _replicate("live", "enable-notifications", None, "switch the source's on, only for the run"),
+    _replicate("live", "on-converged", values.TEXT, "run a command at that moment", metavar="CMD"),
     _replicate("trust", "no-verify", None, "do not verify after the copy"),
     _both("trust", "verify", values.choice("full", "quick"), "full, or quick: no values, only sizes",
                metavar="HOW", default="full", issue="proof"),
@@ -218,7 +226,7 @@ OPTIONS = (
     _both("trust", "show-diffs", values.COUNT, "list so many differences", default=0, **_HOW_MANY, issue="proof"),
     _both("trust", "diff-file", values.TEXT, "all differences, a JSON line each", metavar="FILE", issue="proof"),
     _both("trust", "repair", None, "copy what differs, and compare it again", issue="proof"),
-    _both("trust", "prune", None, "with --repair: remove what only the target has", issue="proof"),
+    _both("trust", "prune", None, "--repair, --live: remove keys of the target only", issue="proof"),
     _both("trust", "rounds", values.whole(1, 100), "looks at keys that differ while written to", metavar="N",
                unit="looks", default=3, issue="proof"),
     _both("job", "dry-run", None, "show what would be done, and touch nothing"),
@@ -346,12 +354,15 @@ def check_together(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
     if "ttl" in given and not (given.get("ttl_share") or given.get("churn")):
         raise UsageError(f"{labels['ttl']} needs --ttl-share: no key would get an expiry", hint="--ttl-share 25%")
     _check_churn(given, labels)
+    _check_live(given, labels)
     _check_trust(given, labels)
 
 
 def _check_trust(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
-    if given.get("prune") and not given.get("repair"):
-        raise UsageError(f"{labels['prune']} needs --repair: nothing is removed without", hint="--repair --prune")
+    if given.get("prune") and not (given.get("repair") or given.get("live")):
+        raise UsageError(
+            f"{labels['prune']} needs --repair or --live: nothing is removed without", hint="--repair --prune"
+        )
     if given.get("repair") and given.get("on_conflict") in ("skip", "fail"):
         raise UsageError(f"{labels['repair']} replaces keys, {labels['on_conflict']} forbids it", hint="keep one")
     for key in ("repair", "diff_file", "show_diffs"):
@@ -373,6 +384,37 @@ def _check_churn(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
                 f"{labels['ops']}: {idle[0]} does nothing to the types of {labels.get('types', '--types')}",
                 hint="set changes strings and counters, grow all others",
             )
+
+
+#: What makes sense with --live only.
+_OF_LIVE = ("live_only", "idle_timeout", "feed", "enable_notifications", "on_converged")
+
+
+def _check_live(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+    if not given.get("live"):
+        lonely = next((key for key in _OF_LIVE if given.get(key)), None)
+        if lonely:
+            raise UsageError(f"{labels[lonely]} needs --live", hint="--live follows the changes of the source")
+        return
+    if given.get("on_conflict", "replace") != "replace":
+        raise UsageError(
+            f"{labels['on_conflict']} and {labels['live']} exclude each other: a change replaces a key",
+            hint="--require-empty refuses a target that holds keys",
+        )
+    named = next((key for key in ("limit", "keys_from") if given.get(key) is not None), None)
+    if named:
+        raise UsageError(
+            f"{labels[named]} and {labels['live']} exclude each other: the changes are those of a database",
+            hint="choose keys by --match, --include, --exclude, --type",
+        )
+    targets = list((given.get("db_map") or {}).values())
+    if len(set(targets)) < len(targets):
+        raise UsageError(
+            f"{labels['live']} cannot follow two databases into one: what goes in one may live in the other",
+            hint="give each a database of its own (--db-map)",
+        )
+    if given.get("enable_notifications") and given.get("feed") == "tracking":
+        raise UsageError(f"{labels['enable_notifications']} and {labels['feed']} exclude each other", hint="keep one")
 
 
 def _check_filters(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .eviction import unread_bytes
+from .feed_choice import choose, flags_wanted, warnings_of_feed
 from .filtering import filter_lines
 from .limits import Limits
 from .partitioners import ranges, slots
@@ -54,6 +55,7 @@ class Survey:
     shifts: list[list[int]] = field(default_factory=list)  # Setup.shifts
     filters: Filters = Filters()
     job: str = ""
+    flags: list[str | None] = field(default_factory=list)  # notify-keyspace-events of each source; None: not told
     rdbcompression: list[str] = field(default_factory=list)  # of each source, if it is to be changed; '' = not told
 
     @property
@@ -111,6 +113,7 @@ class Plan:
     put_aside: str
     settings: list[tuple[int, Wanted]]  # of source nodes, by their numbers, for the time of the run
     limits: Limits = Limits()
+    feed: str = ""  # how changes are learned, with --live
     again: bool = False  # an earlier pass of this run has written to the target
     limit: int | None = None
     keys_from: str = ""
@@ -152,7 +155,7 @@ class Plan:
     @property
     def connections(self) -> int:
         """At most so many connections to a node: one for each worker and database at a time, one or two for control."""
-        control = 1 + (self.limits.slower_s is not None)
+        control = 1 + (self.limits.slower_s is not None) + bool(self.feed)
         return self.workers * min(self.setup.links, len({part.db for part in self.databases})) + control
 
     def tasks(self) -> list[Task]:
@@ -210,7 +213,8 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
     work = sum(workers if part.opaque or part.by_name else max(len(part.cuts), 1) for part in databases)
     if options["limit"] is not None:
         work = min(work, -(-options["limit"] // MIN_RANGE_KEYS))
-    workers = max(1, min(workers, work))
+    workers = max(1, workers if options["live"] else min(workers, work))
+    feed = choose(survey, [db for db, _ in pairs], options) if options["live"] else ""
     limits = Limits(options["rate"], options["bandwidth"], options["max_source_latency"])
     setup = Setup(
         sources=[_node(server) for server in survey.sources],
@@ -242,11 +246,14 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         workers=workers,
         lanes=lanes,
         setup=setup,
-        warnings=warnings_of(survey, options["on_conflict"]) + _warnings_of_settings(survey, options),
+        warnings=warnings_of(survey, options["on_conflict"])
+        + _warnings_of_settings(survey, options)
+        + warnings_of_feed(survey, feed),
         silence_s=options["silence_s"],
         put_aside=options["put_aside"] or "",
-        settings=_settings(survey, options),
+        settings=_settings(survey, options) + (flags_wanted(survey, feed) if options["enable_notifications"] else []),
         limits=limits,
+        feed=feed,
         again=again,
         limit=options["limit"],
         keys_from=options["keys_from"] or "",

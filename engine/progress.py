@@ -110,7 +110,7 @@ class Bar(Display):
         self._bar.n = figures.share
         self._bar.bar_format = bar_format(figures)
         self._bar.refresh()
-        self._show_reason(figures.reason_line)
+        self._show_reason(figures.below)
 
     def _show_reason(self, text: str) -> None:
         if text:

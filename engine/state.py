@@ -8,6 +8,17 @@ from dataclasses import dataclass, field
 from .workers.task import Counts
 
 
+@dataclass(frozen=True)
+class LiveState:
+    """How far a live copy is behind its source."""
+
+    events: int  # since it began
+    dirty: int  # keys that have changed and are not at the target yet
+    lag_s: float  # how long ago the oldest of those changes arrived
+    gaps: int
+    sweeping: bool  # a gap is being made good
+
+
 @dataclass
 class State:
     """Kept up to date by the coordinator; whoever shows progress reads it."""
@@ -21,6 +32,7 @@ class State:
     workers: int = 0
     total_known: bool = False  # `keys_total` is no estimate
     unit: str = "keys"  # what is counted
+    live: LiveState | None = None  # changes are followed
 
     @property
     def seconds(self) -> float:

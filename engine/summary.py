@@ -13,6 +13,7 @@ from .workers.task import Counts
 
 if TYPE_CHECKING:
     from .churning import Churned
+    from .live_result import LiveResult
     from .verdict import Verdict
 
 #: So many reasons are listed for keys that were put aside.
@@ -37,6 +38,7 @@ class Summary:
     evicted: tuple[int, int] = (0, 0)  # keys that source and target threw away meanwhile
     accept_eviction: bool = False  # … and at the source that is expected
     exit_code: int = EXIT_OK
+    live: LiveResult | None = None  # changes were followed
     churn: Churned | None = None  # what was changed after the phase; phase "churn" is that alone
     verdict: Verdict | None = None  # of the verification; phase "compare" is that alone
 
@@ -47,6 +49,8 @@ class Summary:
         """Set the exit code by what has come out, unless an error or a signal has set it."""
         at_source, at_target = self.evicted
         incomplete = self.counts.aside or at_target or (at_source and not self.accept_eviction)
+        if self.exit_code == EXIT_OK and self.live:
+            self.exit_code = self.live.exit_code
         if self.exit_code == EXIT_OK and incomplete:
             self.exit_code = EXIT_INCOMPLETE
         if self.exit_code == EXIT_OK and self.verdict:
@@ -99,6 +103,7 @@ class Summary:
             f"  {processes}"
         ]
         if self.phase == "copy":
+            lines += self.live.lines() if self.live else []
             lines += self.verdict.lines() if self.verdict else [f"verify    not done{self.verify_note}"]
             changing = self.verdict.kinds[CHANGING] if self.verdict else 0
             gone = "absent" if self.named else "expired"
@@ -127,32 +132,37 @@ class Summary:
             return self._compare_fields()
         counts = self.counts
         churn = {"churn": self.churn.fields()} if self.churn else {}
-        return churn | {
-            "phase": self.phase,
-            "exit_code": self.exit_code,
-            "keys": counts.copied,
-            "exact": self.exact,
-            "bytes": counts.bytes,
-            "seconds": round(self.seconds, 3),
-            "keys_per_second": round(self.keys_a_second, 1),
-            "bytes_per_second": round(counts.bytes / max(self.seconds, 0.001), 1),
-            "workers": self.workers,
-            "read": counts.read,
-            "expired": 0 if self.named else counts.expired,
-            "absent": counts.expired if self.named else 0,
-            "skipped": counts.skipped,
-            "changing": self.verdict.kinds[CHANGING] if self.verdict else 0,
-            "put_aside": counts.aside,
-            "put_aside_file": self.put_aside_file,
-            "put_aside_reasons": self.reasons,
-            "retried": counts.retried,
-            "evicted_at_source": self.evicted[0],
-            "evicted_at_target": self.evicted[1],
-            "cpu_seconds": round(self.cpu_s, 3),
-            "verified": self.verdict is not None,
-            "verify": self.verdict.fields() if self.verdict else None,
-            "latency_ms": [row.fields() for row in self.latency],
-        }
+        live = {"live": self.live.fields()} if self.live else {}
+        return (
+            churn
+            | live
+            | {
+                "phase": self.phase,
+                "exit_code": self.exit_code,
+                "keys": counts.copied,
+                "exact": self.exact,
+                "bytes": counts.bytes,
+                "seconds": round(self.seconds, 3),
+                "keys_per_second": round(self.keys_a_second, 1),
+                "bytes_per_second": round(counts.bytes / max(self.seconds, 0.001), 1),
+                "workers": self.workers,
+                "read": counts.read,
+                "expired": 0 if self.named else counts.expired,
+                "absent": counts.expired if self.named else 0,
+                "skipped": counts.skipped,
+                "changing": self.verdict.kinds[CHANGING] if self.verdict else 0,
+                "put_aside": counts.aside,
+                "put_aside_file": self.put_aside_file,
+                "put_aside_reasons": self.reasons,
+                "retried": counts.retried,
+                "evicted_at_source": self.evicted[0],
+                "evicted_at_target": self.evicted[1],
+                "cpu_seconds": round(self.cpu_s, 3),
+                "verified": self.verdict is not None,
+                "verify": self.verdict.fields() if self.verdict else None,
+                "latency_ms": [row.fields() for row in self.latency],
+            }
+        )
 
     def _compare_fields(self) -> dict[str, Any]:
         return {

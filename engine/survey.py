@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from .feed_choice import flags_of
 from .filtering import filters_of, questions
 from .logs import Log
 from .partitioners import cluster, topology
@@ -72,6 +73,8 @@ def survey(
             filters=filters_of(options, controls.sources[0], sources[0]),
             job=secrets.token_hex(4),
         )
+        if options["live"]:
+            found.flags.extend(flags_of(one) for one in controls.sources)
         if options["source_rdbcompression"]:
             found.rdbcompression.extend(topology.setting(one, RDBCOMPRESSION) for one in controls.sources)
         for number, (control, server) in enumerate(zip(controls.sources, sources)):
@@ -157,6 +160,9 @@ def check_rights(controls: Controls, found: Survey, options: dict[str, Any], wri
         written |= {"MSET": ("MSET", key, "value", key), "SET": ("SET", key, "value", "PXAT", "never")}
     if options["atomic"]:
         reads |= {"MULTI": ("MULTI",), "EXEC": ("EXEC",)}
+    if options["live"]:
+        reads |= {"EXISTS": ("EXISTS", key)}
+        written |= {"UNLINK": ("UNLINK", key), "EXISTS": ("EXISTS", key), "SCAN": ("SCAN", 0, "COUNT", 1)}
     if options["on_conflict"] != "replace":
         written |= {"EXISTS": ("EXISTS", key)}
     compared: Probes = {}

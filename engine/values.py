@@ -94,6 +94,10 @@ def _seconds_or_bare(text: str) -> float:
     return _seconds(text + "s" if re.fullmatch(r"[0-9.]+", text) else text)
 
 
+def _seconds_or_bare_ms(text: str) -> float:
+    return _seconds(text + "ms" if re.fullmatch(r"[0-9.]+", text) else text)
+
+
 def _bytes(text: str) -> int:
     """A size as redis.conf writes it, as bytes."""
     found = re.fullmatch(rf"([0-9]{{1,{_DIGITS_MAX}}})([a-z]*)", text.lower())
@@ -242,6 +246,11 @@ PORT = whole(1, 65535)
 COUNT = whole(1)
 DATABASE = whole(0, 10**9)
 TIMEOUT = Kind("above 0 seconds", _seconds_or_bare, lambda value: _is_number(value) and value > 0)
+IDLE = Kind(
+    "a duration above 0, like 5s; a bare number is milliseconds",
+    _seconds_or_bare_ms,
+    lambda value: _is_number(value) and value > 0,
+)
 DURATION = Kind("a duration of 0 seconds or more", _seconds, lambda value: _is_number(value) and value >= 0)
 ABOVE_0 = Kind("a duration above 0, like 5ms", _seconds, lambda value: _is_number(value) and value > 0)
 RATE = Kind("whole keys a second, like 20000", _rate, lambda value: _is_whole(value) and value > 0)

@@ -68,7 +68,7 @@ def test_a_start_that_shows_help_loads_nothing_heavy() -> None:
 
 
 def test_no_option_stands_in_the_table_before_it_works() -> None:
-    later = "live idle-timeout resume job"
+    later = "resume job"
     assert not set(later.split()) & set(options.BY_NAME)
 
 

@@ -59,6 +59,7 @@ class Careful:
         self.losses = 0  # of a connection: under this window, or alone, under the key that is being tried
         self.counts = Counts()
         self.asides: list[Aside] = []
+        self.gone: list[bytes] = []
         self.findings: list[Finding] = []
         self.strings = 0
         self.largest = 0
@@ -119,6 +120,7 @@ class Careful:
         (instant,) = expiries_of(when, self.link.clock, 1, strict=self._tries < MOMENT_TRIES).instants()
         if value is None or instant is None:
             self._count("expired")
+            self.gone.append(key)
         elif len(value) > self.link.max_value_bytes:
             read = Read(key, arg, value, instant, method is Method.DUMP)
             self._put_aside(key, read.type, len(read.value), "over the target's proto-max-bulk-len")

@@ -93,9 +93,11 @@ class Connection:
         """Begin to connect, by another of the host's addresses at each `turn`. Raises Lost. `number` is the node's."""
         self.side, self.number, self.node, self.db, self.name, self.poll = side, number, node, db, name, poll
         self.fence = fence  # CLIENT IDs of connections given up, whose last bytes must not be executed any more
+        self.fence_missing = False  # the one before has no CLIENT ID that we know of
         self.fence_refused = ""  # the server's words, where it does not let us
         self.endpoint: Endpoint = node.endpoint
         self.ready = False
+        self.used = False  # it has been ready: something may have been sent
         self.client_id = 0  # 0 = the server does not tell
         self.direct = False  # proved: the server sees our own address, so nobody is in between
         self.when_ready: Callable[[], None] = lambda: None
@@ -263,7 +265,7 @@ class Connection:
             # "No such client" is as good: it is gone.
             self.fence_refused = "" if refused.startswith("ERR No such client") else refused
             self._deadline_s = self.endpoint.timeout_s
-            self.ready = True
+            self.ready = self.used = True
             self.when_ready()
 
         if not self.fence:
@@ -280,7 +282,7 @@ class Connection:
         yield _Step((b"CLIENT", b"SETNAME", self.name.encode()), needed=False)
         yield _Step((b"CLIENT", b"ID"), needed=False, check=self._note_id)
         yield _Step((b"INFO", b"server"), needed=False, check=self._check_run_id)
-        yield _Step((b"INFO", b"replication"), needed=False, check=self._check_replid)
+        yield _Step((b"INFO", b"replication"), needed=False, check=self.check_replid)
         if self.node.no_touch and self.node.read:
             # Reading must not make a cold key look hot to the server's eviction.
             yield _Step((b"CLIENT", b"NO-TOUCH", b"ON"), needed=False)
@@ -301,7 +303,8 @@ class Connection:
     def _check_run_id(self, reply: object) -> None:
         self._check_identity("run_id", self.node.run_id, reply)
 
-    def _check_replid(self, reply: object) -> None:
+    def check_replid(self, reply: object) -> None:
+        """Raise Lost where INFO replication is of other data than the plan was made for."""
         # The same process holds other data when it has been somebody's replica in between.
         self._check_identity("master_replid", self.node.replid, reply)
 

@@ -8,6 +8,7 @@
       │    └─ ChangedError         a server is not the one that the copy began with: the copy begins again
       ├─ RefusedError       6      we will not do this: same database, unsupported pair
       ├─ StateError         7      the server answers, but LOADING, OOM, READONLY, … lasted too long
+      ├─ NotConverged       8      live: it cannot be claimed that both sides are equal
       └─ InternalError      70     our bug
 
 A raised error is one line for the user: what, which side and address, which key or option; the hint is a
@@ -24,6 +25,7 @@ EXIT_TARGET = 4
 EXIT_RUN = 5
 EXIT_REFUSED = 6
 EXIT_STATE = 7
+EXIT_NOT_CONVERGED = 8  # live: events were lost and not made good, or the proof needs what a server hides
 EXIT_BUG = 70
 EXIT_SIGNAL = 128  # + the signal's number
 
@@ -95,6 +97,12 @@ class StateError(KeyferryError):
     exit_code = EXIT_STATE
 
 
+class NotConverged(KeyferryError):
+    """A live copy that cannot claim that both sides are equal."""
+
+    exit_code = EXIT_NOT_CONVERGED
+
+
 class InternalError(KeyferryError):
     """A bug of keyferry."""
 
@@ -116,7 +124,7 @@ def key_text(key: bytes) -> str:
 
 
 _REACH = (UsageError, AccessError, UnreachedError, RefusedError)
-_RUN = (RunError, ChangedError, StateError, InternalError)
+_RUN = (RunError, ChangedError, StateError, NotConverged, InternalError)
 _KINDS = {kind.__name__: kind for kind in _REACH + _RUN}
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .adapt import Meter
+from .barrier import Windows
 from .budget import fitting, sizes_of, sizes_request
 from .careful import Careful
 from .choose import Chooser
@@ -32,7 +33,7 @@ from .policy import Action, first_error, rule_for
 from .resp import argument
 from .scan import Found, RangeScan
 from .sieve import Sieve
-from .task import COMPARE, COPY_RANGE, LOOK_UP, PRUNE, RECHECK, Aside, Counts, Progress, Task
+from .task import COMPARE, COPY, COPY_RANGE, LOOK_UP, PRUNE, RECHECK, Aside, Counts, Progress, Task
 from .window import Window
 
 #: Windows between their first request and their last acknowledgement; two keep both servers busy.
@@ -85,9 +86,11 @@ class Lane:
         changed: Callable[[Lane], None],
         pace: Pace | None = None,
         filters: Filters = ALL,
+        windows: Windows | None = None,
     ) -> None:
         self.task, self.link, self.chooser, self.meter = task, link, chooser, meter
         self.scan_count, self.changed, self.pace = scan_count, changed, pace
+        self.windows = windows  # those of the whole worker, where barriers have to know them
         self.segments: deque[_Segment] = deque()
         self.open = 0
         self.scan_bytes = 0  # what the SCAN on its way is expected to bring
@@ -237,6 +240,7 @@ class Lane:
     def _start_window(self, segment: _Segment, count: int, settled: Callable[[Any], None]) -> None:
         keys = segment.next_keys(count)
         work, counted = self.task.work, not segment.found.elsewhere
+        settled = self._registered(keys, settled) if work == COPY else settled
         if work == COMPARE:
             compare = QuickComparison if self.link.quick else Comparison
             compare(self.link, keys, self.chooser.method, settled, counted).start()
@@ -253,6 +257,25 @@ class Lane:
             copying = copies(self.link, keys, self.chooser.method, settled)
             copying.usual_bytes = self.chooser.usual_bytes(count)
             copying.start()
+
+    def _registered(self, keys: list[bytes], settled: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Note that a window is about to be opened; what is to be called when it is settled."""
+        if self.windows is None:
+            return settled
+        number = self._opened(keys)
+
+        def closed(window: Any) -> None:
+            self._closed(number)
+            settled(window)
+
+        return closed
+
+    def _opened(self, keys: list[bytes]) -> int:
+        return self.windows.opened(self.task.db, keys) if self.windows else 0
+
+    def _closed(self, number: int) -> None:
+        if self.windows:
+            self.windows.closed(number)
 
     def _ask_sizes(self, segment: _Segment) -> None:
         """Ask how large the next keys are, as many as the next windows may take."""

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .adapt import Meter
+from .barrier import Windows
 from .choose import Chooser
+from .filters import Filters
 from .lane import Lane
 from .link import Link
 from .list_lane import ListLane
 from .pace import Pace
 from .sift_lane import SiftLane
-from .task import CHURN, COPY_KEYS, COPY_RANGE, LIST_KEYS, LOOK_UP, SIFT_KEYS, Setup, Task
+from .task import (
+    CHURN,
+    COPY_KEYS,
+    COPY_RANGE,
+    LIST_KEYS,
+    LIVE_KEYS,
+    LOOK_UP,
+    SIFT_KEYS,
+    STREAMS,
+    Setup,
+    Task,
+)
 
 
 @dataclass
@@ -25,6 +38,8 @@ class Lanes:
     pace: Pace | None
     changed: Callable[[Any], None]
     later: Callable[[float, Callable[[], None]], None]
+    windows: Windows | None = None  # where barriers have to know them
+    removes: set[int] = field(default_factory=set)  # target databases where keys may be removed
 
     def make(self, task: Task, link: Link, chooser: Chooser) -> Any:
         """The lane that does a task over a link; it has yet to be told to `go`."""
@@ -32,12 +47,25 @@ class Lanes:
         if task.work == LOOK_UP:  # what SCAN can do was found out of the source
             filters = replace(filters, scan_match=False, scan_type=False)
         if task.kind in (COPY_RANGE, COPY_KEYS):
-            return Lane(task, link, chooser, self.meter, setup.scan_count, changed, self.pace, filters)
+            windows = self.windows
+            return Lane(task, link, chooser, self.meter, setup.scan_count, changed, self.pace, filters, windows)
+        if self.windows is not None and task.kind in (LIVE_KEYS, STREAMS):
+            return self._live(task, link, chooser, self.windows)
         if task.kind == LIST_KEYS:
             return ListLane(task, link, setup.scan_count, changed, filters)
         if task.kind == SIFT_KEYS:
             return SiftLane(task, link, changed, setup.filters)
         return self._sourceless(task, link)
+
+    def _live(self, task: Task, link: Link, chooser: Chooser, windows: Windows) -> Any:
+        from .live_lane import LiveLane
+
+        setup, changed = self.setup, self.changed
+        if task.kind == STREAMS:
+            return ListLane(task, link, setup.scan_count, changed, Filters(types=("stream",), scan_type=True))
+        removes = lambda: self.removes  # noqa: E731
+        shared = (self.meter, setup.scan_count, changed, self.pace)
+        return LiveLane(task, link, chooser, *shared, setup.filters, windows, removes)
 
     def _sourceless(self, task: Task, link: Link) -> Any:
         from .churn import unpack as unpack_churn

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .adapt import Meter, climb_from
+from .barrier import PUBLISH_S, Windows
 from .conn import Connection, Lost
 from .errors import InternalError, KeyferryError, StateError
 from .lanes import Lanes
@@ -28,7 +29,7 @@ from .links import Events, Links
 from .list_lane import ListLane
 from .pace import Pace
 from .patience import Patience
-from .task import Order, Report, Setup, Task
+from .task import LIVE_KEYS, Order, Report, Setup, Task
 
 #: News goes up so often …
 REPORT_S = 0.1
@@ -55,7 +56,8 @@ class Worker:
         self.timers: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = itertools.count()
         self.pace = Pace(self._later) if setup.paced else None
-        self.makes = Lanes(setup, self.meter, self.pace, self._changed, self._later)
+        self.windows = Windows(self._report_at_once) if setup.live else None
+        self.makes = Lanes(setup, self.meter, self.pace, self._changed, self._later, self.windows, set(setup.removes))
         self.report = Report(free=setup.lanes)
         self.has_news = True
         self.reported_at = 0.0
@@ -132,10 +134,22 @@ class Worker:
                 lane.grant(order.credit)
         if order.share and self.pace:
             self.pace.change(order.share)
-        self.queue.extend(order.tasks)
+        if order.removes is not None:
+            self.makes.removes = set(order.removes)
+        if order.barrier and self.windows:
+            self._wait_for_windows(self.windows, order.barrier)
+        for task in order.tasks:
+            if task.kind == LIVE_KEYS:
+                self.queue.appendleft(task)  # it must not wait for a range to end
+            else:
+                self.queue.append(task)
         if order.drain:
             self._drain()
         self._start_queued()
+
+    def _wait_for_windows(self, windows: Windows, barrier: int) -> None:
+        windows.barrier(barrier)
+        self._later(PUBLISH_S, lambda: windows.publish(barrier))
 
     def _drain(self) -> None:
         self.draining = True
@@ -161,6 +175,8 @@ class Worker:
 
     def _connected(self, conn: Connection) -> None:
         self.report.clients.append([conn.side, conn.number, conn.client_id])
+        if conn.fence_missing:
+            self.report.unfenced = f"{conn.side} {conn.endpoint.address}: it tells no CLIENT ID"
         if conn.fence_refused:
             self.report.unfenced = f"{conn.side} {conn.endpoint.address}: {conn.fence_refused}"
         # The CLIENT ID goes up before anything is written: should this process be killed, the coordinator knows what
@@ -235,6 +251,8 @@ class Worker:
         report.drained = self.draining and not self.lanes
         report.down = [[conn.side, conn.endpoint.address, why] for conn, why in self.links.down.items()]
         report.held_by = self.pace.held_by() if self.pace else ""
+        if self.windows:
+            report.passed, report.closed = self.windows.take()
         try:
             self.pipe.send_bytes(report.pack())
         except OSError:

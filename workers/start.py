@@ -1,4 +1,4 @@
-"""Where a worker process begins. The coordinator names `serve` and never runs it, so this imports nothing."""
+"""Where processes begin. The coordinator names these functions and never runs them, so this imports nothing."""
 
 from __future__ import annotations
 
@@ -10,3 +10,10 @@ def serve(pipe: Any) -> None:
     from . import loop  # in a worker it is there already: the fork server has loaded it
 
     loop.serve(pipe)
+
+
+def serve_feed(pipe: Any) -> None:
+    """Listen to the sources until the pipe's end: see `feed.serve`."""
+    from . import feed
+
+    feed.serve(pipe)

@@ -26,6 +26,8 @@ LIST_KEYS = "list"  # scan a whole database and hand its keys up in batches
 SIFT_KEYS = "sift"  # hand up those of the keys named that pass the filters
 GENERATE = "generate"  # write one run of blocks of a synthetic data set
 CHURN = "churn"  # keep changing a synthetic data set
+LIVE_KEYS = "live"  # write the keys named as they are now, or remove them
+STREAMS = "streams"  # hand up the streams of a database
 #: Kinds that read from no source.
 SOURCELESS = (GENERATE, CHURN)
 
@@ -158,20 +160,24 @@ class Progress:
     # LIST_KEYS and SIFT_KEYS: a batch of keys; COPY_RANGE: those that are put off
     listed: list[bytes] | None = None
     findings: list[Finding] = field(default_factory=list)
+    left: list[bytes] = field(default_factory=list)  # LIVE_KEYS: gone at the source, still at the target
+    slow: list[list[Any]] = field(default_factory=list)  # LIVE_KEYS: [key, seconds that its copy took]
 
     def pack(self) -> list[Any]:
         """A list for msgpack; a position of RING does not fit its 64 bits, so it travels as -1."""
         position = -1 if self.position == RING else self.position
         asides = [aside.pack() for aside in self.asides]
         findings = [finding.pack() for finding in self.findings]
-        return [self.task, position, self.counts.pack(), asides, self.finished, self.opaque, self.listed, findings]
+        told = [self.task, position, self.counts.pack(), asides, self.finished, self.opaque, self.listed, findings]
+        return [*told, self.left, self.slow]
 
     @classmethod
     def unpack(cls, packed: list[Any]) -> Progress:
         """The news that `pack` described."""
-        task, position, counts, asides, finished, opaque, listed, findings = packed
+        task, position, counts, asides, finished, opaque, listed, findings, left, slow = packed
         position = RING if position == -1 else position
-        news = cls(task, position, Counts(*counts), [Aside(*aside) for aside in asides], finished, opaque, listed)
+        asides = [Aside(*aside) for aside in asides]
+        news = cls(task, position, Counts(*counts), asides, finished, opaque, listed, left=left, slow=slow)
         news.findings = [Finding.unpack(finding) for finding in findings]
         return news
 
@@ -190,6 +196,8 @@ class Report:
     failure: dict[str, str] | None = None  # KeyferryError.pack: the run cannot go on
     down: list[list[str]] = field(default_factory=list)  # [side, address, reason] of connections lost and not back
     unfenced: str = ""  # a connection that was given up could not be killed: the server's words
+    passed: list[list] = field(default_factory=list)  # barriers: `barrier.Windows.take`
+    closed: list[int] = field(default_factory=list)  # windows that had left a barrier
     drained: bool = False  # every window is acknowledged and no task is left
 
     def pack(self) -> bytes:
@@ -211,7 +219,9 @@ class Order:
 
     tasks: list[Task] = field(default_factory=list)
     shifts: list[list[int]] | None = None  # Setup.shifts, measured again
-    credit: int = 0  # LIST_KEYS: so many more batches may come up
+    credit: int = 0  # LIST_KEYS, STREAMS: so many more batches may come up
+    barrier: int = 0  # its number: tell when every window that is open now is closed
+    removes: list[int] | None = None  # Setup.removes from now on
     share: Share | None = None  # of the limits of the run, from now on
     unread_bytes: list[int] | None = None  # Setup.unread_bytes from now on
     drain: bool = False  # open nothing more, finish what is open
@@ -282,6 +292,8 @@ class Setup:
     unread_bytes: list[int] = field(default_factory=lambda: [64 << 20])  # that replies may take at each source node
     workers: int = 1  # how many share that
     filters: Filters = Filters()
+    live: bool = False  # barriers will come
+    removes: list[int] = field(default_factory=list)  # target databases where LIVE_KEYS may remove keys
     synth: dict[str, Any] | None = None  # GENERATE and CHURN: synth.Spec.pack
     churn: dict[str, Any] | None = None  # CHURN: churn.Churn.pack
 

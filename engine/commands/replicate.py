@@ -64,6 +64,8 @@ def plan_lines(plan: Plan) -> list[str]:
         *[f"limits    {'; '.join(texts)}" for texts in [plan.limits.texts()] if texts],
         f"estimate  {size_text(plan.value_bytes)}, {seconds_text(plan.seconds)} (a rule of thumb)",
     ]
+    if plan.feed:
+        lines.insert(-1, f"live      changes by {plan.feed}")
     if plan.filter_lines:
         lines[-1] += ", before filtering"
         lines += [f"filter    {line}" for line in plan.filter_lines]
@@ -136,6 +138,7 @@ def plan_fields(plan: Plan) -> dict[str, object]:
         "rate_keys_per_second": plan.limits.keys_a_second,
         "bandwidth_bytes_per_second": plan.limits.bytes_a_second,
         "max_source_latency_ms": None if plan.limits.slower_s is None else 1000 * plan.limits.slower_s,
+        "feed": plan.feed,
         "on_conflict": setup.on_conflict,
         "atomic": setup.atomic,
         "no_ttl": not setup.clock.wanted,

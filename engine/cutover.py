@@ -1,0 +1,99 @@
+"""The end of a live copy, up to the proof: nothing that was written before it is missing at the target.
+
+    fence ─→ all that had arrived is settled ─→ streams again ─→ what could not be removed, again ─→ done
+                                                                              … then, outside: verify, last look
+
+A FENCE makes sure that the feed has brought every event of what was written before it (`workers/listener.py`).
+STREAMS are changed by commands of which no feed tells (XACK and its like). Nobody remembers which streams: where one of
+those commands was called since the feed began, or the source does not tell, all streams are copied again.
+THE LAST LOOK comes after the verification: no write since the beginning of all this, or it begins again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .coordinator import Coordinator
+    from .live import Live
+
+#: Streams that are changed silently all the time are copied again so often.
+STREAM_TRIES = 3
+
+
+@dataclass
+class CutOver:
+    """One attempt; `asked`: by a signal, so that it goes on although the source is written to.
+
+    With `since`, the last look: whether anything was written since then.
+    """
+
+    live: Live
+    asked: bool
+    since: float = 0.0
+    began_at: float = field(default_factory=time.monotonic)
+    done: bool = False
+    failed: bool = False  # something was written meanwhile, or events were lost: not now
+    _steps: Iterator[None] | None = None
+
+    def turn(self, run: Coordinator) -> None:
+        """Go on as far as possible."""
+        if self._steps is None:
+            self._steps = self._last_look() if self.since else self._attempt(run)
+        if self._disturbed:
+            self.failed = True
+            self.live.generations.hurry = False
+        elif next(self._steps, self) is self:
+            self.done = True
+
+    @property
+    def _disturbed(self) -> bool:
+        live = self.live
+        return live.sweeping or (not self.asked and live.activity_at > self.began_at)
+
+    def _attempt(self, run: Coordinator) -> Iterator[None]:
+        yield from self._fence()
+        yield from self._streams(run)
+        left = self.live.removals.left
+        if left and self.live.removals.any_allowed:
+            for db, key in list(left):
+                self.live.generations.mark(db, [key], time.monotonic())
+            yield from self._settle(time.monotonic())
+
+    def _fence(self) -> Iterator[None]:
+        feeding, generations = self.live.feeding, self.live.generations
+        number = feeding.fence()
+        while number not in feeding.passed:
+            yield
+        _, passed_at = feeding.passed[number]
+        generations.hurry = True
+        yield from self._settle(passed_at)
+        generations.hurry = False
+
+    def _settle(self, instant: float) -> Iterator[None]:
+        yield  # so that the feed has been heard since
+        while not self.live.settled_before(instant):
+            yield
+
+    def _streams(self, run: Coordinator) -> Iterator[None]:
+        live = self.live
+        for _ in range(STREAM_TRIES):
+            now = live.feeding.told.silent
+            if not live.field.streams or (now == live.silent_at and now >= 0):
+                return
+            for task in live.stream_tasks():
+                run.ledger.add(task)
+            yield
+            while not run.ledger.finished:
+                yield
+            yield from self._settle(time.monotonic())
+            live.silent_at = now
+            if now < 0:
+                return
+            yield from self._fence()
+
+    def _last_look(self) -> Iterator[None]:
+        yield from self._fence()

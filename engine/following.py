@@ -1,0 +1,214 @@
+"""A live copy from plan to summary: copy and follow, cut over, verify, look a last time; again where that fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .coordinator import Coordinator
+from .cutover import CutOver
+from .executors import LocalProcesses
+from .feed_choice import feed_setup
+from .feeding import Feeding
+from .live import Field, Live
+from .live_result import LiveResult
+from .logs import Log
+from .partitioners.topology import describe
+from .planning import Plan
+from .removals import Removals, refuse_what_has_shrunk
+from .signals import Signals
+from .supply import owners_in
+from .survey import Controls, check_identities
+from .verify_plan import reverse_tasks
+from .workers.errors import NotConverged
+from .workers.task import Counts, Task
+
+#: For the last look we wait so long for the feed, beside what a lost connection may take.
+LOOK_S = 60.0
+WRITTEN = "the source was written to until the end"
+
+
+class LiveSignals(Signals):
+    """Signals as a live copy means them: Ctrl-C asks it to cut over, and ends nothing."""
+
+    def __init__(self, signals: Signals) -> None:
+        super().__init__()
+        self._signals = signals
+
+    def seen(self) -> int:
+        """The ending signal, unless it is the one that asks to cut over."""
+        import signal
+
+        found = self._signals.seen()
+        return 0 if found == signal.SIGINT else found
+
+    def status_asked(self) -> bool:
+        """Whether SIGUSR1 has come."""
+        return self._signals.status_asked()
+
+
+@dataclass
+class Memory:
+    """What later passes of a run have to know of the first: a server that changed makes a pass begin again."""
+
+    allowed: set[int] | None = None  # target databases where keys may be removed
+    sizes: dict[int, int] = field(default_factory=dict)  # of the source's databases
+    gaps: int = 0
+    keys: int = 0
+
+
+@dataclass
+class Parts:
+    """What a run is made of, besides its plan."""
+
+    options: dict[str, Any]
+    log: Log
+    signals: Signals
+    memory: Memory
+    coordinator: Callable[..., Coordinator]  # with what is the same for all: (setup, tasks, live, phase)
+    verify: Callable[[Coordinator], tuple[bool | None, int]]  # are both sides equal? None: not verified; and a signal
+
+
+class Following:
+    """One pass of a live copy. `result` and `counts` are there afterwards, also after an error."""
+
+    def __init__(self, plan: Plan, controls: Controls, parts: Parts) -> None:
+        self.plan, self.controls, self.parts = plan, controls, parts
+        options, memory = parts.options, parts.memory
+        self.targets = {part.db: part.target_db for part in plan.databases}
+        if memory.allowed is None:
+            empty = {db for db, keys in plan.survey.target_sizes.items() if not keys}
+            memory.allowed = set(self.targets.values()) if options["prune"] else empty
+        sizes: dict[int, int] = {}
+        for part in plan.databases:
+            sizes[part.db] = sizes.get(part.db, 0) + part.keys
+        refuse_what_has_shrunk(memory.sizes if plan.again else {}, sizes, options["prune"])
+        memory.sizes = sizes
+        self.removals = Removals(self.targets, memory.allowed, options["prune"], planning=plan.again)
+        self.removals.target_keys = sum(plan.survey.target_sizes.values())
+        setup = feed_setup(plan.survey, plan.setup, sorted(self.targets), options, plan.feed)
+        types = setup.filters.types
+        where = Field(
+            self.targets,
+            [part.scope for part in plan.databases],
+            owners_in(plan.setup),
+            plan.tasks,
+            lambda: reverse_tasks(plan, controls, [describe(one) for one in controls.targets], options),
+            setup.filters.named,
+            streams=not types or "stream" in types,
+        )
+        self.live = Live(
+            Feeding(LocalProcesses(), setup, lambda why: None),
+            where,
+            self.removals,
+            options["idle_timeout"],
+            parts.log.notice,
+            parts.log.warning,
+            timeout_s=max(node.endpoint.timeout_s for node in plan.setup.targets),
+            gaps=memory.gaps,
+            keys=memory.keys,
+        )
+        # Targets are looked up, too: each node has its share of what may be asked for.
+        most = plan.setup.unread_bytes
+        more = [min(most)] * max(0, len(plan.setup.targets) - len(most))
+        self.setup = replace(plan.setup, live=True, removes=self.removals.now, unread_bytes=most + more)
+        self.result = LiveResult()
+        self.counts = Counts()
+        self.cpu_s = 0.0
+        self.copy_s = 0.0  # until everything was copied once
+        self.signal = 0
+        self.last: Coordinator | None = None
+
+    def run(self) -> None:
+        """Until both sides are equal, or it is clear that this cannot be claimed. Raises what ends a run early."""
+        live = self.live
+        try:
+            live.feeding.begin()
+            self._run_until_proved()
+        except NotConverged as error:
+            self.result.reason = str(error)
+            raise
+        finally:
+            live.feeding.end()
+            self._describe()
+
+    def _run_until_proved(self) -> None:
+        live, first = self.live, True
+        while True:
+            self._coordinate(self._first_tasks() if first else [], "copy" if first else "live")
+            first = False
+            if self.signal:
+                return
+            assert live.cutting is not None
+            since = live.cutting.began_at
+            assert self.last is not None
+            equal, self.signal = self.parts.verify(self.last)
+            if self.signal:
+                return
+            live.asked = live.asked or bool(self.parts.signals.seen())
+            if self._undisturbed(since):
+                self.result.equal = equal
+                return
+            if self.signal or live.asked:
+                self.result.reason = self.result.reason or ("" if self.signal else WRITTEN)
+                return
+            live.cutting = None
+
+    def _first_tasks(self) -> list[Task]:
+        tasks = [] if self.parts.options["live_only"] else self.plan.tasks()
+        if self.removals.planning or (self.parts.options["prune"] and self.removals.target_keys):
+            lookups = self.live.field.lookups()
+            tasks += [replace(task, id=number) for number, task in enumerate(lookups, len(tasks))]
+        return tasks
+
+    def _coordinate(self, tasks: list[Task], phase: str) -> None:
+        """Let workers follow the changes until the cut-over is done, or a signal ends it."""
+        coordinator = self.last = self.parts.coordinator(self.setup, tasks, self.live, phase)
+        try:
+            coordinator.run()
+        finally:
+            if phase == "copy":
+                self.counts = coordinator.state.counts
+            self.cpu_s += coordinator.cpu_s
+            self.copy_s = self.copy_s or self.live.copied_s or coordinator.state.seconds
+        self.signal = coordinator.signal
+        if not self.signal:
+            check_identities(self.plan, self.controls)
+
+    # ---- the last look --------------------------------------------------------------------------------------
+
+    def _undisturbed(self, since: float) -> bool:
+        """Whether nothing in scope was written since then: a fence, and if need be a look at what events name."""
+        live = self.live
+        self._wait_for_fence()
+        if live.sweeping:
+            return False
+        told = live.feeding.told
+        if live.streams_changed:
+            return False
+        if told.still_since and told.still_since <= since:
+            return True
+        live.cutting = CutOver(live, asked=True, since=since)
+        self._coordinate([], "live")
+        written = live.activity_at > since or live.streams_changed
+        return not (self.signal or live.sweeping or written)
+
+    def _wait_for_fence(self) -> None:
+        feeding = self.live.feeding
+        number = feeding.fence()
+        deadline = time.monotonic() + LOOK_S + self.parts.options["retry_for"]
+        while number not in feeding.passed:
+            if time.monotonic() > deadline:
+                raise NotConverged("the source did not answer to the last look", side="source")
+            self.live.generations.again(feeding.turn(0))  # names that were asked for before
+            time.sleep(0.01)
+
+    def _describe(self) -> None:
+        live, result, memory = self.live, self.result, self.parts.memory
+        memory.gaps, memory.keys = live.gaps, live.keys
+        result.keys, result.gaps, result.events = live.keys, live.gaps, live.feeding.told.events
+        result.lag_max_s, result.lag_p99_s = live.lag.most, live.lag.below(0.99)
+        result.left = len(self.removals.left)
+        result.cpu_s = live.feeding.cpu_s

@@ -1,0 +1,270 @@
+"""The order of live copies: generations of changed keys, and the barrier before each. Pure: it says what to send.
+
+THE RULE, AND WHY IT IS ENOUGH
+    An event is settled only by a read that was sent after the event had arrived, and whose write was sent after every
+    earlier read of possibly the same key was acknowledged. All keys that are dirty now form a generation. Then a
+    barrier goes to every worker, who answers when every window that it had open at that moment is closed, and only then
+    the generation is read. So:
+     * the read comes after the event: it sees that change or a later one, whose own event is still to come;
+     * whatever was read before, by a scan or by an earlier generation, has been written and acknowledged, and can no
+       more arrive after what is read now;
+     * a window that is opened after the barrier was sent reads a state that holds the changes already. It may overtake
+       the generation's windows or be overtaken by them: a key that differs between the two reads has changed between
+       them, so it is dirty again.
+    Two generations with the same key are ordered by the same rule. Nothing is remembered a key, and no values are
+    compared.
+
+WHAT HAPPENS IF
+    a window does not close within a second: it leaves the barrier, and its names are held back (`held`) until it is
+    closed. One stuck window stops its own keys, not all others.
+    a worker dies: its windows count as open until its connections are killed at the target (`fence.py`); then what it
+    was given is dirty again. Until a window is acknowledged its names are kept here (`flights`).
+    a key is slow to copy and always changing: it rests (`rests`), at least ten times as long as its copy took.
+    nothing is acknowledged: no more than MOST_IN_FLIGHT_BYTES of names are given out, and the others wait in the feed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from .workers.dirty import NAME_BYTES, Dirtied, DirtySet, wire_bytes
+
+#: Names that a worker gets in one generation: together with other orders they fit into its pipe.
+WORKER_BYTES = 96 << 10
+#: … in tasks of so many.
+TASK_KEYS = 500
+#: Names that are given out and not acknowledged, at most.
+MOST_IN_FLIGHT_BYTES = 16 << 20
+#: Marks are names that the run itself wants to be read again; they are bounded like those of the feed.
+MOST_MARKED_BYTES = 256 << 20
+#: A key that takes long to copy rests so many times as long before it is copied again.
+REST = 10.0
+#: Keys that are known to be slow, at most.
+MOST_SLOW = 10_000
+
+Name = tuple[int, bytes]  # database and key
+Who = Hashable  # a worker
+
+
+@dataclass
+class Flight:
+    """Names that a worker has, from when they were given out until they are acknowledged."""
+
+    who: Who
+    dirtied: Dirtied
+    bytes: int
+    node: int = 0  # that owns the keys
+
+
+@dataclass
+class _Held:
+    """The names of a window that has left a barrier, and those of them that wait for it."""
+
+    names: set[Name]
+    waiting: list[Dirtied] = field(default_factory=list)
+
+
+@dataclass
+class _Slow:
+    """A key that takes long to copy: not again before `due`."""
+
+    due: float
+    dirtied: Dirtied | None = None  # it has changed meanwhile
+
+
+class Generations:
+    """Call `gather`, `begin`, `passed`, `dispatch`, `settled`, …; times are of `time.monotonic`."""
+
+    def __init__(self) -> None:
+        self.marked = DirtySet(MOST_MARKED_BYTES)
+        self.gathered: list[Dirtied] = []  # what the next generation will consist of
+        self.forming: list[Dirtied] = []  # the one whose barrier is under way: nothing is added to it
+        self.barrier = 0  # the number of the one that is under way, or 0
+        self.waits_for: set[Who] = set()
+        self.flights: dict[int, Flight] = {}
+        self.in_flight_bytes = 0
+        self.held: dict[tuple[Who, int], _Held] = {}
+        self.slow: dict[Name, _Slow] = {}
+        self.hurry = False  # nothing rests any more: the run is to end
+        self._barriers = 0
+
+    # ---- what waits -----------------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits, nothing is under way, and nothing rests."""
+        resting = any(slow.dirtied for slow in self.slow.values())
+        waiting = self.gathered or self.forming or self.barrier or self.flights or self.held
+        return not (len(self.marked) or waiting or resting)
+
+    @property
+    def landed(self) -> bool:
+        """No window of a generation is open, and no barrier is under way; names may wait."""
+        return not (self.barrier or self.flights or self.held)
+
+    def __len__(self) -> int:
+        """Names that are not settled."""
+        waiting = sum(len(one.keys) for one in [*self.gathered, *self.forming])
+        flying = sum(len(flight.dirtied.keys) for flight in self.flights.values())
+        held = sum(len(one.keys) for held in self.held.values() for one in held.waiting)
+        return len(self.marked) + waiting + flying + held + sum(1 for slow in self.slow.values() if slow.dirtied)
+
+    @property
+    def oldest(self) -> float:
+        """When the event arrived that has waited longest, 0 where none waits; keys that rest do not count."""
+        ones = [*self.gathered, *self.forming, *(flight.dirtied for flight in self.flights.values())]
+        ones += [one for held in self.held.values() for one in held.waiting]
+        times = [self.marked.oldest, *(one.oldest for one in ones)]
+        return min((time for time in times if time), default=0.0)
+
+    def mark(self, db: int, keys: Iterable[bytes], now: float) -> None:
+        """These are to be read again, though no event has told of them."""
+        self.marked.add(db, keys, now)
+
+    def again(self, dirtied: Iterable[Dirtied]) -> None:
+        """These were taken, and have to be taken once more."""
+        self.gathered += dirtied
+
+    def room_bytes(self, workers: int) -> int:
+        """Names of so many bytes are welcome in the next generation; 0 while too much is given out."""
+        if self.in_flight_bytes >= MOST_IN_FLIGHT_BYTES:
+            return 0
+        return max(0, WORKER_BYTES * workers - sum(map(wire_bytes, self.gathered)))
+
+    # ---- a generation ---------------------------------------------------------------------------------------
+
+    def begin(self, workers: Iterable[Who], now: float) -> int:
+        """Form a generation of what is dirty; the number of the barrier that goes to these workers. 0: none is due."""
+        workers = set(workers)
+        self._wake(now)
+        room = self.room_bytes(len(workers))
+        if room and len(self.marked):
+            # What the run marks itself is no sign of a writer.
+            self.gathered += [Dirtied(one.db, one.keys, one.oldest, 0.0) for one in self.marked.take(room)]
+        if not self.gathered or self.barrier or not workers or self.in_flight_bytes >= MOST_IN_FLIGHT_BYTES:
+            return 0
+        return self.raise_barrier(workers)
+
+    def raise_barrier(self, workers: Iterable[Who]) -> int:
+        """A barrier whatever is dirty; its number."""
+        self._barriers += 1
+        self.barrier, self.waits_for = self._barriers, set(workers)
+        room = WORKER_BYTES * len(self.waits_for)
+        while self.gathered and (room > 0 or not self.forming):
+            self.forming.append(self.gathered.pop(0))
+            room -= wire_bytes(self.forming[-1])
+        return self.barrier
+
+    def passed(self, who: Who, barrier: int, left: list[list]) -> None:
+        """A worker has passed a barrier; the windows that have left it are held back: [number, database, names]."""
+        for number, db, keys in left:
+            self.held[who, number] = _Held({(db, key) for key in keys})
+        if barrier == self.barrier:
+            self.waits_for.discard(who)
+
+    def closed(self, who: Who, window: int) -> None:
+        """A window that had left a barrier is closed: its names are free."""
+        held = self.held.pop((who, window), None)
+        if held:
+            self.gathered += held.waiting
+
+    def dispatch(
+        self,
+        workers: Sequence[Who],
+        first_id: int,
+        now: float,
+        by_node: Callable[[list[bytes]], list[tuple[int, list[bytes]]]] = lambda keys: [(0, keys)],
+    ) -> dict[int, Flight]:
+        """The generation by task number, once its barrier is passed; the names count as given out from now on."""
+        self.barrier = 0
+        forming, self.forming = self.forming, []
+        flights: dict[int, Flight] = {}
+        at = first_id
+        seen: set[Name] = set()
+        for dirtied in forming:
+            for chunk in self._free(dirtied, seen, now):
+                for node, keys in by_node(chunk.keys):
+                    part = Dirtied(chunk.db, keys, chunk.oldest, chunk.newest)
+                    flights[at] = Flight(workers[at % len(workers)], part, _size(part), node)
+                    self.in_flight_bytes += flights[at].bytes
+                    at += 1
+        self.flights |= flights
+        return flights
+
+    def _free(self, dirtied: Dirtied, seen: set[Name], now: float) -> list[Dirtied]:
+        """Those names that may be read now, in tasks; each once a generation, and slow ones alone."""
+        db = dirtied.db
+        keys = [key for key in dict.fromkeys(dirtied.keys) if (db, key) not in seen]
+        seen.update([(db, key) for key in keys])
+        if self.held:
+            keys = self._hold_back(dirtied, keys)
+        alone: list[bytes] = []
+        if self.slow:
+            keys, alone = self._rest(dirtied, keys, now)
+        parts = [keys[at : at + TASK_KEYS] for at in range(0, len(keys), TASK_KEYS)] + [[key] for key in alone]
+        return [Dirtied(db, part, dirtied.oldest, dirtied.newest) for part in parts]
+
+    def _hold_back(self, dirtied: Dirtied, keys: list[bytes]) -> list[bytes]:
+        for held in self.held.values():
+            waiting = [key for key in keys if (dirtied.db, key) in held.names]
+            if waiting:
+                held.waiting.append(Dirtied(dirtied.db, waiting, dirtied.oldest, dirtied.newest))
+                keys = [key for key in keys if (dirtied.db, key) not in held.names]
+        return keys
+
+    # ---- keys that are slow to copy -------------------------------------------------------------------------
+
+    def rests(self, db: int, key: bytes, took_s: float, now: float) -> None:
+        """The copy of a key took so long: it is not copied again before it has rested."""
+        if (db, key) in self.slow or len(self.slow) < MOST_SLOW:
+            self.slow[db, key] = _Slow(now + REST * took_s)
+
+    def _rest(self, dirtied: Dirtied, keys: list[bytes], now: float) -> tuple[list[bytes], list[bytes]]:
+        """Those of the keys that are not slow, and those that are slow and have rested."""
+        quick, alone = [], []
+        for key in keys:
+            slow = self.slow.get((dirtied.db, key))
+            if slow is None:
+                quick.append(key)
+            elif self.hurry or slow.due <= now:
+                alone.append(key)
+            else:
+                newest = max(dirtied.newest, slow.dirtied.newest if slow.dirtied else 0.0)
+                slow.dirtied = Dirtied(dirtied.db, [key], dirtied.oldest, newest)
+        return quick, alone
+
+    def _wake(self, now: float) -> None:
+        """Let what has rested join the next generation, and forget what was slow once and has not changed since."""
+        for name, slow in list(self.slow.items()):
+            if not (self.hurry or slow.due <= now):
+                continue
+            if slow.dirtied:
+                waking, slow.dirtied = slow.dirtied, None
+                self.gathered.append(Dirtied(waking.db, waking.keys, now, waking.newest))
+            elif slow.due + REST <= now:
+                del self.slow[name]
+
+    # ---- ends -----------------------------------------------------------------------------------------------
+
+    def settled(self, task: int) -> Dirtied | None:
+        """A task is acknowledged; what it was about."""
+        flight = self.flights.pop(task, None)
+        if flight is None:
+            return None
+        self.in_flight_bytes -= flight.bytes
+        return flight.dirtied
+
+    def died(self, who: Who) -> list[Dirtied]:
+        """A worker is gone: what it had, which is dirty again once nothing that it sent can arrive any more."""
+        self.waits_for.discard(who)
+        tasks = [task for task, flight in self.flights.items() if flight.who == who]
+        lost = [dirtied for task in tasks if (dirtied := self.settled(task))]
+        for key in [key for key in self.held if key[0] == who]:
+            lost += self.held.pop(key).waiting
+        return lost
+
+
+def _size(dirtied: Dirtied) -> int:
+    """What names take in memory."""
+    return sum(map(len, dirtied.keys)) + NAME_BYTES * len(dirtied.keys)

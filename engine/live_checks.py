@@ -1,0 +1,46 @@
+"""What a live copy refuses before it begins, as it could only end in circles."""
+
+from __future__ import annotations
+
+import re
+
+from .partitioners.control import Control
+from .partitioners.topology import Server
+from .planning import Survey
+from .workers.errors import RefusedError
+
+_OURS = re.compile(rb"\bname=keyferry:([0-9a-f]+):(\w+)")
+
+
+def refuse_circles(found: Survey, sources: list[Control], targets: list[Control]) -> None:
+    """Raise RefusedError for two names of one server, a server and its replica, and a live copy the other way round."""
+    for one in found.sources:
+        for other in found.targets:
+            _refuse_one(one, other)
+    back = {job for job, kind in _jobs(targets) if kind == b"feed"} & {job for job, _ in _jobs(sources)}
+    if back:
+        there, here = (one.endpoint.address for one in (found.targets[0], found.sources[0]))
+        raise RefusedError(
+            f"a live copy from {there} to {here} is running: in both directions at once every change would come back",
+            hint="end the other one first",
+        )
+
+
+def _refuse_one(one: Server, other: Server) -> None:
+    where = f"{one.endpoint.address} and {other.endpoint.address}"
+    if one.run_id and one.run_id == other.run_id:
+        raise RefusedError(
+            f"{where} are one server: every write to it would be a change to follow",
+            hint="name two servers; without --live one server's databases may be copied",
+        )
+    if one.replid and one.replid == other.replid:
+        raise RefusedError(
+            f"{where} hold the same data: one is a replica of the other, or both of a third",
+            hint="name a target of its own",
+        )
+
+
+def _jobs(controls: list[Control]) -> set[tuple[bytes, bytes]]:
+    """The copies whose connections servers have: (job, what the connection is for)."""
+    replies = [control.call("CLIENT", "LIST") for control in controls]
+    return {found for reply in replies if isinstance(reply, bytes) for found in _OURS.findall(reply)}

@@ -1,0 +1,175 @@
+"""What `keyferry replicate --live` does between plan and summary, with what it shares with any copy."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+from .aside import AsideFile
+from .coordinator import Coordinator
+from .eviction import Watch
+from .executors import LocalProcesses
+from .following import Following, LiveSignals, Memory, Parts
+from .forkserver import helpers_cpu_s
+from .governor import Governor
+from .live import Live
+from .outlook import outlook_of
+from .planning import Plan
+from .progress import Display, display
+from .summary import Summary
+from .survey import Controls
+from .text import key_text, plural, shortened
+from .verdict import Verdict
+from .verifying import Desk, Verification
+from .workers.errors import EXIT_INCOMPLETE, EXIT_OK, EXIT_SIGNAL, ChangedError, KeyferryError
+from .workers.task import Setup, Task
+
+if TYPE_CHECKING:
+    from .copying import Copy
+
+#: So many keys that were not ours to remove are told one by one.
+TOLD_LEFT = 5
+UNVERIFIED = "nothing was verified, so it is not claimed that both sides are equal"
+
+
+class LiveCopy:
+    """One pass; `memory` is of the whole run."""
+
+    def __init__(self, copy: Copy, plan: Plan, controls: Controls, memory: Memory) -> None:
+        self.copy, self.plan, self.controls = copy, plan, controls
+        self.options: dict[str, Any] = copy.options
+        self.signals = LiveSignals(copy.signals)
+        self.aside = AsideFile(plan.put_aside, copy._tell_aside)
+        copy.aside_path = self.aside.path
+        found = plan.survey
+        self.watch = Watch(zip(controls.sources, found.sources), zip(controls.targets, found.targets))
+        self.shown: Display | None = None
+        self.verdict: Verdict | None = None  # of the last verification
+        self.cpu_s = 0.0  # of verifications
+        parts = Parts(self.options, copy.log, copy.signals, memory, self._coordinator, self._verify)
+        self.following = Following(plan, controls, parts)
+
+    def run(self) -> Summary:
+        """Copy and follow; the summary is the copy's, also after an error. Raises KeyferryError."""
+        failure: KeyferryError | None = None
+        try:
+            self.following.run()
+            if not self.following.signal:
+                self.watch.last_look()
+        except ChangedError:
+            raise
+        except KeyferryError as error:
+            failure = error
+        finally:
+            if self.shown:
+                self.shown.close()
+            self.aside.close()
+        summary = self.copy.summary = self._summary()
+        if self.following.signal:
+            summary.exit_code = EXIT_SIGNAL + self.following.signal
+        if failure:
+            summary.exit_code = failure.exit_code
+            raise failure
+        self._tell(summary)
+        if summary.exit_code == EXIT_OK and self.following.result.converged and self.options["on_converged"]:
+            self._on_converged(summary)
+        return summary
+
+    # ---- parts ----------------------------------------------------------------------------------------------
+
+    def _coordinator(self, setup: Setup, tasks: list[Task], live: Live, phase: str) -> Coordinator:
+        copy, plan = self.copy, self.plan
+        if self.shown:
+            self.shown.close()
+        self.shown = display(self.options["progress"], phase, copy.log, copy.signals.status_asked)
+        if copy.outlook:
+            copy.outlook.close()
+        copy.outlook = outlook_of(plan, self.controls.sources, copy.log.notice)
+        governor = Governor(plan.limits, [node.endpoint for node in setup.sources]) if plan.limits else None
+        return Coordinator(
+            setup,
+            tasks,
+            plan.workers,
+            LocalProcesses(),
+            aside=self.aside,
+            say=copy.log.notice,
+            warn=copy.log.warning,
+            tick=self.shown.tick,
+            signal_seen=copy.signals.seen,
+            measured=copy.latencies.add,
+            controls=(self.controls.sources, self.controls.targets),
+            watch=self.watch,
+            silence_s=plan.silence_s,
+            keys_total=plan.keys_total if phase == "copy" and tasks else 0,
+            governor=governor,
+            outlook=copy.outlook,
+            live=live,
+        )
+
+    def _verify(self, coordinator: Coordinator) -> tuple[bool | None, int]:
+        """Whether both sides are equal, None where that is not looked at; and the signal that has ended the look."""
+        if self.options["no_verify"]:
+            return None, 0
+        if self.shown:
+            self.shown.close()
+            self.shown = None
+        desk = Desk(self.options, self.copy.log, self.signals, self.copy.latencies, self.copy.diff_file)
+        before = 0 if self.options["prune"] else self.copy.extra_before
+        verification = Verification(self.plan, self.controls, desk, coordinator.restarted, None, before)
+        try:
+            self.verdict = verification.run()
+        finally:
+            self.cpu_s += verification.cpu_s
+        return self.verdict is not None and self.verdict.clean, verification.signal
+
+    def _summary(self) -> Summary:
+        following, copy = self.following, self.copy
+        counts = following.counts
+        counts.aside = sum(self.aside.reasons.values())
+        own_cpu_s = helpers_cpu_s() + time.process_time() - copy.began_cpu_s
+        return Summary(
+            counts=counts,
+            seconds=following.copy_s,
+            workers=self.plan.workers,
+            cpu_s=following.cpu_s + following.result.cpu_s + self.cpu_s + own_cpu_s,
+            exact=False,
+            put_aside_file=self.aside.path if self.aside.used else "",
+            reasons=self.aside.reasons,
+            latency=copy.latencies.rows(),
+            verify_note=" (--no-verify)" if self.options["no_verify"] else "",
+            evicted=self.watch.keys,
+            accept_eviction=self.options["accept_eviction"],
+            live=following.result,
+            verdict=self.verdict,
+        )
+
+    def _tell(self, summary: Summary) -> None:
+        log, result = self.copy.log, self.following.result
+        if summary.counts.aside:
+            text = f"{plural(summary.counts.aside, 'key')} could not be copied: see {self.aside.path}"
+            log.warning(text, "mend the reason that it names for each key, then run the same command again")
+        for db, key in list(self.following.removals.left)[:TOLD_LEFT]:
+            log.warning(f"gone at the source, and still at the target: {shortened(key_text(key))} (db {db})")
+        for text, advice in [*self.watch.warnings(), *(self.verdict.warnings() if self.verdict else [])]:
+            log.warning(text, advice)
+        if result.reason:
+            log.warning(f"not converged: {result.reason}", "stop the writers, and run the same command again")
+        elif result.equal is None and not self.following.signal:
+            log.warning(UNVERIFIED)
+
+    def _on_converged(self, summary: Summary) -> None:
+        """Run the user's command; where it fails, so does the run."""
+        command = self.options["on_converged"]
+        facts = {
+            "KEYFERRY_VERDICT": self.verdict.line if self.verdict else "",
+            "KEYFERRY_KEYS": str(summary.counts.copied),
+            "KEYFERRY_LIVE_KEYS": str(self.following.result.keys),
+            "KEYFERRY_LAG_MAX_SECONDS": f"{self.following.result.lag_max_s:.3f}",
+        }
+        # What it prints is no result of ours.
+        done = subprocess.run(["/bin/sh", "-c", command], env=os.environ | facts, stdout=2, check=False)
+        if done.returncode:
+            self.copy.log.warning(f"--on-converged: the command ended with code {done.returncode}")
+            summary.exit_code = EXIT_INCOMPLETE

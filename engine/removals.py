@@ -1,0 +1,93 @@
+"""Which keys of the target a live copy may remove, and which of those that it should it could not.
+
+WHY
+    A key that is gone at the source must go at the target, or it comes back with the switch. But keys that were at the
+    target before, or that others write there, are not ours. So removing needs a target database that was empty at the
+    start, or --prune. And a source that has come back empty after a crash must not empty the target too: after a change
+    of identity everything that would go is counted first (`planning`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .workers.errors import NotConverged
+
+#: After a change of identity, no more than this part of a target's keys is removed without being asked for …
+MOST_SHARE = 0.01
+#: … and nothing where the source has lost more than this part of its keys.
+LOST_SHARE = 0.1
+#: Names that could not be removed are kept so far.
+MOST_LEFT = 100_000
+_HINT = "look at the source; --prune says that the target is to lose these keys too"
+
+
+@dataclass
+class Removals:
+    """`allowed` are the target databases where keys may go."""
+
+    targets: dict[int, int]  # source db -> target db
+    allowed: set[int]
+    prune: bool
+    planning: bool = False
+    target_keys: int = 0  # when the pass began
+    left: dict[tuple[int, bytes], None] = field(default_factory=dict)  # gone at the source, still at the target
+    more_left: bool = False  # … and others, beyond MOST_LEFT
+    _planned: dict[int, set[bytes]] = field(default_factory=dict)
+    _count: int = 0
+
+    @property
+    def now(self) -> list[int]:
+        """Where keys may be removed at this moment."""
+        return [] if self.planning else sorted(self.allowed)
+
+    @property
+    def any_allowed(self) -> bool:
+        """Whether marking what is left again can help."""
+        return bool(self.now)
+
+    def settled(self, db: int, keys: list[bytes], left: list[bytes]) -> None:
+        """These were read again; some are gone at the source and still at the target."""
+        if self.left:
+            for key in keys:
+                self.left.pop((db, key), None)
+        for key in left:
+            if len(self.left) < MOST_LEFT:
+                self.left[db, key] = None
+            else:
+                self.more_left = True
+
+    # ---- after a change of identity -------------------------------------------------------------------------
+
+    def plan(self, db: int, keys: list[bytes]) -> None:
+        """These would be removed; raises NotConverged where they are too many."""
+        planned = self._planned.setdefault(db, set())
+        self._count -= len(planned)
+        planned.update(keys)
+        self._count += len(planned)
+        if not self.prune and self._count > max(1, MOST_SHARE * self.target_keys):
+            raise NotConverged(
+                f"a server is another one than before, and over {MOST_SHARE:.0%} of the target's"
+                f" {self.target_keys:,} keys would be removed: nothing was",
+                hint=_HINT,
+            )
+
+    def planned(self) -> dict[int, list[bytes]]:
+        """End of the planning: what is to be read again, by source database, now that it may be removed."""
+        self.planning = False
+        planned, self._planned = self._planned, {}
+        for db, key in self.left:
+            planned.setdefault(db, set()).add(key)
+        return {db: list(keys) for db, keys in planned.items()}
+
+
+def refuse_what_has_shrunk(before: dict[int, int], now: dict[int, int], prune: bool) -> None:
+    """Raise NotConverged where a source has come back with far fewer keys; sizes are by database."""
+    for db, keys in before.items():
+        if not prune and now.get(db, 0) < (1 - LOST_SHARE) * keys:
+            raise NotConverged(
+                f"a server is another one than before, and database {db} has {now.get(db, 0):,} keys now, not"
+                f" {keys:,}: nothing was removed",
+                side="source",
+                hint=_HINT,
+            )

@@ -1,0 +1,110 @@
+"""Live copies under writes: a writer, the copy, and what both come to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .compare import assert_equal
+from .processes import VERIFIED, Result, Run, run_keyferry, start_keyferry
+from .servers import Server
+from .summary import result_of
+
+#: Redis 6.2 tells expiries relative to its clock: copies are a few milliseconds off.
+TOLERANCE_MS = 20
+DATA = ("--seed", "3", "--elements", "1-20")
+
+
+@dataclass
+class Followed:
+    """A live copy that has ended."""
+
+    ran: Result
+    told: dict[str, Any]  # the result as JSON
+
+    @property
+    def live(self) -> dict[str, Any]:
+        """What was told of the changes."""
+        return self.told["live"]
+
+
+def generated(server: Server, keys: int, *words: str) -> None:
+    """Write a data set."""
+    ran = run_keyferry("generate", "-p", str(server.port), "--keys", str(keys), *DATA, *words)
+    assert ran.code == 0, ran.err
+
+
+def start_writer(server: Server, keys: int, rate: int, seconds: float, *words: str) -> Run:
+    """Keep changing that data set for so long."""
+    how = ("--churn-only", "--churn", str(rate), "--for", f"{seconds:g}s", "--workers", "1", "--progress", "none")
+    data = ("generate", "-p", str(server.port), "--keys", str(keys), *DATA)
+    return start_keyferry(*data, *how, "--retry-for", "30s", *words)
+
+
+def start_live(source: Any, target: Any, *words: str) -> Run:
+    """Start a live copy that ends when nothing was written for half a second; it tells its result as JSON."""
+    idle = () if "--idle-timeout" in words else ("--idle-timeout", "500")
+    line = ("-p", str(source.port), "replicate", *idle, "-p", str(target.port), "--live")
+    return start_keyferry(*line, "--json", *words, env=VERIFIED)
+
+
+def followed(run: Run, timeout_s: float = 60) -> Followed:
+    """The end of a live copy."""
+    ran = run.wait(timeout_s)
+    assert not ran.left, ran.left
+    return Followed(ran, result_of(ran) if ran.out.startswith("{") else {})
+
+
+def follow_writes(
+    source: Server,
+    target: Server,
+    keys: int,
+    rate: int,
+    seconds: float,
+    *words: str,
+    meanwhile: Callable[[Run], None] | None = None,
+) -> Followed:
+    """Copy live while a writer is at work; `meanwhile(run)` happens in the middle of it."""
+    with start_writer(source, keys, rate, seconds) as writer, start_live(source, target, *words) as run:
+        if meanwhile:
+            wait_for_feed(source)
+            time.sleep(seconds / 4)
+            meanwhile(run)
+        wrote = writer.wait(seconds + 60)
+        assert wrote.code == 0, wrote.err
+        return followed(run)
+
+
+def assert_converged(source: Server, target: Server, done: Followed, gaps: int | None = 0) -> None:
+    """It ended with exit code 0, with so many gaps (None: any number), and both sides are equal."""
+    assert done.ran.code == 0, done.ran.err
+    assert done.live["converged"]
+    if gaps is not None:
+        assert done.live["gaps"] == gaps, done.ran.err
+    assert_equal(source, target, ttl_tolerance_ms=TOLERANCE_MS)
+
+
+def wait_until(holds: Callable[[], bool], timeout_s: float = 20, what: str = "") -> None:
+    """Return once it holds."""
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline, what or "it did not come true"
+        time.sleep(0.01)
+
+
+def feeds(server: Server) -> list[str]:
+    """The CLIENT IDs of feeds at a server."""
+    lines = server.call("CLIENT", "LIST").decode().splitlines()
+    return [line.split()[0].removeprefix("id=") for line in lines if ":feed " in line]
+
+
+def wait_for_feed(server: Server) -> None:
+    """Return once a feed listens to the server."""
+    wait_until(lambda: bool(feeds(server)), what="no feed came")
+
+
+def wait_until_followed(target: Server, key: str = "marker") -> None:
+    """Return once a key is at the target."""
+    wait_until(lambda: target.call("EXISTS", key) == 1, what=f"{key} did not come")

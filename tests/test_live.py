@@ -1,0 +1,498 @@
+"""`keyferry replicate --live`: changes are followed to the end, and the end is found; nothing is claimed too much."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ServerFactory
+from tests.support.binaries import KINDS
+from tests.support.compare import all_keys, assert_equal, lost
+from tests.support.live import (
+    assert_converged,
+    feeds,
+    follow_writes,
+    followed,
+    generated,
+    start_live,
+    start_writer,
+    wait_for_feed,
+    wait_until,
+    wait_until_followed,
+)
+from tests.support.monitor import Monitor
+from tests.support.processes import VERIFIED, run_keyferry, start_keyferry, worker_pids
+from tests.support.respproxy import Answer, Args, Hooks, Proxy
+from tests.support.servers import Server
+from tests.test_options import at
+
+NOTIFIED = ("--feed", "notifications")
+#: What may be sent to a source (README): nothing of it writes.
+READS = {
+    *("AUTH", "PING", "SELECT", "CLIENT", "INFO", "DBSIZE", "TIME", "SCAN", "HELLO", "PSUBSCRIBE"),
+    *("DUMP", "PEXPIRETIME", "PTTL", "MGET", "GET", "EXISTS", "MEMORY", "TYPE", "STRLEN"),
+    *("LLEN", "SCARD", "HLEN", "ZCARD", "XLEN", "GETRANGE", "LRANGE", "SMEMBERS", "SSCAN", "SMISMEMBER", "HGETALL"),
+    *("HSCAN", "HMGET", "HPEXPIRETIME", "ZRANGE", "XRANGE", "XINFO", "XPENDING"),
+}
+
+
+def notify(server: Server) -> None:
+    server.call("CONFIG", "SET", "notify-keyspace-events", "KA")
+
+
+# ---- it converges -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.covers("live", "idle-timeout")
+def test_the_line_of_the_seed(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    generated(source, 1000)
+    line = f"-h 127.0.0.1 -p {source.port} replicate --idle-timeout 500 -h 127.0.0.1 -p {target.port} --live"
+    ran = run_keyferry(*line.split(), env=VERIFIED)
+    assert ran.code == 0, ran.err
+    assert_equal(source, target)
+    copied, live, verified, _, verdict = ran.out.splitlines()
+    assert copied.startswith("copy         ~1,000 keys ")
+    assert live == "live              0 keys    converged, lag max 0.00 s"
+    assert verified.startswith("verify        1,000 keys ")
+    assert verdict == "OK:1000 V:0 >:0 <:0 T:0"
+
+
+def test_without_verification_it_is_never_said_that_both_sides_are_equal(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    generated(source, 100)
+    line = ("-p", str(source.port), "replicate", "-p", str(target.port), "--live", "--idle-timeout", "500")
+    ran = run_keyferry(*line, "--no-verify")
+    assert ran.code == 0, ran.err
+    assert "converged" not in ran.out
+    assert "not verified" in ran.out
+    assert "it is not claimed that both sides are equal" in ran.err
+
+
+@pytest.mark.covers("on-converged")
+def test_a_command_is_run_when_both_sides_are_equal(tmp_path: Path, server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    generated(source, 100)
+    told = tmp_path / "told"
+    with start_live(source, target, "--on-converged", f"echo $KEYFERRY_VERDICT $KEYFERRY_KEYS > {told}") as run:
+        assert followed(run).ran.code == 0
+    assert told.read_text() == "OK:100 V:0 >:0 <:0 T:0 100\n"
+    told.unlink()
+    target.call("SET", "theirs", "1")
+    with start_live(source, target, "--on-converged", f"echo > {told}; exit 3") as run:
+        done = followed(run)
+    assert told.exists()
+    assert done.ran.code == 1
+    assert "--on-converged: the command ended with code 3" in done.ran.err
+
+
+def flush_and_write_groups(source: Server) -> None:
+    source.call("FLUSHDB")
+    source.call("XADD", "late", "1-1", "field", "value")
+    source.call("XGROUP", "CREATE", "late", "group", "0")
+
+
+@pytest.mark.covers("feed")
+@pytest.mark.parametrize(
+    ("kind", "feed"),
+    [
+        pytest.param(kind, feed, marks=() if (kind in ("6.2", "8.2")) == (feed == "tracking") else pytest.mark.soak)
+        for kind in KINDS
+        for feed in ("tracking", "notifications")
+    ],
+)
+def test_mixed_writes_and_a_flush_are_followed_to_the_end(kind: str, feed: str, server: ServerFactory) -> None:
+    source, target = server(kind), server(kind)
+    notify(source)
+    generated(source, 30_000)
+    flush = lambda run: flush_and_write_groups(source)  # noqa: E731
+    done = follow_writes(source, target, 30_000, 20_000, 4, "--feed", feed, meanwhile=flush)
+    assert_converged(source, target, done, gaps=1)
+    assert done.live["keys"] > 10_000
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("feed", ["tracking", "notifications"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_minute_of_mixed_writes_over_many_keys(kind: str, feed: str, server: ServerFactory) -> None:
+    source, target = server(kind), server(kind)
+    notify(source)
+    generated(source, 200_000)
+    flush = lambda run: flush_and_write_groups(source)  # noqa: E731
+    done = follow_writes(source, target, 200_000, 20_000, 60, "--feed", feed, meanwhile=flush)
+    assert_converged(source, target, done, gaps=1)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(20))
+def test_mixed_writes_of_many_seeds(seed: int, server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    generated(source, 20_000, "--seed", str(seed))
+    with start_writer(source, 20_000, 20_000, 6, "--seed", str(seed)) as writer, start_live(source, target) as run:
+        assert writer.wait(60).code == 0
+        assert_converged(source, target, followed(run))
+
+
+def test_several_databases_are_followed_by_notifications(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    notify(source)
+    for db in (0, 2, 5):
+        with source.connect(db) as connection:
+            connection.pipeline([("SET", f"key:{number}", f"in {db}") for number in range(500)])
+    with start_live(source, target, "--db-map", "0:1,2:3") as run:
+        wait_for_feed(source)
+        with source.connect(2) as connection:
+            connection.pipeline(
+                [("SET", "key:1", "changed"), ("DEL", "key:2"), ("MOVE", "key:3", "0"), ("SET", "m", 1)]
+            )
+            connection.pipeline([("COPY", "key:4", "copied", "DB", "0"), ("MOVE", "key:5", "5")])
+        assert followed(run).ran.code == 0
+    assert_equal(source, target, db=0, target_db=1)
+    assert_equal(source, target, db=2, target_db=3)
+    assert not all_keys(target, 5)
+
+
+def test_keys_that_go_on_expiring_do_not_keep_it_from_ending(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    with source.connect() as connection:
+        connection.pipeline([("SET", f"key:{n}", n, "PX", 1000 + n * 10) for n in range(10_000)])
+    with start_live(source, target) as run:
+        done = followed(run)
+    assert done.ran.code == 0, done.ran.err
+    assert done.ran.seconds < 15
+    assert source.call("DBSIZE") > 2000, "they were still expiring when it ended"
+    alive = [f"key:{n}".encode() for n in range(6000, 10_000)]
+    assert lost(alive, target) == []
+    with source.connect() as one, target.connect() as other:
+        ends = [connection.pipeline([("PEXPIRETIME", key) for key in alive]) for connection in (one, other)]
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize("feed", ["tracking", "notifications"])
+def test_writes_to_what_is_not_copied_do_not_keep_it_from_ending(feed: str, server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    notify(source)
+    generated(source, 500)
+    stop = threading.Event()
+
+    def write() -> None:
+        with source.connect() as connection:
+            while not stop.wait(0.005):
+                connection.call("INCR", "other:counter")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        with start_live(source, target, "--match", "key:*", "--feed", feed) as run:
+            done = followed(run, 30)
+    finally:
+        stop.set()
+        thread.join()
+    assert done.ran.code == 0, done.ran.err
+    assert len(all_keys(target)) == 500
+
+
+def test_one_key_written_many_times_has_its_last_value(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    with start_live(source, target) as run:
+        wait_for_feed(source)
+        with source.connect() as connection:
+            for number in range(200):
+                connection.pipeline([("SET", "hot", f"{number}:{turn}") for turn in range(50)])
+        done = followed(run)
+    assert_converged(source, target, done)
+    assert target.call("GET", "hot") == b"199:49"
+
+
+def test_writes_at_full_speed_are_all_there(server: ServerFactory) -> None:
+    source, target = server("8.2"), server("8.2")
+    with start_live(source, target) as run:
+        wait_for_feed(source)
+        with source.connect() as connection:
+            for start in range(0, 100_000, 5000):
+                connection.pipeline([("SET", f"key:{n}", n) for n in range(start, start + 5000)])
+        done = followed(run)
+    assert_converged(source, target, done)
+    assert target.call("DBSIZE") == 100_000
+
+
+@pytest.mark.parametrize("kind", ["6.2", "9.1"])
+def test_streams_that_were_changed_silently_are_copied_again(kind: str, server: ServerFactory) -> None:
+    source, target = server(kind), server(kind)
+    source.call("XADD", "stream", "1-1", "field", "value")
+    source.call("XADD", "stream", "1-2", "field", "value")
+    source.call("XGROUP", "CREATE", "stream", "group", "0")
+    with start_live(source, target, "--idle-timeout", "2s") as run:
+        wait_until_followed(target, "stream")
+        source.call("XREADGROUP", "GROUP", "group", "one", "COUNT", "2", "STREAMS", "stream", ">")
+        source.call("XACK", "stream", "group", "1-1")
+        done = followed(run)
+    assert_converged(source, target, done)
+    assert len(target.call("XPENDING", "stream", "group", "-", "+", "10")) == 1
+
+
+@pytest.mark.covers("live-only")
+def test_only_changes_are_followed_where_that_is_asked_for(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    source.call("MSET", "old", "1", "changed", "1")
+    with start_live(source, target, "--live-only", "--idle-timeout", "1s") as run:
+        wait_for_feed(source)
+        source.call("SET", "changed", "2")
+        wait_until_followed(target, "changed")
+        followed(run)
+    assert all_keys(target) == {b"changed"}
+
+
+# ---- removing -----------------------------------------------------------------------------------------------------
+
+
+def test_keys_of_the_target_stay_and_what_was_not_ours_to_remove_is_told(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    target.call("SET", "theirs", "1")
+    source.call("MSET", "a", "1", "b", "1")
+    with start_live(source, target, "--idle-timeout", "1s") as run:
+        wait_until_followed(target, "b")
+        source.call("DEL", "a")
+        done = followed(run)
+    assert done.ran.code == 1
+    assert all_keys(target) == {b"a", b"b", b"theirs"}
+    assert 'gone at the source, and still at the target: "a"' in done.ran.err
+    assert done.live["left"] == 1 and not done.live["converged"]
+
+
+@pytest.mark.covers("prune")
+def test_prune_removes_what_the_source_has_not(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    target.call("MSET", "theirs", "1", "kept:x", "1")
+    source.call("MSET", "a", "1", "b", "1")
+    with start_live(source, target, "--prune", "--exclude", "kept:*", "--idle-timeout", "1s") as run:
+        wait_until_followed(target, "b")
+        source.call("DEL", "a")
+        done = followed(run)
+    assert done.ran.code == 0, done.ran.err
+    assert all_keys(target) == {b"b", b"kept:x"}
+
+
+def test_a_key_that_does_not_pass_the_filters_any_more_goes(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    for name in "abc":
+        source.call("HSET", name, "field", "value")
+    with start_live(source, target, "--type", "hash", "--idle-timeout", "1s") as run:
+        wait_until(lambda: target.call("DBSIZE") == 3)
+        source.call("SET", "a", "a string by now")
+        source.call("DEL", "b")
+        source.call("HSET", "c", "field", "changed")
+        done = followed(run)
+    assert done.ran.code == 0, done.ran.err
+    assert all_keys(target) == {b"c"}
+    assert target.call("HGET", "c", "field") == b"changed"
+
+
+def test_a_source_that_comes_back_empty_does_not_empty_the_target(server: ServerFactory) -> None:
+    source, target = server("7.0", fresh=True), server("7.0")
+    generated(source, 500)
+    with start_live(source, target, "--idle-timeout", "1h") as run:
+        wait_until(lambda: target.call("DBSIZE") == 500)
+        source.restart(keep_data=False)
+        done = followed(run)
+    assert done.ran.code == 8
+    assert "has 0 keys now, not 500: nothing was removed" in done.ran.err
+    assert target.call("DBSIZE") == 500
+
+
+def test_a_source_that_comes_back_with_its_data_is_followed_on(server: ServerFactory) -> None:
+    source, target = server("7.0", fresh=True), server("7.0")
+    generated(source, 500)
+    with start_live(source, target, "--idle-timeout", "3s") as run:
+        wait_until(lambda: target.call("DBSIZE") == 500)
+        source.call("DEL", *sorted(all_keys(source))[:1])
+        source.restart(keep_data=True)
+        wait_for_feed(source)
+        source.call("SET", "marker", "1")
+        done = followed(run)
+    assert done.ran.code == 0, done.ran.err
+    assert_equal(source, target)
+
+
+# ---- the end ------------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_cuts_over_and_ends_with_the_code_of_the_proof(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    generated(source, 2000)
+    line = ("-p", str(source.port), "replicate", "-p", str(target.port), "--live", "--progress", "log")
+    with start_keyferry(*line, env=VERIFIED) as run:
+        wait_until(lambda: target.call("DBSIZE") == 2000)
+        source.call("SET", "marker", "1")
+        wait_until_followed(target)
+        run.signal(signal.SIGUSR1)
+        run.wait_for_text("dirty 0 · no gaps")
+        run.signal_all(signal.SIGINT)
+        ran = run.wait(30)
+    assert ran.code == 0, ran.err
+    assert "cutting over" in ran.err
+    assert_equal(source, target)
+
+
+def test_ctrl_c_under_writes_does_not_claim_that_both_sides_are_equal(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    generated(source, 2000)
+    with start_writer(source, 2000, 2000, 30) as writer:
+        with start_keyferry("-p", str(source.port), "replicate", "-p", str(target.port), "--live", env=VERIFIED) as run:
+            wait_until(lambda: target.call("DBSIZE") > 1500)
+            run.signal_all(signal.SIGINT)
+            ran = run.wait(30)
+        writer.end()
+    assert ran.code == 8, ran.err
+    assert "the source was written to until the end" in ran.out + ran.err
+
+
+def test_sigterm_drains_and_ends(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    generated(source, 2000)
+    with start_keyferry("-p", str(source.port), "replicate", "-p", str(target.port), "--live", env=VERIFIED) as run:
+        wait_until(lambda: target.call("DBSIZE") == 2000)
+        run.signal_all(signal.SIGTERM)
+        ran = run.wait(20)
+    assert ran.code == 143, ran.err
+    assert not ran.left
+    assert re.search(r"^live +0 keys ", ran.out, re.MULTILINE)
+
+
+def test_a_worker_that_is_killed_loses_nothing(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    generated(source, 20_000)
+
+    def kill(run: object) -> None:
+        os.kill(worker_pids(run.pid)[0], signal.SIGKILL)  # type: ignore[attr-defined]
+
+    done = follow_writes(source, target, 20_000, 5000, 4, "--workers", "2", meanwhile=kill)
+    assert_converged(source, target, done, gaps=None)
+
+
+# ---- what it needs ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.covers("feed")
+def test_notifications_that_are_off_are_an_error_with_the_command_to_type(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    source.call("CONFIG", "SET", "notify-keyspace-events", "Ex")
+    for words in (NOTIFIED, ("--dbs", "0,1")):
+        ran = run_keyferry("-p", str(source.port), "replicate", *at(target), "--live", "--idle-timeout", "500", *words)
+        assert ran.code == 6
+        assert "notify-keyspace-events is 'xE'" in ran.err
+        assert "hint: type CONFIG SET notify-keyspace-events AKE there, or use --enable-notifications" in ran.err
+
+
+@pytest.mark.covers("enable-notifications")
+@pytest.mark.parametrize("kind", KINDS)
+def test_notifications_are_switched_on_for_the_run_alone(kind: str, server: ServerFactory) -> None:
+    source, target = server(kind), server(kind)
+    source.call("CONFIG", "SET", "notify-keyspace-events", "Ex")
+    generated(source, 500)
+    with start_live(source, target, "--enable-notifications", "--idle-timeout", "1s") as run:
+        wait_for_feed(source)
+        assert set(source.call("CONFIG", "GET", "notify-keyspace-events")[1].decode()) == set("AKE")
+        wait_until(lambda: target.call("DBSIZE") == 500)
+        source.call("DEL", *sorted(all_keys(source))[:100])
+        done = followed(run)
+    assert_converged(source, target, done)
+    assert set(source.call("CONFIG", "GET", "notify-keyspace-events")[1].decode()) == set("xE")
+
+
+class Dumb(Hooks):
+    """A proxy that says OK to tracking and never tells of a change."""
+
+    def on_command(self, args: Args) -> Answer:
+        return b"+OK\r\n" if [word.upper() for word in args[:2]] == [b"CLIENT", b"TRACKING"] else args
+
+
+def test_a_feed_that_never_tells_anything_is_found_out(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    generated(source, 1000)
+    with Proxy(source, Dumb()) as proxy, start_live(proxy, target, "--idle-timeout", "1h") as run:
+        wait_until(lambda: target.call("DBSIZE") == 1000)
+        with source.connect() as connection:
+            connection.pipeline([("SET", f"new:{number}", "1") for number in range(1500)])
+        done = followed(run)
+    assert done.ran.code == 8
+    assert "its feed brings no events, though it is written to" in done.ran.err
+
+
+def test_nothing_is_written_to_the_source(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    notify(source)
+    generated(source, 1000)
+    with Monitor(source) as seen:
+        for words in ((), NOTIFIED):
+            target.call("FLUSHALL")
+            with start_live(source, target, *words) as run:
+                assert followed(run).ran.code == 0
+    assert {one.name for one in seen.commands} <= READS
+    assert {one.args[1].upper() for one in seen.commands if one.name == "CLIENT"} <= {
+        *(b"SETNAME", b"NO-EVICT", b"NO-TOUCH", b"ID", b"INFO", b"LIST", b"TRACKING"),
+    }
+
+
+# ---- what is refused ----------------------------------------------------------------------------------------------
+
+
+def test_one_server_a_replica_and_a_copy_back_are_refused(server: ServerFactory) -> None:
+    source, target, replica = server("7.0"), server("7.0"), server("7.0", fresh=True)
+    ran = run_keyferry(*at(source), "replicate", "-p", str(source.port), "-n", "1", "--live")
+    assert ran.code == 6 and "are one server" in ran.err
+    replica.call("REPLICAOF", "127.0.0.1", source.port)
+    wait_until(lambda: replica.info("replication")["master_link_status"] == "up")
+    ran = run_keyferry(*at(replica), "replicate", "-p", str(source.port), "--live")
+    assert ran.code == 6 and "hold the same data" in ran.err
+    generated(source, 100)
+    with start_live(source, target, "--idle-timeout", "1h") as run:
+        wait_for_feed(source)
+        wait_until(lambda: target.call("DBSIZE") == 100)
+        ran = run_keyferry(*at(target), "replicate", "-p", str(source.port), "--live")
+        assert ran.code == 6
+        assert "in both directions at once every change would come back" in ran.err
+        run.signal_all(signal.SIGINT)
+        assert followed(run).ran.code == 0
+    assert feeds(source) == []
+
+
+@pytest.mark.covers("live-only", "idle-timeout", "feed", "enable-notifications", "on-converged", "live")
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--live-only", "--live-only needs --live"),
+        ("--idle-timeout 500", "--idle-timeout needs --live"),
+        ("--feed tracking", "--feed needs --live"),
+        ("--enable-notifications", "--enable-notifications needs --live"),
+        ("--on-converged true", "--on-converged needs --live"),
+        ("--live --idle-timeout 0", "--idle-timeout '0': must be a duration above 0, like 5s; a bare number"),
+        ("--live --limit 5", "--limit and --live exclude each other"),
+        ("--live --keys-from -", "--keys-from and --live exclude each other"),
+        ("--live --on-conflict skip", "--on-conflict and --live exclude each other"),
+        ("--live --db-map 0:0,1:0 --merge-dbs", "--live cannot follow two databases into one"),
+        ("--live --feed tracking --enable-notifications", "--enable-notifications and --feed exclude each other"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(words: str, says: str) -> None:
+    ran = run_keyferry("replicate", "127.0.0.1:1", "127.0.0.1:2", *words.split())
+    assert ran.code == 2
+    assert says in ran.err.splitlines()[0]
+
+
+def test_a_database_that_appears_is_not_left_out_silently(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    notify(source)
+    source.call("SET", "a", "1")
+    with start_live(source, target, "--dbs", "all", "--idle-timeout", "1h") as run:
+        wait_until_followed(target, "a")
+        with source.connect(7) as connection:
+            connection.call("SET", "b", "1")
+        done = followed(run)
+    assert done.ran.code == 8
+    assert "database 7 has appeared, and is to be copied too" in done.ran.err

@@ -1,0 +1,225 @@
+"""What goes wrong under a live copy: it converges after a sweep, or says why not; it never ends with 0 unequal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.conftest import ServerFactory
+from tests.support.compare import differences
+from tests.support.live import (
+    TOLERANCE_MS,
+    assert_converged,
+    feeds,
+    follow_writes,
+    followed,
+    generated,
+    start_live,
+    start_writer,
+    wait_for_feed,
+    wait_until,
+)
+from tests.support.processes import Run, children_of, command_line
+from tests.support.proxy import FaultProxy
+from tests.support.servers import Server
+
+KEYS, RATE, SECONDS = 5000, 4000, 2.0
+
+
+def kill(server: Server, part: bytes) -> None:
+    """Kill connections by what CLIENT LIST says of them."""
+    for line in server.call("CLIENT", "LIST").splitlines():
+        if part in line:
+            server.call("CLIENT", "KILL", "ID", line.split()[0].removeprefix(b"id="))
+
+
+def kill_the_feed(source: Server, target: Server) -> None:
+    kill(source, b":feed ")
+
+
+def kill_connections_of_the_source(source: Server, target: Server) -> None:
+    kill(source, b"name=keyferry:")
+
+
+def kill_connections_of_the_target(source: Server, target: Server) -> None:
+    kill(target, b"name=keyferry:")
+
+
+def cut_subscribers(source: Server, target: Server) -> None:
+    """As a server does with one that is too slow: here, soon with any."""
+    before = source.call("CONFIG", "GET", "client-output-buffer-limit")[1]
+    source.call("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1 1 1")
+    time.sleep(0.3)
+    source.call("CONFIG", "SET", "client-output-buffer-limit", before)
+
+
+def switch_notifications_off(source: Server, target: Server) -> None:
+    source.call("CONFIG", "SET", "notify-keyspace-events", "")
+
+
+def switch_notifications_off_and_on(source: Server, target: Server) -> None:
+    source.call("CONFIG", "SET", "notify-keyspace-events", "")
+    source.call("SET", "key:in:between", "1")
+    source.call("CONFIG", "SET", "notify-keyspace-events", "KA")
+
+
+def swap_databases(source: Server, target: Server) -> None:
+    source.call("SWAPDB", "0", "1")
+
+
+def flush_all(source: Server, target: Server) -> None:
+    source.call("FLUSHALL")
+
+
+def flush_in_a_transaction(source: Server, target: Server) -> None:
+    with source.connect() as connection:
+        connection.pipeline([("MULTI",), ("SET", "in", "1"), ("FLUSHDB",), ("SET", "after", "1"), ("EXEC",)])
+
+
+def reset_counters(source: Server, target: Server) -> None:
+    source.call("CONFIG", "RESETSTAT")
+
+
+def stop_the_target(source: Server, target: Server) -> None:
+    target.pause()
+    time.sleep(2)
+    target.resume()
+
+
+FAULTS: dict[Callable[[Server, Server], None], tuple[str, ...]] = {
+    kill_the_feed: ("tracking", "notifications"),
+    kill_connections_of_the_source: ("tracking",),
+    kill_connections_of_the_target: ("tracking",),
+    cut_subscribers: ("notifications",),
+    switch_notifications_off: ("notifications",),
+    switch_notifications_off_and_on: ("notifications",),
+    swap_databases: ("tracking", "notifications"),
+    flush_all: ("tracking", "notifications"),
+    flush_in_a_transaction: ("notifications",),
+    reset_counters: ("tracking",),
+    stop_the_target: ("tracking",),
+}
+#: For every run of the tests; the others, and more turns of all, are for scripts/soak.
+QUICK = {
+    (kill_the_feed, "notifications"),
+    (kill_connections_of_the_source, "tracking"),
+    (kill_connections_of_the_target, "tracking"),
+    (switch_notifications_off, "notifications"),
+    (swap_databases, "tracking"),
+    (flush_all, "notifications"),
+}
+CASES = [(fault, feed, turn) for fault, feeds in FAULTS.items() for feed in feeds for turn in range(5)]
+#: What cannot be made good.
+ENDS_8 = (switch_notifications_off,)
+
+
+@pytest.mark.parametrize(
+    ("fault", "feed", "turn"),
+    [
+        pytest.param(
+            *case,
+            marks=() if case[:2] in QUICK and not case[2] else pytest.mark.soak,
+            id=f"{case[0].__name__}-{case[1]}-{case[2]}",
+        )
+        for case in CASES
+    ],
+)
+def test_a_fault_is_made_good_or_told(
+    fault: Callable[[Server, Server], None], feed: str, turn: int, server: ServerFactory
+) -> None:
+    source, target = server("7.0", fresh=True), server("8.2" if turn % 2 else "7.0", fresh=True)
+    source.call("CONFIG", "SET", "notify-keyspace-events", "KA")
+    generated(source, KEYS)
+    with start_writer(source, KEYS, RATE, SECONDS) as writer, start_live(source, target, "--feed", feed) as run:
+        wait_for_feed(source)
+        time.sleep(SECONDS / 4)
+        fault(source, target)
+        writer.wait(60)
+        done = followed(run)
+    if fault in ENDS_8:
+        assert done.ran.code == 8, done.ran.err
+        assert "notifications were switched off" in done.ran.err
+    else:
+        assert_converged(source, target, done, gaps=None)
+
+
+def test_a_feed_process_that_is_killed_is_replaced_and_its_gap_made_good(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    generated(source, KEYS)
+
+    def kill_the_process(run: Run) -> None:
+        wait_for_feed(source)
+        number = int(feeds_port(source))
+        os.kill(pid_with_port(run, number), signal.SIGKILL)
+
+    done = follow_writes(source, target, KEYS, RATE, SECONDS, meanwhile=kill_the_process)
+    assert "the feed process died" in done.ran.err
+    assert_converged(source, target, done, gaps=1)
+
+
+def feeds_port(server: Server) -> str:
+    line = next(line for line in server.call("CLIENT", "LIST").decode().splitlines() if ":feed " in line)
+    return line.split("addr=")[1].split()[0].rpartition(":")[2]
+
+
+def pid_with_port(run: Run, port: int) -> int:
+    from tests.support.processes import pid_of_local_port
+
+    pid = pid_of_local_port(port)
+    assert pid in children_of(run.pid), command_line(run.pid)
+    return pid
+
+
+@pytest.mark.parametrize("side", ["source", pytest.param("target", marks=pytest.mark.soak)])
+def test_a_link_that_stalls_for_seconds(side: str, server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    generated(source, KEYS)
+    behind = source if side == "source" else target
+    with FaultProxy(behind.port, watch=False) as proxy:
+        ends = (proxy, target) if side == "source" else (source, proxy)
+        with start_writer(source, KEYS, RATE, 4) as writer, start_live(*ends) as run:
+            wait_for_feed(source)
+            time.sleep(1)
+            proxy.set("stall")
+            time.sleep(2)
+            proxy.release()
+            writer.wait(60)
+            done = followed(run)
+    assert_converged(source, target, done, gaps=None)
+
+
+@pytest.mark.soak
+def test_memory_stays_bounded_while_the_target_stalls(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0", fresh=True)
+    generated(source, 20_000)
+    with start_writer(source, 20_000, 10_000, 8) as writer, start_live(source, target) as run:
+        wait_until(lambda: target.call("DBSIZE") > 15_000)
+        target.pause()
+        time.sleep(5)
+        most = sum(map(memory_kb, children_of(run.pid)))
+        target.resume()
+        assert writer.wait(60).code == 0
+        done = followed(run)
+    assert_converged(source, target, done)
+    assert most < 400_000, f"{most} kB"
+
+
+def memory_kb(pid: int) -> int:
+    """The share of a process in memory."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+    except OSError:
+        return 0
+
+
+def test_a_run_that_ends_with_0_has_no_difference(server: ServerFactory) -> None:
+    """The opposite of what this file looks for would be seen."""
+    source, target = server("7.0"), server("7.0")
+    source.call("SET", "key", "1")
+    assert differences(source, target, ttl_tolerance_ms=TOLERANCE_MS)
+    assert feeds(source) == []

@@ -1,0 +1,130 @@
+"""What a source tells of itself besides events: whether it is written to, flushed, swapped, or changed silently. Pure.
+
+WHY
+    No feed tells everything (design: both have holes). SWAPDB moves all keys without an event, XACK and its like change
+    a stream without one, and notifications tell no flush. INFO counts the calls of each command, also inside of
+    transactions and scripts. And a source at rest is known by its count of changes, not by the silence of a feed: keys
+    go on expiring long after the last write.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+_CALLS = re.compile(rb"^cmdstat_([^:]+):calls=(\d+)", re.MULTILINE)
+_FLUSHES = ("flushall", "flushdb")
+_SILENT = re.compile(r"x(ack|claim|autoclaim|readgroup|setid|group)\b")
+
+
+@dataclass(frozen=True)
+class Calls:
+    """How often commands were called that the feed does not tell of, or not in full. `known`: the source tells."""
+
+    known: bool = False
+    flushes: int = 0
+    swaps: int = 0
+    silent: int = 0  # of streams
+    configured: int = 0  # CONFIG SET; 0 before 7.0, which counts all of CONFIG together
+
+    @classmethod
+    def told(cls, reply: object) -> Calls:
+        """What a reply to INFO commandstats says."""
+        if not isinstance(reply, bytes) or not (found := _CALLS.findall(reply)):
+            return cls()
+        calls = {name.decode("ascii", "replace"): int(count) for name, count in found}
+        return cls(
+            known=True,
+            flushes=sum(calls.get(name, 0) for name in _FLUSHES),
+            swaps=calls.get("swapdb", 0),
+            silent=sum(count for name, count in calls.items() if _SILENT.match(name)),
+            configured=calls.get("config|set", 0),
+        )
+
+    def fell(self, before: Calls) -> bool:
+        """Whether a counter is below what it was: somebody has reset them, and what they counted meanwhile is lost."""
+        names = ("flushes", "swaps", "silent", "configured")
+        return before.known and (not self.known or any(getattr(self, name) < getattr(before, name) for name in names))
+
+
+@dataclass(frozen=True)
+class Saves:
+    """What INFO persistence says: changes since the last save, and what makes that count begin anew."""
+
+    changes: int
+    saved_at: str
+    saving: bool
+
+    @classmethod
+    def told(cls, fields: dict[str, str]) -> Saves | None:
+        """None where the source does not tell."""
+        changes = fields.get("rdb_changes_since_last_save", "")
+        if not changes.isdigit():
+            return None
+        return cls(int(changes), fields.get("rdb_last_save_time", ""), fields.get("rdb_bgsave_in_progress") == "1")
+
+
+@dataclass
+class Stillness:
+    """Since when a source was not written to, by its count of changes. A save makes what came before it unknown."""
+
+    last: Saves | None = None
+    since: float = 0.0  # when the first of equal looks was asked for; 0: not still
+
+    def look(self, now: Saves | None, asked_at: float) -> None:
+        """Take in what a look has told that was asked for at this time."""
+        if now is None or now.saving:
+            self.since = 0.0
+        elif now != self.last or not self.since:
+            self.since = asked_at
+        self.last = now
+
+
+@dataclass
+class Mute:
+    """A feed that brings nothing while the source is written to: some proxies say OK to it and never push."""
+
+    changes: int = -1  # of the source, when the last event had come
+    events: int = 0
+    suspicions: int = 0
+
+    def look(self, saves: Saves | None, events: int, silent: int) -> bool:
+        """Whether it is mute, as two looks in a row must find; `silent` changes make no event."""
+        if saves is None or events != self.events or saves.changes < self.changes or self.changes < 0:
+            self.changes, self.events, self.suspicions = saves.changes - silent if saves else -1, events, 0
+            return False
+        self.suspicions = self.suspicions + 1 if saves.changes - silent - self.changes >= MUTE_CHANGES else 0
+        return self.suspicions > 1
+
+
+#: So many changes without one event are no chance.
+MUTE_CHANGES = 1000
+
+
+@dataclass
+class Watched:
+    """The counters of one source, look by look; `gaps(...)` says why events may have been lost since the one before."""
+
+    calls: Calls = field(default_factory=Calls)
+    flushes_seen: int = 0  # by an event of their own
+
+    def gaps(self, now: Calls, notifications: bool) -> list[str]:
+        """The reasons to look at everything again, as far as no event has told of them."""
+        before, self.calls = self.calls, now
+        if not before.known and not now.known:
+            return []
+        if now.fell(before):
+            return ["the source's counters were reset"]
+        if not before.known:
+            return []
+        found = []
+        flushes = now.flushes - before.flushes
+        seen = min(flushes, self.flushes_seen)
+        self.flushes_seen -= seen
+        if flushes > seen:
+            found.append("the source was flushed")
+        if now.swaps > before.swaps:
+            found.append("SWAPDB at the source")
+        if notifications and now.configured > before.configured:
+            found.append("the source's settings were changed")
+        return found

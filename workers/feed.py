@@ -1,0 +1,275 @@
+"""The feed process: drains what the sources tell of changes, and hands the names of changed keys to the coordinator.
+
+    sources ── events ─→ ┌─ feed ────────────┐ ←── FeedOrder ── coordinator
+                         │ dirty set          │ ─── FeedReport ─→
+                         └────────────────────┘
+
+It does nothing else, so that no event waits for long in a server's memory. It says something only when it is asked, one
+report an ask: the coordinator may be busy for as long as it likes, and no pipe fills up. What is not taken waits in the
+dirty set, which is bounded; where it overflows, or a connection is lost, that is a gap.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import select
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .conn import Lost
+from .dirty import DirtySet
+from .errors import AccessError, ChangedError, InternalError, KeyferryError, NotConverged, RunError
+from .feed_conn import FeedConnection, Told
+from .feed_task import FeedOrder, FeedReport, FeedSetup, Fenced
+from .listener import Listener, Owner
+from .patience import Patience
+
+#: An ask is answered after so long, also where there is nothing to tell.
+ANSWER_S = 0.2
+#: Names that have come are handed out after so long: some more may come meanwhile.
+GATHER_S = 0.005
+
+
+class Feed:
+    """The loop and what it holds. `pipe` is a multiprocess Connection."""
+
+    def __init__(self, pipe: Any, setup: FeedSetup) -> None:
+        self.pipe, self.setup = pipe, setup
+        self.poll = select.epoll()
+        self.poll.register(pipe.fileno(), select.EPOLLIN)
+        self.patience = Patience(setup.retry_for_s)
+        self.dirty = DirtySet(setup.most_bytes)
+        self.connections: dict[int, FeedConnection] = {}
+        self.timers: list[tuple[float, int, Callable[[], None]]] = []
+        self.fences: dict[int, list[bool]] = {}  # number -> for each source that has passed it, whether it was still
+        self.report = FeedReport()
+        self.events = 0
+        self.asked_at = 0.0  # 0: no report is wanted
+        self.take = 0
+        self.has_news = False
+        self.quit = False
+        self.down: dict[int, str] = {}
+        self._serial = itertools.count()
+        self._turns = 0
+        numbers = range(len(setup.sources))
+        self.listeners = [Listener(number, setup, self._owner(number)) for number in numbers]
+
+    def _owner(self, number: int) -> Owner:
+        return Owner(self._gap, self._later, lambda fence, still: self._passed(fence, still), self._news)
+
+    # ---- the loop -------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until told to quit, or until the coordinator is gone."""
+        for listener in self.listeners:
+            self._guarded(lambda one=listener: self._connect(one))  # type: ignore[misc]
+        while not self.quit:
+            self._guarded(self._turn)
+
+    def _guarded(self, what: Callable[[], None]) -> None:
+        try:
+            what()
+        except Lost as lost:
+            self._lost(lost)
+        except KeyferryError as error:
+            self._fail(error)
+
+    def _turn(self) -> None:
+        for conn in list(self.connections.values()):
+            if conn.wants_flush:
+                conn.flush()
+        for fd, events in self.poll.poll(self._patience_s()):
+            if fd == self.pipe.fileno():
+                self._obey()
+            elif (found := self.connections.get(fd)) is not None:
+                found.on_event(events)
+        now = time.monotonic()
+        while self.timers and self.timers[0][0] <= now:
+            heapq.heappop(self.timers)[2]()
+        for conn in list(self.connections.values()):
+            conn.check_deadline(now)
+        self._answer(now)
+
+    def _patience_s(self) -> float:
+        now = time.monotonic()
+        due = now + ANSWER_S
+        if self.timers:
+            due = min(due, self.timers[0][0])
+        if self.asked_at and (self.has_news or (self.take and len(self.dirty))):
+            due = min(due, now + GATHER_S)
+        return max(0.0, due - now)
+
+    def _later(self, pause_s: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self.timers, (time.monotonic() + pause_s, next(self._serial), action))
+
+    # ---- orders and reports ---------------------------------------------------------------------------------
+
+    def _obey(self) -> None:
+        try:
+            order = FeedOrder.unpack(self.pipe.recv_bytes())
+        except (EOFError, OSError):
+            self.quit = True
+            return
+        self.quit = order.quit
+        if order.ask:
+            self.asked_at, self.take = time.monotonic(), order.take
+        if order.fence:
+            self.fences[order.fence] = []
+            for listener in self.listeners:
+                listener.fence(order.fence)
+
+    def _news(self) -> None:
+        self.has_news = True
+
+    def _answer(self, now: float) -> None:
+        """Send the report that is wanted, if there is something to tell, or nothing was told for a while."""
+        if not self.asked_at:
+            return
+        oldest = self.dirty.oldest
+        ripe = self.take and oldest and now - max(oldest, self.asked_at) >= GATHER_S
+        if not (ripe or self.has_news or now - self.asked_at >= ANSWER_S):
+            return
+        report = self.report
+        if self.dirty.full:
+            self.dirty.full = False
+            report.gaps.append("more keys changed than fit into the memory for them")
+        report.dirtied = self.dirty.take(self.take) if self.take else []
+        self._describe(report)
+        self.report, self.has_news, self.asked_at = FeedReport(failure=report.failure), False, 0.0
+        try:
+            self.pipe.send_bytes(report.pack())
+        except OSError:
+            self.quit = True
+
+    def _describe(self, report: FeedReport) -> None:
+        listeners = self.listeners
+        report.confirmed = all(listener.confirmed for listener in listeners)
+        report.events, report.dirty, report.oldest = self.events, len(self.dirty), self.dirty.oldest
+        still = [listener.stillness.since for listener in listeners]
+        report.still_since = max(still) if report.confirmed and all(still) else 0.0
+        calls = [listener.watched.calls for listener in listeners]
+        report.silent = sum(one.silent for one in calls) if all(one.known for one in calls) else -1
+        report.unread_bytes = max(listener.unread_bytes for listener in listeners)
+        report.cpu_s = time.process_time()
+        report.down = [["source", self.setup.sources[at].endpoint.address, why] for at, why in self.down.items()]
+
+    # ---- what sources tell ----------------------------------------------------------------------------------
+
+    def _told(self, listener: Listener) -> Told:
+        dbs, named = set(self.setup.dbs), self.setup.filters.named
+
+        def changed(db: int | None, keys: list[bytes]) -> None:
+            listener.raw_events += len(keys)
+            keys = named(keys)
+            if db is not None and db not in dbs:
+                if self.setup.every_db:
+                    raise NotConverged(
+                        f"database {db} has appeared, and is to be copied too", side="source",
+                        address=listener.node.endpoint.address, hint="run the same command again",
+                    )  # fmt: skip
+                return
+            self.events += len(keys)
+            now = time.monotonic()
+            for one in (db,) if db is not None else self.setup.dbs:
+                self.dirty.add(one, keys, now)
+
+        def flushed() -> None:
+            listener.raw_events += 1
+            listener.watched.flushes_seen += 1
+            self._gap("the source was flushed, or loaded another data set")
+
+        return Told(changed, flushed)
+
+    def _gap(self, why: str) -> None:
+        self.report.gaps.append(why)
+        self._news()
+
+    def _passed(self, fence: int, still: bool) -> None:
+        passed = self.fences.setdefault(fence, [])
+        passed.append(still)
+        if len(passed) == len(self.listeners):
+            del self.fences[fence]
+            self.report.fences.append(Fenced(fence, True, all(passed)))
+            self._news()
+
+    # ---- connections ----------------------------------------------------------------------------------------
+
+    def _connect(self, listener: Listener) -> None:
+        conn = FeedConnection(listener.number, listener.node, self.setup, self.poll, self._told(listener), self._turns)
+        self.connections[conn.fd] = conn
+
+        def ready() -> None:
+            self.patience.clear()
+            self.down.pop(listener.number, None)
+            listener.begin(conn)
+
+        conn.when_ready = ready
+
+    def _lost(self, lost: Lost) -> None:
+        conn = lost.conn
+        if isinstance(lost.error, (AccessError, ChangedError, NotConverged)):
+            return self._fail(lost.error)
+        number = conn.number if conn is not None else 0
+        listener = self.listeners[number]
+        if conn is not None:
+            self.connections.pop(conn.fd, None)
+            conn.close()
+        if listener.confirmed:
+            self._gap(f"the feed's {lost.error.message}")
+        listener.lost()
+        self.down[number] = lost.error.message
+        self._turns += 1
+        try:
+            pause_s = self.patience.pause_s(("source", listener.node.endpoint.address))
+        except TimeoutError as too_long:
+            error = lost.error
+            text = f"{error.message}, {too_long}"
+            return self._fail(RunError(text, side="source", address=error.address, hint=error.hint))
+        self._later(pause_s, lambda: self._connect(listener))
+
+    def _fail(self, error: KeyferryError) -> None:
+        """The feed cannot go on; it says so when it is asked."""
+        self.report.failure = self.report.failure or error.pack()
+        for conn in self.connections.values():
+            conn.close()
+        self.connections.clear()
+        self.timers.clear()
+        self._news()
+
+    def close(self) -> None:
+        """Close all connections."""
+        for conn in self.connections.values():
+            conn.close()
+        self.poll.close()
+        self.pipe.close()
+
+
+def serve(pipe: Any) -> None:
+    """The main function of the feed process: FeedSetup comes first over the pipe, then orders."""
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)  # the coordinator decides
+    try:
+        feed = Feed(pipe, FeedSetup.unpack(pipe.recv_bytes()))
+    except (EOFError, OSError):
+        return
+    try:
+        feed.run()
+    except Exception as error:
+        _report_bug(feed, error)
+    finally:
+        feed.close()
+
+
+def _report_bug(feed: Feed, error: Exception) -> None:
+    import traceback
+
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{last.filename.rpartition('/')[2]}:{last.lineno}"
+    text = f"{type(error).__name__}: {error} ({where})"
+    report = FeedReport(failure=InternalError(text, hint="please report this with the command line").pack())
+    with contextlib.suppress(OSError):
+        feed.pipe.send_bytes(report.pack())
