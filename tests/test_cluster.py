@@ -188,6 +188,9 @@ def test_seeds_are_nodes_of_one_cluster_and_one_that_lives_is_enough(
     seeds = ["-u", "127.0.0.1:1", "-u", source.masters[1].uri, "-u", source.masters[2].uri]
     ran = run_keyferry(*seeds, "replicate", target.uri)
     assert ran.code == 0 and target.call("DBSIZE") == 300, ran.err
+    pinged = run_keyferry("ping", *seeds[2:])
+    assert pinged.code == 0 and pinged.out.count("cluster master") == 3
+    assert run_keyferry("generate", "-u", source.uri, "-u", target.uri).code == 2
     for strangers in (other.uri, target.uri):
         ran = run_keyferry("-u", source.uri, "-u", strangers, "replicate", target.uri)
         assert ran.code == 2 and "are no nodes of one cluster" in ran.err

@@ -53,7 +53,9 @@ def copied_while(source: Cluster, target: Cluster, mover: Mover, *options: str) 
 
 
 @seeds("7.0", "8.2", "9.1")
-def test_slots_that_move_at_the_source(choice: str, seed: int, clusters: ClustersFactory) -> None:
+def test_rule_9_slots_that_move_at_the_source_are_read_where_they_are_now(
+    choice: str, seed: int, clusters: ClustersFactory
+) -> None:
     source, target = clusters((choice, 3, 0), (choice, 2, 0))
     fill_with_many(source)
     slots = random.Random(seed).sample(range(16_384), SLOTS)
