@@ -44,7 +44,7 @@ class Lanes:
     def make(self, task: Task, link: Link, chooser: Chooser) -> Any:
         """The lane that does a task over a link; it has yet to be told to `go`."""
         setup, changed, filters = self.setup, self.changed, self.setup.filters
-        if task.work == LOOK_UP:  # what SCAN can do was found out of the source
+        if task.work == LOOK_UP or task.raw:  # what SCAN can do was found out of the source
             filters = replace(filters, scan_match=False, scan_type=False)
         if task.kind in (COPY_RANGE, COPY_KEYS):
             windows = self.windows
