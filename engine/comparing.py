@@ -17,7 +17,7 @@ from .reaching import add_nodes, seeds_of
 from .signals import Signals
 from .summary import Summary
 from .supply import names_file, refuse_to_begin_again, supply_of
-from .survey import Controls, check_rights, first_line, survey
+from .survey import Controls, first_line, survey
 from .text import plural
 from .verifying import Desk, Verification
 from .workers.errors import EXIT_SIGNAL, ChangedError, KeyferryError, RunError, UsageError
@@ -85,7 +85,6 @@ class Compare:
             plan = make(found, pairs, self.options, min(pools))
             for part in plan.databases:
                 self.log.info(f"db {part.db} → {part.target_db}: {plural(part.keys, 'key')}, {part.how}")
-            check_rights(controls, found, self.options, writes=self.repairs)
         except BaseException:
             self._close(controls)
             raise

@@ -25,7 +25,7 @@ from .settings import Settings
 from .signals import Signals
 from .summary import Summary
 from .supply import names_file, refuse_to_begin_again, supply_of
-from .survey import Controls, check_identities, check_rights, first_line, survey
+from .survey import Controls, check_identities, first_line, survey
 from .text import key_text, plural, shortened
 from .verifying import Desk, Verification
 from .workers.errors import EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
@@ -118,6 +118,8 @@ class Copy:
         try:
             for line in first_line(found, pairs).splitlines():
                 self.log.notice(line)
+            for line in found.permissions.unchecked if not again else ():
+                self.log.notice(f"not checked: {line}")
             if self.options["live"]:
                 refuse_circles(found, controls.sources, controls.targets)
             pools = [seeds[0].pool for seeds in self.seeds if seeds[0].pool is not None]
@@ -127,7 +129,6 @@ class Copy:
                 self.log.info(f"{where}: {plural(part.keys, 'key')}, {part.how}")
             lanes = f"{plan.lanes} to {plan.setup.most_lanes}"
             self.log.info(f"{plural(plan.workers, 'worker')} of {lanes} lanes, method {plan.setup.method}")
-            check_rights(controls, found, self.options, may_write)
         except BaseException:
             self._close(controls)
             raise

@@ -45,14 +45,6 @@ def _scan_takes(control: Control, source: Server, *words: str | bytes) -> bool:
     return not source.foreign and not isinstance(control.call("SCAN", 0, "COUNT", 1, *words), ReplyError)
 
 
-def questions(options: Mapping[str, Any], key: str) -> dict[str, tuple[str | bytes | int, ...]]:
-    """The commands that ask the source about a key because of the filters: for a check of rights."""
-    found: dict[str, tuple[str | bytes | int, ...]] = {"TYPE": ("TYPE", key)} if options["type"] else {}
-    if options["max_size"] is not None:
-        found |= {"STRLEN": ("STRLEN", key), "MEMORY": ("MEMORY", "USAGE", key)}
-    return found
-
-
 def filter_lines(options: Mapping[str, Any], filters: Filters) -> list[str]:
     """Each filter as a plan shows it, with who applies it where that is not always the same."""
     by_scan = {True: ", by SCAN", False: ""}

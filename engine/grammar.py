@@ -93,7 +93,7 @@ def _invocation(command: Command, before: Part, after: Part, environ: Mapping[st
     _check_places(command, before, after)
     given = _options(command, before, after, environ)
     chosen = {key: said.value for key, said in given.items()}
-    options.check_together(chosen, {key: said.label for key, said in given.items()})
+    options.check_together(command.name, chosen, {key: said.label for key, said in given.items()})
     values = options.filled(command.name, chosen)
     resolved = _SIDES[command.servers](before, after, environ)
     for side in resolved:

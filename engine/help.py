@@ -67,6 +67,7 @@ EXAMPLES = {
     "ping": (
         "keyferry ping",
         "keyferry ping old:6379 new:6379 --count 100",
+        "keyferry ping old:6379 new:6379 --for replicate",
         "keyferry ping -h old --askpass --json",
     ),
     "demo": ("keyferry demo", "keyferry demo --keys 100000"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import values
@@ -63,7 +63,15 @@ class Option:
     environment: bool = True
     repeats: bool = False  # may be given several times; the value is the list of all
     mistaken: tuple[str, ...] = ()  # names in other tools; they are not accepted, but lead here
+    elsewhere: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)  # command → its group, metavar, help
     issue: str = "first"
+
+    def of(self, command: str) -> Option:
+        """The row as a command has it."""
+        if command not in self.elsewhere:
+            return self
+        group, metavar, text = self.elsewhere[command]
+        return replace(self, group=group, metavar=metavar, help=text)
 
     @property
     def key(self) -> str:
@@ -267,7 +275,8 @@ OPTIONS = (
     _generate("flush", None, "empty the database first; needs --yes", environment=False),
     _generate("yes", None, "confirms --flush"),
     _churn("churn", values.COUNT, "then change keys, so often a second", metavar="RATE", unit="changes/s"),
-    _churn("for", values.ABOVE_0, "ends the churn; else Ctrl-C does", metavar="TIME", unit="seconds"),
+    _churn("for", values.TIME_OR_COMMAND, "ends the churn; else Ctrl-C does", metavar="TIME", unit="seconds",
+           commands=("generate", "ping"), elsewhere={"ping": ("how", "replicate", "try what a copy must be allowed")}),
     _churn("ops", values.OPERATIONS, "weights: set=60,del=10", metavar="O=W,O",
            default=_all_operations, default_text="all but flushdb"),
     _churn("churn-only", None, "change keys that are there: do not write"),
@@ -289,7 +298,8 @@ EXCLUSIVE = (("quiet", "info", "debug"), ("dbs", "db_map"), ("flush", "churn_onl
 
 def options_of(command: str, *places: str) -> list[Option]:
     """The rows of a command at some places, in the table's order; global rows belong to all commands."""
-    return [row for row in OPTIONS if row.place in places and (row.place in (SIDE, GLOBAL) or command in row.commands)]
+    rows = [row for row in OPTIONS if row.place in places and (row.place in (SIDE, GLOBAL) or command in row.commands)]
+    return [row.of(command) for row in rows]
 
 
 def filled(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -315,7 +325,7 @@ def from_keywords(command: str, **keywords: object) -> dict[str, Any]:
             raise UsageError(f"{command} has no option {name}", hint=f"keyferry {command} --help lists them")
         if value is not None:
             given[name] = _accepted(rows[name], value)
-    check_together(given, {name: f"{name}=" for name in given})
+    check_together(command, given, {name: f"{name}=" for name in given})
     return filled(command, given)
 
 
@@ -339,7 +349,7 @@ def refused(what: str, error: ValueError) -> UsageError:
     return UsageError(f"{what}: {message}", hint=" ".join(hint) or "keyferry COMMAND --help lists the options")
 
 
-def check_together(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+def check_together(command: str, given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
     """Options that contradict each other raise UsageError; `labels` has each as the user wrote it, by key."""
     for keys in EXCLUSIVE:
         both = [labels[key] for key in keys if given.get(key)]
@@ -353,7 +363,11 @@ def check_together(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
     _check_filters(given, labels)
     if "ttl" in given and not (given.get("ttl_share") or given.get("churn")):
         raise UsageError(f"{labels['ttl']} needs --ttl-share: no key would get an expiry", hint="--ttl-share 25%")
-    _check_churn(given, labels)
+    if isinstance(given.get("for"), str) != (command == "ping") and "for" in given:
+        wanted = "replicate" if command == "ping" else values.ABOVE_0.wanted
+        raise UsageError(f"{labels['for']}: must be {wanted}", hint=f"keyferry {command} --help lists the options")
+    if command != "ping":
+        _check_churn(given, labels)
     _check_live(given, labels)
     _check_trust(given, labels)
 

@@ -13,6 +13,7 @@ from .partitioners import ranges, slots
 from .partitioners.ranges import MIN_RANGE_KEYS
 from .partitioners.slots import Cut, density
 from .partitioners.topology import Database, Server
+from .permissions import Permissions
 from .text import plural
 from .undo import Wanted
 from .workers.cursor import RING
@@ -57,6 +58,7 @@ class Survey:
     job: str = ""
     flags: list[str | None] = field(default_factory=list)  # notify-keyspace-events of each source; None: not told
     rdbcompression: list[str] = field(default_factory=list)  # of each source, if it is to be changed; '' = not told
+    permissions: Permissions = field(default_factory=Permissions)
 
     @property
     def shift_ms(self) -> int:
@@ -246,7 +248,8 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         workers=workers,
         lanes=lanes,
         setup=setup,
-        warnings=warnings_of(survey, options["on_conflict"])
+        warnings=survey.permissions.warnings
+        + warnings_of(survey, options["on_conflict"])
         + _warnings_of_settings(survey, options)
         + warnings_of_feed(survey, feed),
         silence_s=options["silence_s"],

@@ -45,9 +45,13 @@ def reach(
     who said --wait-for: mistyped addresses are more frequent than servers that are just being started.
     """
     control = _connect(endpoint, side, wait_for_s if patient else 0.0, log)
-    topology.wait_until_it_serves(control, wait_for_s, log.notice)
-    server = topology.describe(control)
-    undo.tell(undo.left_behind(control, server.run_id, may_change), log)
+    try:
+        topology.wait_until_it_serves(control, wait_for_s, log.notice)
+        server = topology.describe(control)
+        undo.tell(undo.left_behind(control, server.run_id, may_change), log)
+    except BaseException:
+        control.close()
+        raise
     return control, server
 
 

@@ -6,8 +6,9 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from . import permissions
 from .feed_choice import flags_of
-from .filtering import filters_of, questions
+from .filtering import filters_of
 from .logs import Log
 from .partitioners import cluster, topology
 from .partitioners.control import Control
@@ -18,12 +19,10 @@ from .planning import RDBCOMPRESSION, Plan, Survey, choose_databases, refuse_dat
 from .reaching import reach_all
 from .text import plural
 from .workers.endpoint import Endpoint
-from .workers.errors import AccessError, ChangedError
+from .workers.errors import ChangedError
 from .workers.task import Scope
 
 COLUMNS = 80
-
-Probes = dict[str, tuple[str | bytes | int, ...]]
 
 
 @dataclass
@@ -62,6 +61,9 @@ def survey(
     try:
         controls.sources, sources = reach_all(seeds[0], "source", wait_for_s, patient, log, may_change)
         controls.targets, targets = reach_all(seeds[1], "target", wait_for_s, patient, log, may_change, writes)
+        sides = [*zip(controls.sources, sources), *zip(controls.targets, targets)]
+        uses = permissions.uses_of(options, sources, targets, (source_at.db, target_at.db), writes)
+        allowed = permissions.check(sides, uses, may_change)
         held = sorted({db for server in sources for db in server.databases})
         pairs = choose_databases(options, source_at.db, target_at.db, held)
         refuse_databases_that_are_not_there(targets[0], pairs)
@@ -72,7 +74,9 @@ def survey(
             shifts=topology.clock_shifts_ms(controls.sources, controls.targets),
             filters=filters_of(options, controls.sources[0], sources[0]),
             job=secrets.token_hex(4),
+            permissions=allowed,
         )
+        permissions.check_keys(sides, uses, found.filters, [db for db, _ in pairs], allowed)
         if options["live"]:
             found.flags.extend(flags_of(one) for one in controls.sources)
         if options["source_rdbcompression"]:
@@ -144,51 +148,3 @@ def products(servers: list[Server]) -> str:
 
 def _databases(dbs: list[int]) -> str:
     return f"db {dbs[0]}" if len(dbs) == 1 else f"dbs {','.join(map(str, dbs))}" if dbs else "no db"
-
-
-def check_rights(controls: Controls, found: Survey, options: dict[str, Any], writes: bool) -> None:
-    """Raise AccessError naming the commands that a side's user may not run. Nothing is read or changed by it.
-
-    Reads ask for a key that nobody has. Writes are sent with arguments that the server refuses once it has let the
-    command through: a payload that is none, an odd number of words, an expiry that is no number.
-    """
-    key = f"keyferry:{secrets.token_hex(16)}"
-    reads: Probes = {"SCAN": ("SCAN", 0, "COUNT", 1)}
-    reads |= _value_reads(found.sources, options, key) | questions(options, key)
-    written: Probes = {"RESTORE": ("RESTORE", key, 0, "none")}
-    if options["method"] != "dump":
-        written |= {"MSET": ("MSET", key, "value", key), "SET": ("SET", key, "value", "PXAT", "never")}
-    if options["atomic"]:
-        reads |= {"MULTI": ("MULTI",), "EXEC": ("EXEC",)}
-    if options["live"]:
-        reads |= {"EXISTS": ("EXISTS", key)}
-        written |= {"UNLINK": ("UNLINK", key), "EXISTS": ("EXISTS", key), "SCAN": ("SCAN", 0, "COUNT", 1)}
-    if options["on_conflict"] != "replace":
-        written |= {"EXISTS": ("EXISTS", key)}
-    compared: Probes = {}
-    if not options["no_verify"] or options["on_conflict"] != "replace":
-        compared = {"TYPE": ("TYPE", key)} | _value_reads(found.targets, options, key)
-        reads |= {"TYPE": ("TYPE", key)}
-    if not options["no_verify"]:
-        reads |= {"EXISTS": ("EXISTS", key)}
-        compared |= {"SCAN": ("SCAN", 0, "COUNT", 1)}
-    sides = [(control, reads) for control in controls.sources]
-    sides += [(control, compared | (written if writes else {})) for control in controls.targets]
-    for control, probes in sides:
-        missing = topology.missing_commands(control, probes)
-        if missing:
-            rules = " ".join(f"+{name.lower()}" for name in missing)
-            only_verifies = writes and control in controls.targets and not written.keys() & set(missing)
-            raise AccessError(
-                f"permission refused: the user may not run {', '.join(missing)}",
-                side=control.side,
-                address=control.endpoint.address,
-                hint=f"ACL SETUSER … {rules}" + (", or --no-verify" if only_verifies else ""),
-            )
-
-
-def _value_reads(servers: list[Server], options: dict[str, Any], key: str) -> Probes:
-    """The commands that read a value and its expiry."""
-    expiry = "PEXPIRETIME" if all(server.knows((7, 0)) for server in servers) else "PTTL"
-    found: Probes = {"DUMP": ("DUMP", key), expiry: (expiry, key)}
-    return found if options["method"] == "dump" else found | {"MGET": ("MGET", key), "GET": ("GET", key)}

@@ -94,6 +94,10 @@ def _seconds_or_bare(text: str) -> float:
     return _seconds(text + "s" if re.fullmatch(r"[0-9.]+", text) else text)
 
 
+def _time_or_command(text: str) -> float | str:
+    return text if text == "replicate" else _seconds(text)
+
+
 def _seconds_or_bare_ms(text: str) -> float:
     return _seconds(text + "ms" if re.fullmatch(r"[0-9.]+", text) else text)
 
@@ -253,6 +257,9 @@ IDLE = Kind(
 )
 DURATION = Kind("a duration of 0 seconds or more", _seconds, lambda value: _is_number(value) and value >= 0)
 ABOVE_0 = Kind("a duration above 0, like 5ms", _seconds, lambda value: _is_number(value) and value > 0)
+TIME_OR_COMMAND = Kind(
+    "a duration above 0, like 5ms", _time_or_command, lambda value: value == "replicate" or ABOVE_0.holds(value)
+)
 RATE = Kind("whole keys a second, like 20000", _rate, lambda value: _is_whole(value) and value > 0)
 BANDWIDTH = Kind("bytes a second, like 10mb or 10m", _bandwidth, lambda value: _is_whole(value) and value > 0)
 SHARE = Kind("a share from 0% to 100%", _share, lambda value: _is_number(value) and 0 <= value <= 1)

@@ -9,7 +9,7 @@ from typing import Any
 from ..workers.dialog import Closed, Dialog, NotRedis, ReplyError
 from ..workers.endpoint import Endpoint
 from ..workers.errors import AccessError, UnreachedError
-from ..workers.policy import Action, rule_for
+from ..workers.policy import Action, is_denied, rule_for
 from ..workers.tls import TlsError
 
 __all__ = ["Control", "ReplyError"]
@@ -33,9 +33,13 @@ class Control:
             self._dialog = Dialog(self.endpoint)
         except OSError as error:
             raise self._unreachable(error) from None
-        self._log_in()
-        self._ask("CLIENT", "SETNAME", self.endpoint.client_name or "keyferry:control")
-        self._ask("CLIENT", "NO-EVICT", "ON")
+        try:
+            self._log_in()
+            self._ask("CLIENT", "SETNAME", self.endpoint.client_name or "keyferry:control")
+            self._ask("CLIENT", "NO-EVICT", "ON")
+        except BaseException:
+            self.close()
+            raise
 
     def call(self, *words: str | bytes | int) -> Any:
         """Send one command and wait for its reply; raises AccessError when the server is not reached.
@@ -113,7 +117,8 @@ class Control:
             if isinstance(reply, ReplyError):
                 raise self.refused("login refused", reply)
         reply = self._ask("PING")
-        if isinstance(reply, ReplyError) and rule_for(reply).action is Action.STOP:
+        # A user who may not PING is logged in, and is told of it together with what else is missing.
+        if isinstance(reply, ReplyError) and rule_for(reply).action is Action.STOP and not is_denied(reply):
             raise self.refused("not logged in", reply)
 
     def _unreachable(self, error: Exception) -> AccessError:

@@ -94,6 +94,8 @@ def describe(control: Control) -> Server:
             raise control.refused("INFO refused", reply)
         reply = b""
     info = info_fields(reply)
+    if not {"redis_version", "valkey_version"} & info.keys():
+        info = _by_hello(control) | info
     return Server(
         endpoint=control.endpoint,
         side=control.side,
@@ -115,6 +117,17 @@ def describe(control: Control) -> Server:
         max_value_bytes=int(setting(control, "proto-max-bulk-len") or DEFAULT_MAX_VALUE_BYTES),
         cpu_s=float(info.get("used_cpu_user", 0)) + float(info.get("used_cpu_sys", 0)),
     )
+
+
+def _by_hello(control: Control) -> dict[str, str]:
+    """What HELLO tells, by the names of INFO. Every user may say it, and nothing changes: the protocol stays RESP2."""
+    reply = control.call("HELLO")
+    if not isinstance(reply, list):
+        return {}
+    said = {name: value.decode() for name, value in zip(reply[::2], reply[1::2]) if isinstance(value, bytes)}
+    product = "valkey_version" if said.get(b"server") == "valkey" else "redis_version"
+    names = {b"version": product, b"mode": "redis_mode", b"role": "role"}
+    return {ours: said[theirs] for theirs, ours in names.items() if theirs in said}
 
 
 def _mode(control: Control, info: dict[str, str]) -> str:
@@ -251,13 +264,3 @@ def _clock_bounds(control: Control) -> Bounds:
     there = time_ms(reply)
     # TIME is cut down to whole milliseconds here, so the true value may be almost 1 ms later.
     return there - after, there + 1 - before
-
-
-def missing_commands(control: Control, probes: dict[str, tuple[str | bytes | int, ...]]) -> list[str]:
-    """Which of the commands the user may not run; each is probed with arguments that change nothing."""
-    missing = []
-    for name, words in probes.items():
-        reply = control.call(*words)
-        if isinstance(reply, ReplyError) and rule_for(reply).action is Action.STOP:
-            missing.append(name)
-    return missing

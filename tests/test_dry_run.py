@@ -21,9 +21,16 @@ from tests.test_options import at, copied, write_strings
 
 #: All that a dry run may send. CLIENT names our own connection, which ends with the run.
 COMMON = {"CLIENT", "DBSIZE", "INFO", "PING", "SELECT", "TIME"}
-READS = {"source": COMMON | {"DUMP", "GET", "MGET", "PEXPIRETIME", "PTTL", "SCAN"}, "target": COMMON}
+VALUES = {
+    "DUMP", "EXISTS", "GET", "GETRANGE", "HGETALL", "HLEN", "HMGET", "HPEXPIRETIME", "HSCAN", "LLEN", "LRANGE", "MGET",
+    "MEMORY", "PEXPIRETIME", "PTTL", "SCAN", "SCARD", "SMEMBERS", "SMISMEMBER", "SSCAN", "STRLEN", "TYPE", "XINFO",
+    "XLEN", "XPENDING", "XRANGE", "ZCARD", "ZRANGE",
+}  # fmt: skip
+READS = {"source": COMMON | VALUES, "target": COMMON | VALUES | {"ACL"}}
 #: What may be said by CLIENT.
-OF_CLIENT = {b"SETNAME", b"NO-EVICT"}
+OF_CLIENT = {b"SETNAME", b"NO-EVICT", b"NO-TOUCH", b"ID", b"INFO"}
+#: And by ACL, which executes nothing.
+OF_ACL = {b"WHOAMI", b"DRYRUN"}
 
 
 @pytest.mark.parametrize("kinds", [("6.2", "7.0"), ("7.0", "9.1")], ids="-".join)
@@ -37,6 +44,7 @@ def test_only_reads_are_sent_to_either_server(kinds: tuple[str, str], keys: int,
     for side, monitor in (("source", reads), ("target", writes)):
         assert monitor.names() <= READS[side]
         assert {one.args[1].upper() for one in monitor.commands if one.name == "CLIENT"} <= OF_CLIENT
+        assert {one.args[1].upper() for one in monitor.commands if one.name == "ACL"} <= OF_ACL
 
 
 def test_both_servers_hold_afterwards_what_they_held_before(server: ServerFactory) -> None:

@@ -84,6 +84,11 @@ def rule_for(reply: object) -> Rule:
     return next(rule for pattern, rule in _COMPILED if pattern.match(text))
 
 
+def is_denied(reply: object) -> bool:
+    """Whether the user may not run the command, or not touch the key."""
+    return str(reply).removeprefix(_DISCARDED).startswith("NOPERM")
+
+
 def first_error(replies: list[object]) -> Exception | None:
     """The first error among replies, or None."""
     return next((reply for reply in replies if isinstance(reply, Exception)), None)

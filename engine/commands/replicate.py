@@ -76,6 +76,7 @@ def plan_lines(plan: Plan) -> list[str]:
     if chosen := _choices(setup):
         lines.append(f"keys      {'; '.join(chosen)}")
     lines += [f"warning   {warning}" for warning in plan.warnings]
+    lines += [f"not checked: {line}" for line in found.permissions.unchecked]
     lines.append("nothing was written: this was a dry run")
     return lines
 
@@ -149,4 +150,5 @@ def plan_fields(plan: Plan) -> dict[str, object]:
         "clock_shift_ms": found.shift_ms,
         "source_settings": {wanted.setting: wanted.value for _, wanted in plan.settings},
         "warnings": plan.warnings,
+        "not_checked": found.permissions.unchecked,
     }

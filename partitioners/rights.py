@@ -1,0 +1,292 @@
+"""What a user must be allowed at each side: one table, for the check before a copy, `ping --for`, and README's lines.
+
+HOW IT WORKS
+Each row is a command that a run sends, when it sends it, and a probe: words that change nothing. Reads ask for a key
+that nobody has; writes have arguments that the server refuses once it has let the command through, such as a payload
+that is none. A server says NOPERM before it looks at arguments, so the reply tells, on every version, and no right to
+look at rights is needed. Where writes must not even be tried, ACL DRYRUN tells (7.0 and later, if it is allowed).
+
+LIMITATIONS
+Whether every key may be touched is seen by a name of our own, and then by some of the names that are there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..workers.policy import Action, rule_for
+from .control import Control, ReplyError
+from .topology import Server
+
+SOURCE, TARGET = "source", "target"
+#: Stands for a key's name in a probe.
+KEY = b"<key>"
+#: The CLIENT ID of nobody: the largest there is. Of 0, older servers think that it stands for everybody.
+NOBODY = (1 << 63) - 1
+Words = tuple[str | bytes | int, ...]
+_KEY_REFUSED = re.compile(r"NOPERM.*\bkeys?\b", re.DOTALL)
+_ABSENT = re.compile(r"ERR (unknown (sub)?command|unknown|Unknown subcommand)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Uses:
+    """What a run does, as far as rights depend on it."""
+
+    options: Mapping[str, Any]  # of `replicate`, all with a value
+    absolute: frozenset[str] = frozenset(("source", "target"))  # sides that know PEXPIRETIME; others have PTTL
+    selects: bool = False  # it uses databases other than 0
+    writes: bool = True  # it copies; else it only compares
+
+    def replaces_none(self) -> bool:
+        """Keys that exist at the target are looked at."""
+        return bool(self.options["on_conflict"] != "replace")
+
+    def verifies(self) -> bool:
+        """Both sides are read after the copy."""
+        return not self.options["no_verify"]
+
+    def follows(self) -> bool:
+        """It follows the changes of the source, and removes what goes there."""
+        return bool(self.options["live"])
+
+    def compares(self) -> bool:
+        """Keys of both sides are compared, by their elements where their bytes differ."""
+        return self.verifies() or self.replaces_none()
+
+
+@dataclass(frozen=True)
+class Right:
+    """A command of one side. `without`: what a run does not know where it is refused; "" = it cannot do without."""
+
+    command: str  # with its subcommand, as it is typed
+    side: str
+    probe: Words = ()  # the words after the command
+    when: Callable[[Uses], bool] = lambda uses: True
+    without: str = ""
+    silent: bool = False  # what is missing then deserves no line in a plan
+    since: tuple[int, int] = (0, 0)  # the version of Redis that has it first
+    clustered: bool = False  # of nodes of clusters only
+    writes: bool = False  # any error but a refusal is what the probe is for
+
+    @property
+    def words(self) -> Words:
+        """The whole probe."""
+        return (*self.command.split(), *self.probe)
+
+    @property
+    def rule(self) -> str:
+        """How an ACL allows it."""
+        return "+" + self.command.lower().replace(" ", "|")
+
+
+def _source(command: str, *probe: str | bytes | int, **more: Any) -> Right:
+    return Right(command, SOURCE, probe, **more)
+
+
+def _target(command: str, *probe: str | bytes | int, **more: Any) -> Right:
+    return Right(command, TARGET, probe, **more)
+
+
+def _both(command: str, *probe: str | bytes | int, **more: Any) -> list[Right]:
+    return [_source(command, *probe, **more), _target(command, *probe, **more)]
+
+
+def _strings(uses: Uses) -> bool:
+    return bool(uses.options["method"] != "dump")
+
+
+def _removes(uses: Uses) -> bool:
+    return uses.writes and (bool(uses.options["prune"]) or uses.follows())
+
+
+def _values(uses: Uses) -> bool:
+    """The target's strings are read as values."""
+    return uses.compares() and _strings(uses)
+
+
+def _expiries(uses: Uses) -> bool:
+    lives = (uses.options["min_ttl"], uses.options["max_ttl"])
+    return uses.compares() or not uses.options["no_ttl"] or lives != (None, None)
+
+
+def _told(side: str, absolute: bool) -> Callable[[Uses], bool]:
+    """Whether a side tells expiries in that way, and is asked."""
+    asked = _expiries if side == SOURCE else Uses.compares
+    return lambda uses: asked(uses) and (side in uses.absolute) == absolute
+
+
+def _sizes(uses: Uses) -> bool:
+    return uses.options["max_size"] is not None
+
+
+def _elements() -> list[Right]:
+    """What compares two keys element by element, where their bytes differ."""
+    reads: list[tuple[str, Words]] = [
+        ("STRLEN", ()), ("LLEN", ()), ("SCARD", ()), ("HLEN", ()), ("ZCARD", ()), ("XLEN", ()), ("GETRANGE", (0, 0)),
+        ("LRANGE", (0, 0)), ("SMEMBERS", ()), ("SSCAN", (0,)), ("SMISMEMBER", ("m",)), ("HGETALL", ()), ("HSCAN", (0,)),
+        ("HMGET", ("f",)), ("ZRANGE", (0, 0)), ("XRANGE", ("-", "+")),
+    ]  # fmt: skip
+    rows = [right for name, more in reads for right in _both(name, KEY, *more, when=Uses.compares)]
+    # These answer with an error where there is no such key.
+    rows += _both("XINFO", "STREAM", KEY, when=Uses.compares, writes=True)
+    rows += _both("XPENDING", KEY, "group", when=Uses.compares, writes=True)
+    return rows + _both("HPEXPIRETIME", KEY, "FIELDS", 1, "f", when=Uses.compares, since=(7, 4))
+
+
+LATE = "that nothing of a lost connection is executed late"
+
+RIGHTS: tuple[Right, ...] = (
+    *_both("PING"),
+    *_both("SELECT", 0, when=lambda uses: uses.selects),
+    *_both("DBSIZE"),
+    *_both("TIME"),
+    _source("SCAN", 0, "COUNT", 1, when=lambda uses: not uses.options["keys_from"]),
+    _source("DUMP", KEY),
+    _source("MGET", KEY, when=_strings),
+    _source("GET", KEY, when=_strings),
+    _source("PEXPIRETIME", KEY, when=_told(SOURCE, True)),
+    _source("PTTL", KEY, when=_told(SOURCE, False)),
+    _source("TYPE", KEY, when=lambda uses: bool(uses.options["type"]) or uses.compares()),
+    _source("EXISTS", KEY, when=lambda uses: uses.verifies() or uses.follows()),
+    _source("STRLEN", KEY, when=lambda uses: _sizes(uses) and not uses.compares()),
+    _source("MULTI", when=lambda uses: bool(uses.options["atomic"])),
+    _source("EXEC", when=lambda uses: bool(uses.options["atomic"])),  # right after MULTI
+    _target("RESTORE", KEY, 0, "none", when=lambda uses: uses.writes, writes=True),
+    _target("MSET", KEY, "value", KEY, when=lambda uses: uses.writes and _strings(uses), writes=True),
+    _target("SET", KEY, "value", "PXAT", "never", when=lambda uses: uses.writes and _strings(uses), writes=True),
+    # Of a key that is not there, so that nothing is removed.
+    _target("UNLINK", KEY, when=_removes, writes=True),
+    _target("EXISTS", KEY, when=lambda uses: uses.compares() or uses.follows()),
+    _target("SCAN", 0, "COUNT", 1, when=lambda uses: uses.verifies() or uses.follows()),
+    _target("DUMP", KEY, when=Uses.compares),
+    _target("MGET", KEY, when=_values),
+    _target("GET", KEY, when=_values),
+    _target("PEXPIRETIME", KEY, when=_told(TARGET, True)),
+    _target("PTTL", KEY, when=lambda uses: uses.replaces_none() or _told(TARGET, False)(uses)),
+    _target("TYPE", KEY, when=Uses.compares),
+    *_elements(),
+    *_both("CLUSTER SLOTS", clustered=True),
+    _source("CLUSTER COUNTKEYSINSLOT", 0, clustered=True, since=(7, 4)),
+    *_both("CLUSTER INFO", clustered=True, without="whether the cluster calls itself healthy"),
+    *_both("INFO", "server", without="whether the same process answers all the time, and whether it evicts keys"),
+    *_both("CONFIG GET", "databases", without="how many databases it has, and how long a value may be"),
+    _source("MEMORY USAGE", KEY, when=_sizes),
+    _target("MEMORY USAGE", KEY, when=lambda uses: _sizes(uses) and uses.verifies()),
+    _source("MEMORY USAGE", KEY, when=lambda uses: not _sizes(uses), without="how large values are", silent=True),
+    _source("CLIENT INFO", without="whether something stands between us and it", silent=True, since=(6, 2)),
+    _source("CLIENT NO-TOUCH", "OFF", without="that reading leaves its LRU and LFU as they are", since=(7, 2)),
+    *_both("CLIENT NO-EVICT", "ON", without="that it keeps our connections", silent=True, since=(7, 0)),
+    *_both("CLIENT SETNAME", "keyferry:control", without="the names of our connections", silent=True),
+    _target("CLIENT ID", when=lambda uses: uses.writes, without=LATE),
+    _target("CLIENT KILL", "ID", NOBODY, when=lambda uses: uses.writes, without=LATE, writes=True),
+)  # fmt: skip
+
+
+def rights_of(uses: Uses, side: str, server: Server | None = None) -> list[Right]:
+    """The rows that concern one side of a run, in the order of the table: of a single server that knows them all, or
+    of `server`."""
+    rows = [right for right in RIGHTS if right.side == side and right.when(uses)]
+    if server is None:
+        return [right for right in rows if not right.clustered]
+    rows = [right for right in rows if server.clustered or not right.clustered]
+    return [right for right in rows if not any(right.since) or server.knows(right.since)]
+
+
+def acl_rules(rights: Iterable[Right]) -> str:
+    """What an ACL line says to allow these."""
+    return " ".join(dict.fromkeys(right.rule for right in rights))
+
+
+# ---- asking a server --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A right that is not there, and the server's words."""
+
+    right: Right
+    reply: str
+
+    @property
+    def absent(self) -> bool:
+        """The server has no such command: nobody may use it."""
+        return bool(_ABSENT.match(self.reply))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a server lets us do: commands that are refused, and its words where it is the probe's key."""
+
+    refused: list[Refusal]
+    key_refused: str = ""
+
+    @property
+    def needed(self) -> list[Refusal]:
+        """Those that the run cannot do without; what came with a version, and is not there, has nothing to do there."""
+        found = [refusal for refusal in self.refused if not refusal.right.without]
+        return [refusal for refusal in found if not (refusal.absent and any(refusal.right.since))]
+
+    @property
+    def unchecked(self) -> list[str]:
+        """What is not known, or not done, because of the others; each with the commands that it would need."""
+        found: dict[str, list[str]] = {}
+        for refusal in self.refused:
+            if refusal.right.without and not refusal.right.silent:
+                found.setdefault(refusal.right.without, []).append(refusal.right.command)
+        return [f"{what} ({', '.join(commands)} refused)" for what, commands in found.items()]
+
+
+def ask(control: Control, rights: Sequence[Right], key: bytes) -> Answers:
+    """Try each right, all in one round trip. Raises AccessError where the server is not reached."""
+    replies = control.call_all([_named(right.words, key) for right in rights])
+    return _answers(rights, replies)
+
+
+def ask_dry(control: Control, rights: Sequence[Right], key: bytes) -> Answers | None:
+    """The same by ACL DRYRUN, which executes nothing; None where the server does not tell."""
+    who = control.call("ACL", "WHOAMI")
+    if not isinstance(who, bytes):
+        return None
+    replies = control.call_all([("ACL", "DRYRUN", who, *_named(right.words, key)) for right in rights])
+    if any(isinstance(reply, ReplyError) for reply in replies):
+        return None
+    said = [reply if reply == b"OK" else ReplyError("NOPERM " + _text(reply)) for reply in replies]
+    return _answers(rights, said)
+
+
+def _answers(rights: Sequence[Right], replies: Sequence[object]) -> Answers:
+    refused, key_refused = [], ""
+    for right, reply in zip(rights, replies, strict=True):
+        if not isinstance(reply, ReplyError):
+            continue
+        text = str(reply)
+        if _KEY_REFUSED.match(text) and rule_for(reply).action is not Action.STOP:
+            key_refused = key_refused or text
+        elif _is_refused(right, reply):
+            refused.append(Refusal(right, text))
+    return Answers(refused, key_refused)
+
+
+def _is_refused(right: Right, reply: ReplyError) -> bool:
+    """Whether an error reply to a probe, which is not about its key, says that we may not."""
+    action = rule_for(reply).action
+    if action is Action.PUT_ASIDE:  # "refused", in words of the server's own
+        return not right.writes and not str(reply).startswith("ERR EXEC without MULTI")
+    return action is Action.STOP
+
+
+def refused_keys(control: Control, right: Right, keys: Sequence[bytes]) -> list[bytes]:
+    """Which of these keys the user may not touch, by one command's probe on each."""
+    replies = control.call_all([_named(right.words, key) for key in keys])
+    return [key for key, reply in zip(keys, replies, strict=True) if _KEY_REFUSED.match(str(reply))]
+
+
+def _named(words: Words, key: bytes) -> Words:
+    return tuple(key if word == KEY else word for word in words)
+
+
+def _text(reply: object) -> str:
+    return reply.decode(errors="replace") if isinstance(reply, bytes) else str(reply)
