@@ -97,7 +97,8 @@ class Endpoint:
 def unpack(packed: dict[str, object]) -> Endpoint:
     """The endpoint that `Endpoint.pack` described."""
     tls: Any = packed["tls"]
-    return Endpoint(**packed | {"tls": tls and Tls(**tls)})  # type: ignore[arg-type]
+    pairs = {name: tuple(map(tuple, packed[name])) for name in ("seeds", "remap", "sentinels")}  # type: ignore[call-overload]
+    return Endpoint(**packed | pairs | {"tls": tls and Tls(**tls)})  # type: ignore[arg-type]
 
 
 def made_of(said: dict[str, Any]) -> Endpoint:
