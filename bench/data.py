@@ -48,7 +48,7 @@ DATASETS = (
     _strings("100B", 100, 1),
     _strings("1KB", 1_000, 1 / 2),
     _strings("10KB", 10_000, 1 / 10),
-    _strings("100KB", 100_000, 1 / 100),
+    _strings("100KB", 100_000, 1 / 60),
     Dataset(
         "mixed",
         "half strings of 150-250 B, half collections of 4 x 40-60 B, a quarter with a TTL",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from .differences import DiffFile
@@ -14,6 +15,7 @@ from .options import filled
 from .partitioners.keys import NamesFile
 from .planning import Plan, make
 from .reaching import add_nodes, seeds_of
+from .sampling import sample_below, statement
 from .signals import Signals
 from .summary import Summary
 from .supply import names_file, refuse_to_begin_again, supply_of
@@ -85,6 +87,9 @@ class Compare:
             plan = make(found, pairs, self.options, min(pools))
             for part in plan.databases:
                 self.log.info(f"db {part.db} → {part.target_db}: {plural(part.keys, 'key')}, {part.how}")
+            if self.options["sample"]:
+                below = sample_below(self.options["sample"], plan.keys)
+                plan = replace(plan, setup=replace(plan.setup, filters=replace(found.filters, sample_below=below)))
         except BaseException:
             self._close(controls)
             raise
@@ -112,6 +117,9 @@ class Compare:
         summary.judge()
         if verification.signal:
             summary.exit_code = EXIT_SIGNAL + verification.signal
+        if summary.verdict and self.options["sample"]:
+            verdict = summary.verdict
+            verdict.confidence = statement(verdict.read, verdict.kinds.total(), plan.keys)
         if summary.verdict:
             for text, advice in summary.verdict.warnings():
                 self.log.warning(text, advice)

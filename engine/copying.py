@@ -247,7 +247,7 @@ class Copy:
         if verification.signal:
             summary.exit_code, summary.verify_note = EXIT_SIGNAL + verification.signal, " (interrupted)"
         if summary.verdict:
-            for text, advice in summary.verdict.warnings():
+            for text, advice in summary.verdict.warnings(copied=True):
                 self.log.warning(text, advice)
 
     def _tell_aside(self, aside: Aside) -> None:

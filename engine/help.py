@@ -58,6 +58,7 @@ EXAMPLES = {
         "keyferry compare old new --verify quick --match 'user:*' --json",
         "keyferry compare old new --show-diffs 10 --diff-file differences.jsonl",
         "keyferry compare old new --repair --prune --dry-run",
+        "keyferry compare old new --sample 1%",
     ),
     "generate": (
         "keyferry generate -h 127.0.0.1 --keys 100000 --churn 5000 --for 2s",

@@ -235,6 +235,8 @@ OPTIONS = (
     _both("trust", "diff-file", values.TEXT, "all differences, a JSON line each", metavar="FILE", issue="proof"),
     _both("trust", "repair", None, "copy what differs, and compare it again", issue="proof"),
     _both("trust", "prune", None, "--repair, --live: remove keys of the target only", issue="proof"),
+    _both("trust", "sample", values.SAMPLE, "compare so many keys only, or a share", metavar="N|P%",
+          commands=("compare",), issue="proof"),
     _both("trust", "rounds", values.whole(1, 100), "looks at keys that differ while written to", metavar="N",
                unit="looks", default=3, issue="proof"),
     _both("job", "dry-run", None, "show what would be done, and touch nothing"),

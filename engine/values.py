@@ -122,6 +122,11 @@ def _bandwidth(text: str) -> int:
         raise ValueError(f"must be {BANDWIDTH.wanted}", "10mb is 10 * 1024 * 1024 bytes, 10m is 10,000,000") from None
 
 
+def _sample(text: str) -> float:
+    """A share as a number below 1, or 1.0 for 100%; a number of keys as an int."""
+    return _share(text) if text.endswith("%") else _digits(text, "a number of keys, or a share like 1%")
+
+
 def _share(text: str) -> float:
     found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)(%?)", text)
     if not found:
@@ -262,6 +267,7 @@ TIME_OR_COMMAND = Kind(
 )
 RATE = Kind("whole keys a second, like 20000", _rate, lambda value: _is_whole(value) and value > 0)
 BANDWIDTH = Kind("bytes a second, like 10mb or 10m", _bandwidth, lambda value: _is_whole(value) and value > 0)
+SAMPLE = Kind("a number of keys, or a share like 1%", _sample, lambda value: _is_number(value) and value > 0)
 SHARE = Kind("a share from 0% to 100%", _share, lambda value: _is_number(value) and 0 <= value <= 1)
 SIZE = Kind("a size of 0 bytes or more", _bytes, lambda value: _is_whole(value) and value >= 0)
 SIZES = Kind("bytes, the smaller first: 10-100", _span(_bytes), lambda value: _is_span(value, _is_whole, 0))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .differences import line, record
+from .options import BY_NAME
 from .text import plural
 from .workers.errors import EXIT_INCOMPLETE, EXIT_OK
 from .workers.finding import CHANGING, EXPIRY, ONLY_SOURCE, ONLY_TARGET, TYPE, UNREADABLE, VALUE, Finding
@@ -33,6 +34,9 @@ class Verdict:
     diff_file: str = ""
     repaired: int = 0  # keys that were copied again
     removed: int = 0
+    sampled: bool = False  # keys that were passed over do not count as read
+    confidence: str = ""  # of a sample: what it says of all keys
+    written: bool = False  # to the source, since the run began
     named: bool = False  # the user named the keys: one that only the target has was read as well
 
     @property
@@ -45,7 +49,8 @@ class Verdict:
         """Distinct source keys with an outcome."""
         counts = self.counts
         apart = 0 if self.named else self.kinds[ONLY_TARGET]
-        return counts.copied + counts.expired + counts.skipped + self.kinds.total() - apart
+        skipped = 0 if self.sampled else counts.skipped
+        return counts.copied + counts.expired + skipped + self.kinds.total() - apart
 
     @property
     def clean(self) -> bool:
@@ -79,6 +84,7 @@ class Verdict:
             f"{'verify':<8}{about + format(self.read, ','):>11} keys  {'':>6}  {max(self.seconds, 0.001):>5,.1f} s"
             f"  {self.keys_a_second:>8,.0f} keys/s{mode}",
             *self.unseen,
+            *(self.confidence.replace("; ", ";\n  ").splitlines()),
             *([f"repair   {self.repaired:>11,} keys copied again, {self.removed:,} removed"] if self.mended else []),
         ]
 
@@ -115,7 +121,7 @@ class Verdict:
             "changing": kinds[CHANGING],
             "expired": self.counts.expired,
             "unreadable": kinds[UNREADABLE],
-            "skipped": self.counts.skipped,
+            "skipped": 0 if self.sampled else self.counts.skipped,
             "target_keys_looked_up": self.target_keys,
             "not_explained": self.unseen,
             "seconds": round(self.seconds, 3),
@@ -125,12 +131,15 @@ class Verdict:
             "diff_file": self.diff_file or None,
             "repaired": self.repaired,
             "removed": self.removed,
-            "confidence": None,
+            "confidence": self.confidence or None,
         }
 
-    def warnings(self) -> list[tuple[str, str]]:
-        """What deserves a word besides the verdict, with advice."""
+    def warnings(self, copied: bool = False) -> list[tuple[str, str]]:
+        """What deserves a word besides the verdict, with advice; `copied`: it follows a copy."""
         found = [(text, "the verification cannot vouch for these keys: run it again") for text in self.unseen]
+        if copied and self.written and self.kinds[VALUE] + self.kinds[TYPE] + self.kinds[ONLY_SOURCE]:
+            advice = "use --live, or compare --repair" if "live" in BY_NAME else "keyferry compare --repair mends that"
+            found.append(("the source was written to meanwhile, so the copy is behind", advice))
         if self.kinds[CHANGING]:
             found.append((f"{plural(self.kinds[CHANGING], 'key')} kept changing while compared", "stop the writers"))
         return found

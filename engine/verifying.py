@@ -24,6 +24,7 @@ from itertools import chain, islice
 from typing import Any
 
 from .aside import AsideFile
+from .census import Census, is_written, settle_counts
 from .coordinator import Coordinator
 from .differences import DiffFile, line
 from .eviction import unread_bytes
@@ -32,16 +33,14 @@ from .governor import Governor
 from .latency import Latencies
 from .logs import Log
 from .output import say_result
-from .partitioners import topology
-from .partitioners.topology import Server
 from .planning import Plan
 from .progress import Display, display
 from .repairing import copy_again, remove
 from .signals import Signals
 from .spool import Findings, SpooledNames, pattern
 from .supply import Source, Supply, owners_in
-from .survey import Controls, check_identities, database_size
-from .text import key_text, plural, shortened
+from .survey import Controls, check_identities
+from .text import key_text, shortened
 from .verdict import Verdict
 from .verify_plan import forward_tasks, reverse_tasks
 from .workers.finding import ONLY_TARGET, Finding
@@ -62,32 +61,6 @@ class Desk:
     signals: Signals
     latencies: Latencies
     diff_file: DiffFile | None = None
-
-
-@dataclass(frozen=True)
-class Census:
-    """All servers at one moment: keys of the databases in question, and how much was ever written."""
-
-    sources: list[Server]
-    targets: list[Server]
-    source_keys: dict[Scope, int]
-    target_keys: dict[int, int]
-
-    @classmethod
-    def take(cls, plan: Plan, controls: Controls) -> Census:
-        """Ask all. Raises AccessError."""
-        sources, targets = [[topology.describe(one) for one in side] for side in (controls.sources, controls.targets)]
-        ours = {part.scope: topology.database_size(controls.sources[part.node], part.db) for part in plan.databases}
-        theirs = {db: database_size(controls.targets, db) for db in {part.target_db for part in plan.databases}}
-        return cls(sources, targets, ours, theirs)
-
-    def sources_still(self, before: Census) -> bool:
-        """Whether nothing was written to the source since then; False where it does not tell."""
-        return all(now.changes == then.changes >= 0 for now, then in zip(self.sources, before.sources))
-
-    def targets_still(self, before: Census) -> bool:
-        """The same of the target."""
-        return all(now.changes == then.changes >= 0 for now, then in zip(self.targets, before.targets))
 
 
 @dataclass
@@ -125,6 +98,7 @@ class Verification:
         before = Census.take(self.plan, self.controls)
         self.setup = _setup(self.plan, before)
         verdict = Verdict(mode=self.desk.options["verify"], before=self.extra_before, named=self.setup.named)
+        verdict.sampled = self.setup.filters.sample_below is not None
         differing, extra = self._found(), self._found()
         self._forward(shown, before, differing, verdict)
         middle = Census.take(self.plan, self.controls)
@@ -171,7 +145,7 @@ class Verification:
     def _whole(self) -> bool:
         """Whether the databases are compared whole, each with one of its own."""
         pairs = {(part.db, part.target_db) for part in self.plan.databases}
-        filtered = self.plan.filter_lines or self.supply
+        filtered = self.plan.filter_lines or self.supply or self.setup.filters.sample_below is not None
         return not filtered and len({target_db for _, target_db in pairs}) == len(pairs)
 
     def _reverse(self, shown: Display, before: Census, found: Findings, verdict: Verdict) -> None:
@@ -202,7 +176,8 @@ class Verification:
             return None
         check_identities(self.plan, self.controls)
         verdict.kinds = differing.kinds + extra.kinds
-        self._take_census(before, after, verdict)
+        verdict.written = any(map(is_written, self.plan.survey.sources, after.sources))
+        settle_counts(self.plan, before, after, self.read if self._whole else None, verdict)
         if self.desk.options["repair"] and not self.desk.options["dry_run"]:
             differing, extra = self._repair(shown, differing, extra, verdict)
         if self.signal:
@@ -282,27 +257,6 @@ class Verification:
         until = time.monotonic() + pause_s
         while time.monotonic() < until and not self.desk.signals.seen():
             time.sleep(0.05)
-
-    # ---- census ---------------------------------------------------------------------------------------------
-
-    def _take_census(self, before: Census, after: Census, verdict: Verdict) -> None:
-        still = after.sources_still(before)
-        if not self._whole:
-            verdict.exact = still
-            return
-        for part in self.plan.databases:
-            read, first, last = (
-                self.read.get(part.scope, 0),
-                before.source_keys[part.scope],
-                after.source_keys[part.scope],
-            )
-            # Keys that expire are dropped meanwhile; a replica counts them until its master tells it to drop them.
-            server = before.sources[part.node]
-            held_still = still or (server.changes < 0 and first == last)
-            verdict.exact = verdict.exact and held_still and min(first, last) <= read <= max(first, last)
-            if held_still and read < min(first, last) and not (server.role != "master" and part.expiring):
-                text = f"db {part.db}: its DBSIZE is {min(first, last):,}, but SCAN brought {plural(read, 'key')}"
-                verdict.unseen.append(text)
 
     # ---- workers --------------------------------------------------------------------------------------------
 

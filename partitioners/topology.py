@@ -53,6 +53,8 @@ class Server:
     policy: str = ""
     evicted_keys: int = 0
     changes: int = -1  # rdb_changes_since_last_save; -1 = not told
+    saved_at: int = -1  # rdb_last_save_time, seconds; a save begins to count changes anew
+    saving: bool = False
     max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES
     cpu_s: float = 0.0
     slots: tuple[Range, ...] = ()  # that it owns in its cluster
@@ -114,6 +116,8 @@ def describe(control: Control) -> Server:
         policy=info.get("maxmemory_policy", ""),
         evicted_keys=int(info.get("evicted_keys", 0)),
         changes=int(info.get("rdb_changes_since_last_save", -1)),
+        saved_at=int(info.get("rdb_last_save_time", -1)),
+        saving=info.get("rdb_bgsave_in_progress", "0") != "0",
         max_value_bytes=int(setting(control, "proto-max-bulk-len") or DEFAULT_MAX_VALUE_BYTES),
         cpu_s=float(info.get("used_cpu_user", 0)) + float(info.get("used_cpu_sys", 0)),
     )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from keyferry.ledger import DEATHS_TO_SPLIT, Ledger
 from keyferry.workers.cursor import RING, tile
-from keyferry.workers.task import COPY_KEYS, COPY_RANGE, Counts, Progress, Task
+from keyferry.workers.task import COPY, COPY_KEYS, COPY_RANGE, Counts, Progress, Task
 
 STEPS = 8  # acknowledgements that a range takes in these tests; each stands for one key
 
@@ -59,7 +59,7 @@ def test_a_task_without_positions_begins_again_and_is_counted_once() -> None:
 def test_news_of_a_pass_that_was_given_up_count_for_nothing() -> None:
     ledger = Ledger(ring_tasks(2))
     task = ledger.give(ledger.waiting.popleft())
-    ledger.forget((0, 0))
+    ledger.forget((0, 0), COPY)
     assert ledger.acknowledge(Progress(task.id, RING, Counts(copied=5), finished=True)) == []
     assert ledger.total.copied == 0
     assert ledger.finished

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import signal
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from keyferry.sampling import most_likely
 from tests.conftest import ServerFactory
 from tests.support.monitor import Monitor
-from tests.support.processes import VERIFIED, run_keyferry
+from tests.support.processes import VERIFIED, run_keyferry, start_keyferry
 from tests.support.servers import Server
 from tests.test_compare import compared, verdict_of
 from tests.test_options import at, write_strings
@@ -65,6 +68,29 @@ def test_what_differs_is_looked_at_again_while_something_is_written(rounds: int,
     assert len(looks) == 2 * rounds  # each look ends with another one at the type
 
 
+@pytest.mark.covers("sample")
+def test_a_sample_looks_at_some_keys_and_says_what_that_proves(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        write_strings(one, 2_000)
+    ran = compared(source, target, "--sample", "25%", "--json")
+    verify = json.loads(ran.out)["verify"]
+    assert (ran.code, verify["ok"]) == (0, verify["read"]) and 400 < verify["read"] < 600
+    assert verify["confidence"].startswith(f"a sample of {verify['read']} of 2,000 keys: none differs; with 95%")
+    again = json.loads(compared(source, target, "--sample", "500", "--json").out)["verify"]
+    assert again["read"] == verify["read"]
+    target.client.flushall()
+    assert f">:{verify['read']} <:0" in verdict_of(compared(source, target, "--sample", "25%"))
+    lines = compared(source, target, "--sample", "25%").out.splitlines()
+    assert max(map(len, lines)) <= 80
+
+
+def test_what_a_sample_says_of_all_keys_is_the_exact_bound() -> None:
+    assert most_likely(1_000, 0) == pytest.approx(1 - 0.05 ** (1 / 1_000), rel=1e-6)
+    assert most_likely(100, 5) == pytest.approx(0.10225, abs=1e-4)  # as tables of Clopper and Pearson have it
+    assert most_likely(10, 10) == 1.0
+
+
 @contextlib.contextmanager
 def writing(server: Server) -> Iterator[None]:
     """A client sets one key all the time to the same value."""
@@ -109,3 +135,27 @@ def test_filters_choose_what_is_compared(words: tuple[str, ...], server: ServerF
     assert verdict_of(ran) == f"OK:{copied} V:0 >:0 <:0 T:0"
     assert verdict_of(compared(source, target, *words)) == f"OK:{copied} V:0 >:0 <:0 T:0"
     assert verdict_of(compared(source, target)) == f"OK:{copied} V:0 >:{32 - copied} <:0 T:0"
+
+
+def test_limits_hold_for_a_comparison_too(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        write_strings(one, 3_000)
+    began = time.monotonic()
+    ran = compared(source, target, "--rate", "2000")
+    assert ran.code == 0
+    assert time.monotonic() - began > 1.2
+
+
+def test_a_comparison_that_is_interrupted_has_no_verdict(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        write_strings(one, 5_000)
+    with start_keyferry(*at(source), "compare", *at(target), "--rate", "500") as run:
+        run.wait_for_text("verify begins")
+        time.sleep(0.5)
+        run.signal(signal.SIGINT)
+        ran = run.wait(20)
+    assert (ran.code, ran.left) == (130, ())
+    assert "OK:" not in ran.out
+    assert "verify    not done" in ran.out

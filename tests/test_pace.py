@@ -21,7 +21,7 @@ from keyferry.workers.cursor import RING
 from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.lane import DEPTH
 from keyferry.workers.pace import NOTHING, SAVED_S, Bucket, Pace, Share
-from keyferry.workers.task import COPY_RANGE, LIST_KEYS, Counts, Node, Order, Progress, Report, Setup, Task
+from keyferry.workers.task import COPY, COPY_RANGE, LIST_KEYS, Counts, Node, Order, Progress, Report, Setup, Task
 
 # -- a bucket -----------------------------------------------------------------------------------------------------
 
@@ -283,7 +283,7 @@ def test_a_worker_without_work_keeps_nothing_and_only_changes_are_told() -> None
     run._take_in(run.crew.workers[0], Report([Progress(0, RING, Counts(), finished=True)]))
     run._share_out(governor)
     assert [seat.take_shares() for seat in (first, second, lister)] == [[NOTHING], [Share(20_000.0)], []]
-    run.ledger.forget((0, 0))  # its worker has lanes for it all the same, until they end
+    run.ledger.forget((0, 0), COPY)  # its worker has lanes for it all the same, until they end
     run._share_out(governor)
     assert second.take_shares() == []
 

@@ -12,8 +12,19 @@ from keyferry.workers.batch import Row, batch_of
 from keyferry.workers.cursor import RING, cursor_at, position_of, position_of_slot, slot_at
 from keyferry.workers.expiry import NEVER, Expiries
 from keyferry.workers.resp import argument
-from keyferry.workers.slots import MASK, SLOTS, Owners, in_slot_order, owners_of, ranges_of, runs_of, slot_of, slots_of
-from keyferry.workers.write import Router, Sink
+from keyferry.workers.slots import (
+    MASK,
+    SLOTS,
+    Owners,
+    arranged,
+    in_slot_order,
+    owners_of,
+    ranges_of,
+    runs_of,
+    slot_of,
+    slots_of,
+)
+from keyferry.workers.write import Router, Sink, strings_request
 from tests.conftest import ServerFactory
 from tests.support.servers import free_port
 
@@ -53,15 +64,26 @@ def test_a_window_is_sorted_by_slot_and_loses_no_key(names: list[bytes]) -> None
     assert all(len(set(slots[begin:end])) == 1 for begin, end in runs) and len(runs) == len(set(slots))
 
 
-@given(st.lists(st.tuples(st.binary(max_size=8), st.sampled_from([-1, 5, 0])), max_size=40), owners)
-def test_each_key_goes_to_the_node_that_owns_its_slot(rows: list[tuple[bytes, int]], by_slot: list[int]) -> None:
-    rows.sort(key=lambda row: slot_of(row[0]))
+@given(keys)
+def test_a_window_is_sorted_where_slots_are_shared_and_else_left_as_it_is(names: list[bytes]) -> None:
+    found, slots, shared = arranged(names)
+    assert shared == (2 * len(set(slots_of(names))) <= len(names))
+    assert (found, slots) == (in_slot_order(names) if shared else (names, slots_of(names)))
+
+
+@given(st.lists(st.tuples(st.binary(max_size=8), st.sampled_from([-1, 5, 0])), max_size=40), owners, st.booleans())
+def test_each_key_goes_to_the_node_that_owns_its_slot(
+    rows: list[tuple[bytes, int]], by_slot: list[int], shared: bool
+) -> None:
+    if shared:
+        rows.sort(key=lambda row: slot_of(row[0]))
     names, replies = [key for key, _ in rows], [reply for _, reply in rows]
-    batch = batch_of(list(map(argument, names)), names, Expiries(replies, 0, 100), slots_of(names))
+    batch = batch_of(list(map(argument, names)), names, Expiries(replies, 0, 100), slots_of(names), shared)
     router = Router([Sink(number, None, later_ms=number) for number in range(3)], Owners(by_slot))  # type: ignore[arg-type]
     found: list[tuple[int, Row]] = []
     for sink, part in router.split(batch):
         assert list(part.slots or ()) == [slot_of(key) for key in part.values]
+        assert part.shared or not shared
         found += [(sink.node, row) for row in part.in_order()]
     wanted = []
     for key, reply in rows:
@@ -69,6 +91,13 @@ def test_each_key_goes_to_the_node_that_owns_its_slot(rows: list[tuple[bytes, in
         if reply:
             wanted.append((node, (argument(key), key, NEVER if reply == -1 else reply + 100 + node)))
     assert sorted(found) == sorted(wanted)
+
+
+def test_keys_in_any_order_are_written_one_by_one() -> None:
+    names = [b"{b}1", b"{a}1", b"{b}2", b"{a}2"]
+    batch = batch_of(list(map(argument, names)), names, Expiries([-1] * 4, 0, 0), slots_of(names), shared=False)
+    request, replies = strings_request(batch, large=False)
+    assert replies == 4 and isinstance(request, bytes) and request.count(b"SET") == 4 and b"MSET" not in request
 
 
 def test_a_slot_that_has_moved_goes_to_its_new_node() -> None:

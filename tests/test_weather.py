@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -280,11 +281,13 @@ def test_a_target_that_is_restarted_empty_is_filled_again(filled: Server, server
     assert "restarted" in ran.err
 
 
-def test_a_full_target_is_waited_for(filled: Server, server: ServerFactory) -> None:
+@pytest.mark.parametrize("full_s", [1, pytest.param(30, marks=pytest.mark.soak)])
+def test_a_full_target_is_waited_for(full_s: float, filled: Server, server: ServerFactory) -> None:
     target = server("7.0", fresh=True)
     target.call("CONFIG", "SET", "maxmemory", int(target.info("memory")["used_memory"]) + 2_000_000)
     with start_keyferry(*words(filled, target)) as run:
         run.wait_for_text("waiting: target out of memory", timeout=FAULT_S)
+        time.sleep(full_s)
         assert 0 < len(all_keys(target)) < KEYS
         target.call("CONFIG", "SET", "maxmemory", 0)
         ran = run.wait(END_S)

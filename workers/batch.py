@@ -21,7 +21,8 @@ Row = tuple[bytes, bytes, int]  # the key as an encoded argument, its value or D
 class Batch:
     """`keys` (encoded arguments) and their `values` never expire; `expiring` are rows that do.
 
-    `slots` and `row_slots` are those of the keys and of the rows, sorted; None where they do not matter.
+    `slots` and `row_slots` are those of the keys and of the rows; None where they do not matter. They are sorted where
+    they are `shared`: where several keys of a slot may be written together.
     """
 
     keys: Sequence[bytes]
@@ -29,6 +30,7 @@ class Batch:
     expiring: list[Row]
     slots: Sequence[int] | None = None
     row_slots: Sequence[int] = ()
+    shared: bool = True
 
     def __len__(self) -> int:
         return len(self.keys) + len(self.expiring)
@@ -46,6 +48,15 @@ class Batch:
         assert self.slots is not None
         return Batch(self.keys[begin:end], self.values[begin:end], [], self.slots[begin:end])
 
+    def pick(self, places: Sequence[int], rows: Sequence[int]) -> Batch:
+        """Those of the keys without expiry, and of the rows, that stand at these places."""
+        keys, values = self.keys, self.values
+        picked = Batch([keys[at] for at in places], [values[at] for at in places], [self.expiring[at] for at in rows])
+        if self.slots is not None:
+            picked.slots = [self.slots[at] for at in places]
+        picked.shared = self.shared
+        return picked
+
     def add(self, other: Batch) -> None:
         """Append another batch, whose slots come after these."""
         assert self.slots is not None and other.slots is not None
@@ -54,16 +65,20 @@ class Batch:
 
 
 def batch_of(
-    keys: Sequence[bytes], values: Sequence[bytes], expiries: Expiries, slots: Sequence[int] | None = None
+    keys: Sequence[bytes],
+    values: Sequence[bytes],
+    expiries: Expiries,
+    slots: Sequence[int] | None = None,
+    shared: bool = True,
 ) -> Batch:
     """The batch of keys that were read; those that are gone are left out. Raises TypeError for an error reply."""
     replies = expiries.replies
     lasting = [reply == FOREVER for reply in replies]
     if all(lasting):
-        return Batch(keys, values, [], slots)
+        return Batch(keys, values, [], slots, shared=shared)
     floor, add = expiries.floor, expiries.add
     expiring = [(key, value, reply + add) for key, value, reply in zip(keys, values, replies) if reply > floor]
-    batch = Batch(list(compress(keys, lasting)), list(compress(values, lasting)), expiring)
+    batch = Batch(list(compress(keys, lasting)), list(compress(values, lasting)), expiring, shared=shared)
     if slots is not None:
         batch.slots = list(compress(slots, lasting))
         batch.row_slots = [slot for slot, reply in zip(slots, replies) if reply > floor]

@@ -21,7 +21,7 @@ from .read import (
     values_of,
     values_request,
 )
-from .resp import CRLF, HEADS
+from .resp import HEADS
 from .slots import are_shared, runs_of, slots_of
 
 if TYPE_CHECKING:
@@ -90,13 +90,13 @@ class OfTypes:
 
 
 @dataclass(frozen=True)
-class BySize:
-    """Sizes, by a command for each key: `commands` are whole but for their last argument, by encoded key."""
+class ByCommand:
+    """What a command of its own tells of each key: whole commands by encoded key."""
 
     commands: Mapping[bytes, bytes]
 
     def request(self, encoded: Sequence[bytes]) -> tuple[bytes, int]:
-        return b"".join([self.commands[key] + key + CRLF for key in encoded]), len(encoded)
+        return b"".join(map(self.commands.__getitem__, encoded)), len(encoded)
 
     def values(self, replies: list) -> Values:
         return replies

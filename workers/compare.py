@@ -1,7 +1,8 @@
 """A window that compares: the keys of one step of a lane, read on both sides at once.
 
     values and expiries of both sides ─→ (DUMP of both, of what is no string) ─→ equal: counted
-                                                                             └─→ not equal: looked at (`look.py`)
+                                          └─→ elements of what is small (`elements.py`) ─→ equal: counted
+                                                                                    └─→ not equal: `look.py`
 
 The fast way compares whole replies: values as bytes, DUMP payloads as bytes, expiries as numbers. Equal bytes are an
 equal value. Unequal ones tell nothing yet, as tables come in any order and versions have encodings of their own, and
@@ -16,13 +17,14 @@ from itertools import compress
 from operator import add
 from typing import TYPE_CHECKING
 
-from .both import Both, BySize, OfTypes, OfValues, Values
+from .both import Both, ByCommand, OfTypes, OfValues, Values
 from .careful import LOSSES_TO_SUSPECT
+from .elements import same_elements, type_of_both, whole_command
 from .finding import Finding
 from .look import look
 from .policy import Action, Gone, rule_for
 from .read import Method
-from .resp import HEADS
+from .resp import CRLF, HEADS
 from .slots import in_slot_order
 from .structs import SIZE
 from .structs.module import FOOTER_BYTES
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 #: The first byte of a DUMP payload of a string.
 STRING_PAYLOAD = 0
+#: The footer of a payload begins with the version of its format, in so many bytes.
+VERSION_BYTES = 2
 
 
 class Comparison:
@@ -86,7 +90,7 @@ class Comparison:
                 return self._count()
         if self.method is Method.DUMP:
             self._note_payloads(ours)
-            return self._settle(self.keys, _same_payloads(ours, theirs), expiries_equal)
+            return self._settle_payloads(self.keys, self.encoded, (ours, theirs), expiries_equal)
         same = [one == other for one, other in zip(ours, theirs)]
         kept = [value is not None for value in ours]
         if all(kept):
@@ -109,9 +113,33 @@ class Comparison:
 
         def compare(ours: Values, theirs: Values, none_asked: Sequence[bool] | None) -> None:
             self._bytes += sum([len(payload) for payload in ours if payload is not None])
-            self._settle(keys, _same_payloads(ours, theirs), expiries)
+            self._settle_payloads(keys, encoded, (ours, theirs), expiries)
 
         Both(self.link, keys, encoded, OfValues(Method.DUMP), False, compare, self._failed).ask()
+
+    def _settle_payloads(
+        self,
+        keys: list[bytes],
+        encoded: list[bytes],
+        payloads: tuple[Values, Values],
+        expiries_equal: Sequence[bool] | None,
+    ) -> None:
+        """Where payloads differ, compare elements: of small collections together, of others one key after the other."""
+        same = _same_payloads(*payloads)
+        types = ["" if is_same else type_of_both(*pair) for is_same, *pair in zip(same, *payloads)]
+        if not any(types):
+            return self._settle(keys, same, expiries_equal)
+        rest = [not type for type in types]
+        self._note(list(compress(keys, rest)), list(compress(same, rest)), _only(expiries_equal, rest))
+        small, small_encoded = list(compress(keys, types)), list(compress(encoded, types))
+        names = [type for type in types if type]
+        expiries = None if expiries_equal is None else list(compress(expiries_equal, types))
+
+        def compare(ours: Values, theirs: Values, none_asked: Sequence[bool] | None) -> None:
+            self._settle(small, list(map(same_elements, names, ours, theirs)), expiries)
+
+        commands = {key: whole_command(type, key) for key, type in zip(small_encoded, names)}
+        Both(self.link, small, small_encoded, ByCommand(commands), False, compare, self._failed).ask()
 
     def _settle(self, keys: list[bytes], same: Sequence[bool], expiries_equal: Sequence[bool] | None) -> None:
         self._note(keys, same, expiries_equal)
@@ -198,17 +226,21 @@ class QuickComparison(Comparison):
 
         if not keys:
             return self._settle([], [], None)
-        commands = {key: sizes[type] for key, type in zip(encoded, compress(ours, sized))}
-        Both(self.link, keys, encoded, BySize(commands), False, compare, self._failed).ask()
+        commands = {key: sizes[type] + key + CRLF for key, type in zip(encoded, compress(ours, sized))}
+        Both(self.link, keys, encoded, ByCommand(commands), False, compare, self._failed).ask()
 
 
 def _same_payloads(ours: Values, theirs: Values) -> list[bool]:
-    """Which DUMP payloads are there, and equal but for their footers: versions differ in these."""
+    """Which DUMP payloads are there, and equal. Versions differ in the footer only, so then it is left out."""
     cut = -FOOTER_BYTES
-    return [
-        one is not None and other is not None and (one == other or one[:cut] == other[:cut])
-        for one, other in zip(ours, theirs)
-    ]
+    if _versions(ours) == _versions(theirs):
+        return [one is not None and one == other for one, other in zip(ours, theirs)]
+    return [one is not None and other is not None and one[:cut] == other[:cut] for one, other in zip(ours, theirs)]
+
+
+def _versions(payloads: Values) -> set[bytes]:
+    """The versions of the format in these payloads: one, unless nodes of a cluster have several."""
+    return {payload[-FOOTER_BYTES : VERSION_BYTES - FOOTER_BYTES] for payload in payloads if payload is not None}
 
 
 def _only(expiries_equal: Sequence[bool] | None, wanted: Sequence[bool]) -> list[bool] | None:

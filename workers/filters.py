@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress
 from typing import Protocol
+from zlib import crc32
 
 from . import globs
 from .expiry import FOREVER, NEVER, Clock
@@ -40,6 +41,7 @@ class Filters:
     ends_until_ms: int | None = None  # the key must end, and not after
     max_bytes: int | None = None
     slots: Sequence[Range] = ()  # one of them must hold the key's slot, if there are any
+    sample_below: int | None = None  # names whose CRC32 is below this are looked at
     scan_match: bool = False  # SCAN applies `match`
     scan_type: bool = False  # SCAN applies the one type
 
@@ -52,7 +54,9 @@ class Filters:
     @property
     def sifts(self) -> bool:
         """Whether anything is left to judge after SCAN."""
-        return self._names is not None or bool(self.slots) or bool(self.questions(Clock(absolute=True)))
+        if self._names is not None or self.sample_below is not None or self.slots:
+            return True
+        return bool(self.questions(Clock(absolute=True)))
 
     @cached_property
     def _names(self) -> re.Pattern[bytes] | None:
@@ -76,6 +80,9 @@ class Filters:
         """The keys whose names pass."""
         if self.slots:
             keys = list(compress(keys, map(self._wanted_slots.__getitem__, slots_of(keys))))
+        if self.sample_below is not None:
+            below = self.sample_below
+            keys = [key for key in keys if crc32(key) < below]
         if self._names is None:
             return keys
         fits = self._names.match

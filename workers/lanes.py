@@ -22,6 +22,8 @@ from .task import (
     LIST_KEYS,
     LIVE_KEYS,
     LOOK_UP,
+    PRUNE,
+    RECHECK,
     SIFT_KEYS,
     STREAMS,
     Setup,
@@ -44,7 +46,11 @@ class Lanes:
     def make(self, task: Task, link: Link, chooser: Chooser) -> Any:
         """The lane that does a task over a link; it has yet to be told to `go`."""
         setup, changed, filters = self.setup, self.changed, self.setup.filters
-        if task.work == LOOK_UP or task.raw:  # what SCAN can do was found out of the source
+        if task.raw or task.work in (
+            LOOK_UP,
+            RECHECK,
+            PRUNE,
+        ):  # what SCAN applies to the source's keys, it does not to these
             filters = replace(filters, scan_match=False, scan_type=False)
         if task.kind in (COPY_RANGE, COPY_KEYS):
             windows = self.windows

@@ -45,7 +45,10 @@ def slots_of(keys: Sequence[bytes]) -> list[int]:
 
 def in_slot_order(keys: list[bytes]) -> tuple[list[bytes], list[int]]:
     """The keys, sorted by slot, and the slot of each. A scan by slots brings them in this order already."""
-    slots = slots_of(keys)
+    return _sorted(keys, slots_of(keys))
+
+
+def _sorted(keys: list[bytes], slots: list[int]) -> tuple[list[bytes], list[int]]:
     ordered = sorted(slots)
     if ordered == slots:
         return keys, slots
@@ -56,6 +59,15 @@ def in_slot_order(keys: list[bytes]) -> tuple[list[bytes], list[int]]:
 def are_shared(slots: Sequence[int]) -> bool:
     """Whether slots have enough keys each that commands of several keys pay."""
     return len(set(slots)) * RUN_KEYS <= len(slots)
+
+
+def arranged(keys: list[bytes]) -> tuple[list[bytes], list[int], bool]:
+    """The keys, the slot of each, and whether slots are shared: only then they are in the order of their slots.
+
+    Keys of a ring lie in any slots, hardly two in the same: sorting them would cost more than it is good for.
+    """
+    slots = slots_of(keys)
+    return (keys, slots, False) if not are_shared(slots) else (*_sorted(keys, slots), True)
 
 
 def runs_of(slots: Sequence[int]) -> list[tuple[int, int]]:
@@ -101,6 +113,23 @@ class Owners:
         if self.by_slot[slot] != node:
             self.by_slot[slot] = node
             self._changed = True
+
+    def by_node(self, slots: Sequence[int]) -> list[tuple[int, list[int]]]:
+        """(node, places in the list) for each node that owns some of the slots, which are in any order."""
+        nodes = list(map(self.by_slot.__getitem__, slots))
+        order = sorted(range(len(nodes)), key=nodes.__getitem__)
+        nodes.sort()
+        parts, begin = [], 0
+        while begin < len(nodes):
+            end = bisect_right(nodes, nodes[begin], begin)
+            parts.append((nodes[begin], order[begin:end]))
+            begin = end
+        return parts
+
+    def only(self, *lists: Sequence[int]) -> int | None:
+        """The node that owns all of these slots; None: there are several, or no slots."""
+        found = set().union(*(map(self.by_slot.__getitem__, slots) for slots in lists))
+        return found.pop() if len(found) == 1 else None
 
     def pieces(self, slots: Sequence[int]) -> Iterator[tuple[int, int, int]]:
         """(node, begin, end) for each stretch of a sorted list of slots that one node owns."""

@@ -37,7 +37,7 @@ from .read import (
     values_request,
 )
 from .resp import HEADS, argument_value
-from .slots import are_shared, in_slot_order, runs_of, slots_of
+from .slots import arranged, runs_of, slots_of
 from .task import Aside, Counts
 from .write import Build, are_large
 
@@ -72,9 +72,10 @@ class Window:
 
     def __init__(self, link: Link, keys: list[bytes], method: Method, settled: Callable[[Window], None]) -> None:
         self.link, self.method, self.settled = link, method, settled
-        self.slots: list[int] | None = None  # of the keys, where they matter
+        self.slots: list[int] | None = None  # of the keys, where they matter; sorted where they are shared
+        self.shared = True
         if link.by_slot:
-            keys, self.slots = in_slot_order(keys)
+            keys, self.slots, self.shared = arranged(keys)
         self.keys = keys
         self.encoded = list(map(add, map(HEADS.__getitem__, map(len, keys)), keys))
         self.counts = Counts()
@@ -108,7 +109,7 @@ class Window:
         if self.method is not Method.MGET or not self.link.from_cluster:
             return values_request(self.method, self.encoded)
         assert self.slots is not None
-        if not are_shared(self.slots):
+        if not self.shared:
             self.method = Method.GET
             return values_request(self.method, self.encoded)
         return values_request(self.method, self.encoded, runs_of(self.slots))
@@ -158,7 +159,7 @@ class Window:
             slots = list(compress(slots, there)) if slots is not None else None
             size = sum(map(len, values))
         build = self.link.writes.payloads if self.method is Method.DUMP else self.link.writes.strings
-        part = self._part(build, batch_of(keys, values, expiries, slots), size, len(keys))
+        part = self._part(build, batch_of(keys, values, expiries, slots, self.shared), size, len(keys))
         self.strings = len(part.batch)
         if self.method is Method.DUMP:
             self.strings = sum([payload[0] == STRING_PAYLOAD for payload in part.batch.all_values()])
@@ -175,7 +176,7 @@ class Window:
             there = [payload is not None for payload in payloads]
             keys, payloads = list(compress(odd, there)), list(compress(payloads, there))
             slots = slots_of(list(map(argument_value, keys))) if self.slots is not None else None
-            batch = batch_of(keys, payloads, expiries.only(there), slots)
+            batch = batch_of(keys, payloads, expiries.only(there), slots, self.shared)
             self._write([strings, self._part(self.link.writes.payloads, batch, sum(map(len, payloads)), len(keys))])
 
         self.link.read(request + more, count + more_count, partial(self._told, Method.DUMP, odd, count, take=take))

@@ -7,8 +7,8 @@ RESTORE) are refused the second time: see `conflict.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, islice, repeat
 
 from .batch import Batch, Row
@@ -78,20 +78,39 @@ class Router:
         if self.owners is None:
             return [(self.sinks[0], batch)] if batch else []
         assert batch.slots is not None
+        node = self.owners.only(batch.slots, batch.row_slots)
+        if node is not None:
+            parts = {node: batch}
+        elif batch.shared:
+            parts = self._cut(self.owners, batch, batch.slots)
+        else:
+            parts = self._pick(self.owners, batch, batch.slots)
+        return [(self.sinks[node], self._in_its_clock(self.sinks[node], part)) for node, part in parts.items()]
+
+    def _cut(self, owners: Owners, batch: Batch, slots: Sequence[int]) -> dict[int, Batch]:
+        """The parts of a batch in the order of its slots, which stay in that order."""
         parts: dict[int, Batch] = {}
-        for node, begin, end in self.owners.pieces(batch.slots):
-            piece = batch if end - begin == len(batch) else batch.cut(begin, end)  # the whole of it has no rows
+        for node, begin, end in owners.pieces(slots):
+            piece = batch.cut(begin, end)
             if node in parts:
                 parts[node].add(piece)
             else:
                 parts[node] = piece
-        for node, begin, end in self.owners.pieces(batch.row_slots) if batch.expiring else ():
-            part, later_ms = parts.setdefault(node, Batch([], [], [], [])), self.sinks[node].later_ms
-            rows = batch.expiring[begin:end]
-            if later_ms:
-                rows = [(key, value, instant + later_ms) for key, value, instant in rows]
-            part.expiring = part.expiring + rows
-        return [(self.sinks[node], part) for node, part in parts.items()]
+        for node, begin, end in owners.pieces(batch.row_slots):
+            part = parts.setdefault(node, Batch([], [], [], []))
+            part.expiring = part.expiring + batch.expiring[begin:end]
+        return parts
+
+    def _pick(self, owners: Owners, batch: Batch, slots: Sequence[int]) -> dict[int, Batch]:
+        """The parts of a batch whose slots are in any order."""
+        places, rows = dict(owners.by_node(slots)), dict(owners.by_node(batch.row_slots))
+        return {node: batch.pick(places.get(node, ()), rows.get(node, ())) for node in places | rows}
+
+    def _in_its_clock(self, sink: Sink, part: Batch) -> Batch:
+        if sink.later_ms and part.expiring:
+            rows = [(key, value, instant + sink.later_ms) for key, value, instant in part.expiring]
+            return replace(part, expiring=rows)
+        return part
 
     def group(self, keys: list[bytes]) -> list[tuple[Sink, list[bytes]]]:
         """Keys (not encoded) in parts, with the sink that each part belongs to."""
@@ -108,7 +127,7 @@ def strings_request(batch: Batch, large: bool) -> tuple[Request, int]:
 
     In a cluster an MSET takes keys of one slot only: where slots have but few keys each, a SET for each key is as good.
     """
-    if large or not batch.keys or not (batch.slots is None or are_shared(batch.slots)):
+    if large or not batch.keys or not (batch.slots is None or (batch.shared and are_shared(batch.slots))):
         return _sets(batch, large, (SET, CRLF), (SET_UNTIL, CRLF))
     runs = [(0, len(batch.keys))] if batch.slots is None else runs_of(batch.slots)
     pieces = _sets_until(batch.expiring, SET_UNTIL, CRLF)

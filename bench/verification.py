@@ -1,0 +1,93 @@
+"""How long a verification takes, beside the copy of the same data and a comparison script with redis-py.
+
+`python bench/verification.py [--keys N] [--kind 7.0] [--rounds 5]`: two servers of its own, tools by turns; medians and
+processor time a key, of strings of 100 bytes and of mixed types.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.peers import PIPELINE_KEYS, keyferry
+from tests.support.servers import Server
+
+#: Data sets: options of `keyferry generate`, and the part of --keys.
+DATA = {
+    "strings of 100 bytes": (("--types", "string=1", "--size", "100-100"), 1.0),
+    "mixed types": (("--types", "string=40,hash=20,list=15,set=10,zset=15", "--elements", "1-10"), 0.5),
+}
+
+
+@dataclass
+class Figures:
+    """Of one tool: seconds and µs of processor time a key, of each round."""
+
+    seconds: list[float] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)
+
+
+def timed(words: list[str], keys: int, figures: Figures) -> str:
+    """Run a command and note what it took; its stdout. Raises CalledProcessError unless it ends well."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    figures.seconds.append(time.monotonic() - began)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    figures.cpu_us.append(cpu_s / keys * 1e6)
+    return done.stdout
+
+
+def measure(source: Server, target: Server, keys: int, rounds: int) -> dict[str, Figures]:
+    """The tools by turns at what the source holds."""
+    tools = {name: Figures() for name in ("copy", "compare", "redis-py")}
+    ours, ports = keyferry(), [str(source.port), str(target.port)]
+    script = [sys.executable, str(Path(__file__).parent / "peers" / "compare.py"), *ports, str(PIPELINE_KEYS)]
+    for _ in range(rounds):
+        target.call("FLUSHALL", "SYNC")
+        timed([*ours, "-p", ports[0], "replicate", "-p", ports[1], "--no-verify", "--json"], keys, tools["copy"])
+        told = timed([*ours, "-p", ports[0], "compare", "-p", ports[1], "--json"], keys, tools["compare"])
+        assert json.loads(told)["verify"]["ok"] == keys, told
+        if not tools["redis-py"].seconds or rounds > 1:
+            began = time.monotonic()
+            subprocess.run(script, check=False, capture_output=True)
+            tools["redis-py"].seconds.append(time.monotonic() - began)
+    return tools
+
+
+def main() -> None:
+    """Print a line a tool and data set."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--keys", type=int, default=1_000_000)
+    parser.add_argument("--kind", default="7.0")
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    with Server(given.kind) as source, Server(given.kind) as target:
+        for name, (options, share) in DATA.items():
+            keys = round(given.keys * share)
+            source.call("FLUSHALL", "SYNC")
+            subprocess.run(
+                [*keyferry(), "generate", "-p", str(source.port), "--keys", str(keys), *options],
+                check=True,
+                capture_output=True,
+            )
+            print(f"{name}, {keys:,} keys, {given.kind}, medians of {given.rounds}")
+            found = measure(source, target, keys, given.rounds)
+            base = statistics.median(found["compare"].seconds)
+            for tool, figures in found.items():
+                seconds = statistics.median(figures.seconds)
+                cpu = f"{statistics.median(figures.cpu_us):6.2f} µs/key" if figures.cpu_us else ""
+                print(f"  {tool:<10}{seconds:8.2f} s  {keys / seconds:10,.0f} keys/s  {seconds / base:5.2f}x  {cpu}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The servers counted before and after: whether anything was written meanwhile, and whether counts add up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from .partitioners import topology
+from .partitioners.topology import Server
+from .planning import Plan
+from .survey import Controls, database_size
+from .text import plural
+from .verdict import Verdict
+from .workers.task import Scope
+
+
+@dataclass(frozen=True)
+class Census:
+    """All servers at one moment: keys of the databases in question, and how much was ever written."""
+
+    sources: list[Server]
+    targets: list[Server]
+    source_keys: dict[Scope, int]
+    target_keys: dict[int, int]
+
+    @classmethod
+    def take(cls, plan: Plan, controls: Controls) -> Census:
+        """Ask all. Raises AccessError."""
+        sources, targets = [[topology.describe(one) for one in side] for side in (controls.sources, controls.targets)]
+        ours = {part.scope: topology.database_size(controls.sources[part.node], part.db) for part in plan.databases}
+        theirs = {db: database_size(controls.targets, db) for db in {part.target_db for part in plan.databases}}
+        return cls(sources, targets, ours, theirs)
+
+    def sources_still(self, before: Census) -> bool:
+        """Whether nothing was written to the source since then; False where nobody knows."""
+        return all(is_still(then, now) for then, now in _pairs(before.sources, self.sources))
+
+    def targets_still(self, before: Census) -> bool:
+        """The same of the target."""
+        return all(is_still(then, now) for then, now in _pairs(before.targets, self.targets))
+
+
+def _pairs(before: list[Server], after: list[Server]) -> Iterable[tuple[Server, Server]]:
+    return zip(before, after, strict=True)
+
+
+def is_still(then: Server, now: Server) -> bool:
+    """Whether nothing was written to a server between two looks at it; False where nobody knows.
+
+    A save sets the number of changes back, when it begins to those that came while it ran.
+    """
+    if then.run_id != now.run_id or then.saved_at != now.saved_at or then.saving or now.saving:
+        return False
+    return then.changes == now.changes >= 0
+
+
+def is_written(then: Server, now: Server) -> bool:
+    """Whether a server is known to have been written to between two looks at it."""
+    return now.changes >= 0 and not is_still(then, now)
+
+
+def settle_counts(
+    plan: Plan, before: Census, after: Census, read: Mapping[Scope, int] | None, verdict: Verdict
+) -> None:
+    """Say in the verdict whether its figures are exact, and which databases brought too few keys.
+
+    `read` are the distinct keys that each brought; None where only a part of them was asked for, so that nobody knows
+    how many there should be.
+    """
+    still = after.sources_still(before)
+    if read is None:
+        verdict.exact = still
+        return
+    for part in plan.databases:
+        found, first, last = read.get(part.scope, 0), before.source_keys[part.scope], after.source_keys[part.scope]
+        # Keys that expire are dropped meanwhile; a replica counts them until its master tells it to drop them.
+        server = before.sources[part.node]
+        held_still = still or (server.changes < 0 and first == last)
+        verdict.exact = verdict.exact and held_still and min(first, last) <= found <= max(first, last)
+        if held_still and found < min(first, last) and not (server.role != "master" and part.expiring):
+            text = f"db {part.db}: its DBSIZE is {min(first, last):,}, but SCAN brought {plural(found, 'key')}"
+            verdict.unseen.append(text)

@@ -1,0 +1,71 @@
+"""A part of the keys stands for all: which ones, and what that says of the others.
+
+Keys are chosen by a checksum of their names, which has nothing to do with what is in them; so a key of the target is in
+the sample if the source's is. The same names make the same sample each time.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .text import plural
+
+#: How sure the statement about all keys is.
+CONFIDENCE = 0.95
+#: Checksums are below this.
+CHECKSUMS = 1 << 32
+#: A bound on a share is found to this part of it.
+STEPS = 60
+
+
+def sample_below(wanted: float, keys: int) -> int:
+    """Names with a checksum below this are in the sample: of `wanted` keys (an int), or a share of them (a float)."""
+    share = wanted if isinstance(wanted, float) else wanted / max(keys, 1)
+    return min(CHECKSUMS, math.ceil(share * CHECKSUMS))
+
+
+def statement(looked_at: int, different: int, keys: int) -> str:
+    """What a sample says of all keys, in words."""
+    part = f"a sample of {looked_at:,} of {plural(keys, 'key')}"
+    if not looked_at:
+        return f"{part}: it says nothing"
+    if looked_at >= keys:
+        return f"{part}: these are all"
+    told = "none differs" if not different else f"{plural(different, 'key')} differ{'s' * (different == 1)}"
+    most = 100 * most_likely(looked_at, different)
+    return f"{part}: {told}; with {CONFIDENCE:.0%} confidence no more than {most:.2g} % of all keys do"
+
+
+def most_likely(looked_at: int, different: int) -> float:
+    """The largest share of all keys that may differ, with CONFIDENCE: above it, so few in the sample are too unlikely.
+
+    The exact bound of Clopper and Pearson, one-sided; found by halving.
+    """
+    if different >= looked_at:
+        return 1.0
+    low, high = different / looked_at, 1.0
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        if _at_most(different, looked_at, middle) > 1 - CONFIDENCE:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _at_most(count: int, tries: int, share: float) -> float:
+    """How likely at most `count` of so many tries hit, if each does with this share."""
+    logs = (
+        [
+            math.lgamma(tries + 1)
+            - math.lgamma(hits + 1)
+            - math.lgamma(tries - hits + 1)
+            + hits * math.log(share)
+            + (tries - hits) * math.log1p(-share)
+            for hits in range(count + 1)
+        ]
+        if 0 < share < 1
+        else [-math.inf]
+    )
+    top = max(logs)
+    return math.exp(top) * sum(math.exp(log - top) for log in logs) if top > -math.inf else 0.0
