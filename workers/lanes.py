@@ -50,7 +50,7 @@ class Lanes:
             LOOK_UP,
             RECHECK,
             PRUNE,
-        ):  # what SCAN applies to the source's keys, it does not to these
+        ):  # no SCAN has filtered these
             filters = replace(filters, scan_match=False, scan_type=False)
         if task.kind in (COPY_RANGE, COPY_KEYS):
             windows = self.windows
