@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.conftest import ClustersFactory, ServerFactory
+from tests.conftest import ClusterFactory, ClustersFactory, ServerFactory
 from tests.support.clusternodes import slot_of
 from tests.support.clusters import Cluster
 from tests.support.compare import assert_equal
@@ -92,3 +92,21 @@ def test_a_flush_of_one_master_is_a_gap_of_the_cluster(clusters: ClustersFactory
     target = server("7.0")
     fill(source, 500, tagged=0.3)
     follow(source, target, lambda: source.masters[0].call("FLUSHALL"))
+
+
+@pytest.mark.soak
+def test_a_master_that_falls_is_followed_to_its_successor(cluster: ClusterFactory, server: ServerFactory) -> None:
+    source = cluster("7.0", 3, 1, fresh=True)
+    target = server("7.0")
+    fill(source, 300, tagged=0.3)
+    with start(source, target, "--idle-timeout", "4s") as run:
+        wait_until(lambda: target.call("DBSIZE") == source.dbsize())
+        time.sleep(1)  # replicas have everything
+        killed = source.kill_master(0)
+        source.wait_for_failover(killed)
+        with source.connect() as connection:
+            connection.pipeline([(b"SET", b"after:%d" % number, b"1") for number in range(200)])
+        done = followed(run)
+    assert done.ran.code == 0, done.ran.err
+    assert "the copy begins again" in done.ran.err
+    assert_equal(source, target, ttl_tolerance_ms=TOLERANCE_MS)

@@ -155,7 +155,7 @@ class Links:
         if where not in self._visits:
             nodes = self.setup.sources if conn.side == "source" else self.setup.targets
             number = next((n for n, node in enumerate(nodes) if node.announced == address), -1)
-            endpoint = replace(nodes[0].endpoint, host=host, port=redirect.port, socket="")
+            endpoint = nodes[0].endpoint.at(host, redirect.port)
             node = nodes[number] if number >= 0 else Node(endpoint, announced=address)
             try:
                 self._visits[where] = self._connect(conn.side, number, node, conn.db)

@@ -60,6 +60,7 @@ class Task:
     checked: bool = True  # verify on each reply that cursors are ring positions
     counted: bool = True  # COPY_KEYS: False where another task counts these keys
     no_expiries: bool = False  # no key of the database had an expiry when planned
+    raw: bool = False  # COPY_KEYS: these keys have been through no SCAN that filters
     own: bool = False  # keys that exist at the target may have been written by this run
     work: str = COPY
 
