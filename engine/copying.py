@@ -28,7 +28,7 @@ from .supply import names_file, refuse_to_begin_again, supply_of
 from .survey import Controls, check_identities, first_line, survey
 from .text import key_text, plural, shortened
 from .verifying import Desk, Verification
-from .workers.errors import EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
+from .workers.errors import EXIT_INCOMPLETE, EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
 from .workers.task import COMPARE, Aside
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 #: A server that is another one at every look is not worth more passes than this.
 PASSES_MAX = 10
 #: Where slots move on and on, this many verifications must do.
-VERIFICATIONS_MAX = 3
+VERIFICATIONS_MAX = 5
+MOVES_PAUSE_S = 1.0
 #: So many keys that are put aside are told one by one, while the run goes on.
 TOLD_ASIDE = 5
 
@@ -224,7 +225,12 @@ class Copy:
             if outlook is None or not outlook.moves_meanwhile() or summary.exit_code > EXIT_SIGNAL:
                 return
             moved = True
-            self.log.notice("slots have moved meanwhile: verified again")
+            self.log.notice("slots have moved during the verification: it is made again")
+            time.sleep(MOVES_PAUSE_S)
+        self.log.warning(
+            "slots moved during each verification: none proves anything", "when they rest: keyferry compare"
+        )
+        summary.exit_code = summary.exit_code or EXIT_INCOMPLETE
 
     def _verify(self, plan: Plan, controls: Controls, coordinator: Coordinator, summary: Summary) -> None:
         """Compare what was copied; raises what ends that early."""

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ClusterFactory
 from tests.support.clusters import Cluster
 from tests.support.compare import assert_equal
-from tests.support.processes import Result, run_keyferry
+from tests.support.processes import VERIFIED, Result, run_keyferry
 
 KEYS = 60_000
 
@@ -25,8 +25,10 @@ def copied_while(source: Cluster, target: Cluster, happens: Callable[[], object]
     """A copy of about four seconds, in whose midst something happens."""
     words = ("replicate", source.uri, target.uri, "--workers", "2", "--rate", "15000")
     with ThreadPoolExecutor(1) as others:
-        ran = others.submit(run_keyferry, *words, timeout=100)
-        time.sleep(2)
+        ran = others.submit(run_keyferry, *words, env=VERIFIED, timeout=100)
+        deadline = time.monotonic() + 30
+        while target.dbsize() < 5_000 and time.monotonic() < deadline:
+            time.sleep(0.05)
         assert not ran.done()
         happens()
         return ran.result()

@@ -14,7 +14,7 @@ from tests.support.clusters import Cluster
 from tests.support.compare import all_keys, assert_equal
 from tests.support.dataset import fill
 from tests.support.mover import Mover
-from tests.support.processes import Result, run_keyferry
+from tests.support.processes import VERIFIED, Result, run_keyferry
 
 #: MIGRATE carries an expiry as the time that is left: it may end up some milliseconds later.
 MIGRATE_MS = 100
@@ -43,10 +43,18 @@ def fill_with_many(cluster: Cluster, count: int = KEYS) -> None:
         )
 
 
+def until_keys_come(target: Cluster) -> None:
+    """The copy has begun."""
+    deadline = time.monotonic() + 30
+    while target.dbsize() < 3_000:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def copied_while(source: Cluster, target: Cluster, mover: Mover, *options: str) -> Result:
     """A copy in whose midst slots are moved."""
     with mover:
-        ran = run_keyferry("replicate", source.uri, target.uri, "--workers", "2", *options, timeout=100)
+        ran = run_keyferry("replicate", source.uri, target.uri, "--workers", "2", *options, env=VERIFIED, timeout=100)
     assert mover.moved == len(mover.slots)
     assert ran.code == 0, ran.err
     return ran
@@ -81,8 +89,8 @@ def test_slots_that_move_atomically(choice: str, seed: int, clusters: ClustersFa
     first = 5_461 - random.Random(seed).randrange(SLOTS)  # of two masters, unless it is that very number
     words = ("replicate", source.uri, target.uri, "--workers", "2", "--rate", "15000")
     with ThreadPoolExecutor(1) as others:
-        ran = others.submit(run_keyferry, *words, timeout=100)
-        time.sleep(1.0)
+        ran = others.submit(run_keyferry, *words, env=VERIFIED, timeout=100)
+        until_keys_come(target)
         moving.migrate_atomically(range(first, first + SLOTS), moving.masters[2])
         assert not ran.done()
         assert ran.result().code == 0, ran.result().err
@@ -105,7 +113,7 @@ def test_rule_19_a_slot_that_stays_open_is_copied_key_by_key(
     halves = [(one, next(node for node in one.masters if node is not one.owner(slot))) for one in both]
     for cluster, other in halves:
         cluster.move_slot(slot, other, leave_open=True, share=0.5)
-    ran = run_keyferry("replicate", source.uri, target.uri, *options, timeout=60)
+    ran = run_keyferry("replicate", source.uri, target.uri, *options, env=VERIFIED, timeout=60)
     assert ran.code == 0, ran.err
     for cluster, other in halves:
         cluster.move_slot(slot, other)  # the comparison expects each key where its slot is
