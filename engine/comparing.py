@@ -14,7 +14,7 @@ from .logs import Log
 from .options import filled
 from .partitioners.keys import NamesFile
 from .planning import Plan, make
-from .reaching import Seeds, add_nodes
+from .reaching import add_nodes, seeds_of
 from .sampling import sample_below, statement
 from .signals import Signals
 from .summary import Summary
@@ -35,7 +35,7 @@ class Compare:
     def __init__(self, call: Invocation, log: Log, signals: Signals) -> None:
         self.call, self.log, self.signals = call, log, signals
         assert call.source is not None and call.target is not None
-        self.seeds: Seeds = [call.source], [call.target]
+        self.seeds = seeds_of(call.source, call.target)
         # A plan knows of the copy's options; none of them has a say where nothing is written.
         self.options: dict[str, Any] = filled("replicate", {}) | call.options
         self.summary: Summary | None = None

@@ -289,7 +289,7 @@ class Coordinator:
         worker.heard_at = time.monotonic()
         worker.waiting, worker.cpu_s = report.waiting, report.cpu_s
         self.measured(report.latencies)
-        worker.held_by = report.held_by
+        worker.held_by, worker.sent = report.held_by, report.sent
         worker.clients += [(node, client) for side, node, client in report.clients if side == "target" and client]
         worker.drained, worker.down = report.drained, report.down
         if self.live:
@@ -440,6 +440,8 @@ class Coordinator:
 
     def _look_at_evictions(self) -> None:
         """A source that has less room, or that evicts, is asked for less at a time."""
+        if self.watch and self.live:
+            self.watch.feed_bytes = self.live.feeding.told.unread_bytes
         unread_bytes = self.watch.look(time.monotonic()) if self.watch else None
         if unread_bytes is not None:
             self.setup = replace(self.setup, unread_bytes=unread_bytes)

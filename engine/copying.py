@@ -20,7 +20,7 @@ from .outlook import Outlook, outlook_of
 from .partitioners.keys import NamesFile
 from .planning import DatabasePlan, Plan, make
 from .progress import display
-from .reaching import Seeds, add_nodes
+from .reaching import add_nodes, seeds_of
 from .settings import Settings
 from .signals import Signals
 from .summary import Summary
@@ -54,7 +54,7 @@ class Copy:
         self.aside_path = ""
         self.names: NamesFile | None = None  # of --keys-from
         assert call.source is not None and call.target is not None
-        self.seeds: Seeds = [call.source], [call.target]
+        self.seeds = seeds_of(call.source, call.target)
         self.outlook: Outlook | None = None
         self.extra_before = 0  # keys of the target before the first one was copied
         self.memory: Memory | None = None  # of a live copy

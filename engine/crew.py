@@ -28,6 +28,7 @@ class Worker:
     held_by: str = ""
     share: Share = NOTHING
     cpu_s: float = 0.0
+    sent: int = 0
     clients: list[Client] = field(default_factory=list)  # its connections at the target
     heard_at: float = field(default_factory=time.monotonic)
     down: list[list[str]] = field(default_factory=list)
@@ -43,6 +44,7 @@ class Crew:
         self.workers: list[Worker] = []
         self._launched = 0
         self._gone_cpu_s = 0.0
+        self._gone_sent = 0
 
     def launch(self, setup: Setup) -> None:
         """One worker more; its connections are named after its number."""
@@ -69,6 +71,7 @@ class Crew:
         worker.seat.close()
         self.workers.remove(worker)
         self._gone_cpu_s += worker.cpu_s
+        self._gone_sent += worker.sent
 
     def quit(self) -> None:
         """Let all end by themselves; `close` ends those that do not."""
@@ -87,6 +90,11 @@ class Crew:
     def clients(self) -> list[Client]:
         """All connections at the target."""
         return [client for worker in self.workers for client in worker.clients]
+
+    @property
+    def sent(self) -> int:
+        """Commands that all workers have sent to the target, as far as they have told."""
+        return self._gone_sent + sum(worker.sent for worker in self.workers)
 
     @property
     def cpu_s(self) -> float:

@@ -68,6 +68,7 @@ class Watch:
         self.targets = [Evicted(control, server.evicted_keys) for control, server in targets]
         self.unread_bytes = [unread_bytes(server.maxmemory, server.used_memory) for _, server in sources]
         self.halvings = [0 for _ in sources]
+        self.feed_bytes = 0  # of a live copy: events that wait in a source's memory
         self.looked_at = 0.0
 
     @property
@@ -118,7 +119,9 @@ class Watch:
         """Whether a source's budget has changed by so much that workers are told."""
         self.halvings[number] += evicts
         maxmemory, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
-        budget, now = unread_bytes(maxmemory, used, self.halvings[number]), self.unread_bytes[number]
+        now = self.unread_bytes[number]
+        # What a change feed has not taken yet is a part of the same budget.
+        budget = max(LEAST_BYTES, unread_bytes(maxmemory, used, self.halvings[number]) - self.feed_bytes)
         if abs(budget - now) <= now // CHANGE_SHARE:
             return False
         self.unread_bytes[number] = budget

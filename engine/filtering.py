@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .partitioners.cluster import range_text
 from .partitioners.control import Control, ReplyError
 from .partitioners.topology import Server
 from .text import key_text, seconds_text
@@ -25,6 +26,7 @@ def filters_of(options: Mapping[str, Any], control: Control, source: Server) -> 
         ends_from_ms=None if shortest_s is None else now_ms + round(shortest_s * 1000),
         ends_until_ms=None if longest_s is None else now_ms + round(longest_s * 1000),
         max_bytes=options["max_size"],
+        slots=options["slots"] or [],
         scan_match=scans and options["match"] is not None and _scan_matches(control, source, options["match"]),
         scan_type=scans and len(types) == 1 and _scan_takes(control, source, "TYPE", types[0]),
     )
@@ -53,6 +55,8 @@ def filter_lines(options: Mapping[str, Any], filters: Filters) -> list[str]:
         lines.append(f"--type {','.join(filters.types)}{by_scan[filters.scan_type]}")
     lines += [f"--include {key_text(glob)}" for glob in filters.include]
     lines += [f"--exclude {key_text(glob)}" for glob in filters.exclude]
+    if filters.slots:
+        lines.append(f"--slots {','.join(map(range_text, filters.slots))}")
     if options["keys_from"]:
         lines.append(f"--keys-from {options['keys_from']}, {options['keys_format']}")
     for name in ("min_ttl", "max_ttl"):

@@ -21,6 +21,7 @@ from .removals import Removals, refuse_what_has_shrunk
 from .signals import Signals
 from .supply import owners_in
 from .survey import Controls, check_identities
+from .trespass import Trespass
 from .verify_plan import reverse_tasks
 from .workers.errors import NotConverged
 from .workers.task import Counts, Task
@@ -106,6 +107,7 @@ class Following:
             options["idle_timeout"],
             parts.log.notice,
             parts.log.warning,
+            Trespass(controls.targets),
             timeout_s=max(node.endpoint.timeout_s for node in plan.setup.targets),
             gaps=memory.gaps,
             keys=memory.keys,
@@ -165,6 +167,7 @@ class Following:
 
     def _coordinate(self, tasks: list[Task], phase: str) -> None:
         """Let workers follow the changes until the cut-over is done, or a signal ends it."""
+        self.live.trespass.restart()
         coordinator = self.last = self.parts.coordinator(self.setup, tasks, self.live, phase)
         try:
             coordinator.run()

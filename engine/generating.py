@@ -50,6 +50,8 @@ class Generation:
         return self.summary
 
     def _prepare(self) -> tuple[Setup, Spec]:
+        if self.target.seeds:
+            raise UsageError("several -u are nodes of a cluster, and generate writes to single servers", side="target")
         control, server = reach(self.target, "target", WAIT_FOR_S, False, self.log, may_change=True)
         try:
             refuse_what_we_cannot_copy(server)

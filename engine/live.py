@@ -29,6 +29,7 @@ from .lag import Lag
 from .ledger import Entry
 from .removals import Removals
 from .state import LiveState, State
+from .trespass import Trespass
 from .workers.dirty import Dirtied
 from .workers.errors import NotConverged
 from .workers.finding import Finding
@@ -79,6 +80,7 @@ class Live:
     idle_s: float | None  # quiet for so long: the end; None: only a signal ends it
     say: Callable[[str], None]
     warn: Callable[[str], None]
+    trespass: Trespass
     timeout_s: float = 60.0  # of a command at the target
     generations: Generations = dataclasses.field(default_factory=Generations)
     lag: Lag = dataclasses.field(default_factory=Lag)
@@ -135,6 +137,8 @@ class Live:
             return
         if self.silent_at == -2:
             self.silent_at = self.feeding.told.silent
+        if self.trespass.look(now, run.crew.sent) and self.removals.lapse():
+            self._let_removals_lapse(run)
         self._grant()
         self._sweep_on(run, now)
         if self.removals.planning and run.ledger.finished and not self.sweeping:
@@ -204,6 +208,7 @@ class Live:
 
     def died(self, worker: Worker) -> list[Entry]:
         """What a worker had: it is given back (`given_back`) once nothing that it has sent can arrive any more."""
+        self.trespass.restart()
         lost = self.generations.died(worker)
         return [Entry(Task(0, LIVE_KEYS, db=one.db, keys=one.keys), 0, lost=one) for one in lost]
 
@@ -252,7 +257,8 @@ class Live:
             orders.setdefault(flight.who, []).append(task)  # type: ignore[arg-type]
         self._next_task += len(flights)
         for worker, tasks in orders.items():
-            worker.seat.send(Order(tasks=tasks))  # one that takes none is found silent, and its tasks come back
+            if not worker.seat.send(Order(tasks=tasks)):
+                worker.heard_at = 0.0  # silence will be noticed at once, and the tasks come back
 
     @property
     def unsettled(self) -> int:
@@ -320,6 +326,11 @@ class Live:
             self.generations.mark(db, self.field.named(keys), now)
         run.setup = replace(run.setup, removes=self.removals.now)
         run.crew.tell(Order(removes=self.removals.now))
+
+    def _let_removals_lapse(self, run: Coordinator) -> None:
+        self.warn("others write to the target: keys that go at the source stay there, unless --prune is given")
+        run.setup = dataclasses.replace(run.setup, removes=[])
+        run.crew.tell(Order(removes=[]))
 
     def show(self, state: State) -> None:
         """What can be seen of it while it runs."""

@@ -11,7 +11,8 @@ HOW IT WORKS
     more: only when nothing has moved since is the source read.
 
 LIMITATIONS
-    Keys that were copied before their slot moved are counted twice; the figures carry `~`.
+    Where keys are copied by name, none is looked for: a name leads to its key wherever that is. Keys that were copied
+    before their slot moved are counted twice; the figures carry `~`.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ class Moves:
         if new := found.slots - self.pending:
             self.any, self.settled = True, False
             self.pending |= new
-            self.say(f"source: {slots_text(new)} moving or moved: the keys there are looked at again at the end")
+            what = ": the keys there are looked at again at the end" if self.databases else ""
+            self.say(f"source: {slots_text(new)} moving or moved{what}")
 
     def tasks(self) -> list[Task]:
         """The next tasks, when all others are done; none where nothing is left, or where a node does not answer.
@@ -92,7 +94,7 @@ class Moves:
                 for db, target_db in self.databases:
                     found = names_in_slot(self.controls[number], db, slot)
                     names += len(found)
-                    pattern = Task(0, COPY_KEYS, node=number, db=db, target_db=target_db, own=True)
+                    pattern = Task(0, COPY_KEYS, node=number, db=db, target_db=target_db, own=True, raw=True)
                     made += [replace(pattern, keys=keys) for keys in cut(found)]
             self.pending.discard(slot)
         if made:

@@ -163,6 +163,7 @@ OPTIONS = (
     _side("insecure", "", None, "", "check no certificate", default=False, issue="topology"),
     _side("tls-ciphers", "", values.TEXT, "LIST", "ciphers of TLS 1.2", issue="topology"),
     _side("tls-ciphersuites", "", values.TEXT, "LIST", "ciphers of TLS 1.3", issue="topology"),
+    _side("remap", "", values.REMAP, "A=B", "node A of the cluster is reached at B", repeats=True, issue="topology"),
     _side("pool", "m", values.whole(1, 10_000), "N", "most connections to a side", default_text="max(8, workers)"),
     _side("latency", "l", None, "", "show how long requests take", default=False),
     _global("help", "", None, "", "show this help", environment=False),
@@ -180,6 +181,7 @@ OPTIONS = (
     _both("what", "type", values.TYPES, "keys of these types", metavar="T,T"),
     _both("what", "include", values.GLOB, "keys that fit one of these", metavar="GLOB", repeats=True),
     _both("what", "exclude", values.GLOB, "no key that fits one of these", metavar="GLOB", repeats=True),
+    _both("what", "slots", values.SLOTS, "keys of these hash slots", metavar="A-B,N", issue="topology"),
     _both("what", "keys-from", values.TEXT, "the keys that a file names; - is stdin", metavar="FILE"),
     _both(
         "what", "keys-format", values.choice("lines", "nul", "jsonl"), "of --keys-from: lines, nul or jsonl",

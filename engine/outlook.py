@@ -95,7 +95,8 @@ def outlook_of(plan: Plan, sources: list[Control], say: Callable[[str], None]) -
     moves = target = None
     if found.sources[0].clustered:
         lookout = Lookout("source", setup.sources, [server.node_id for server in found.sources])
-        databases = list(dict.fromkeys((part.db, part.target_db) for part in plan.databases))
+        parts = [] if plan.by_name else plan.databases
+        databases = list(dict.fromkeys((part.db, part.target_db) for part in parts))
         moves = Moves(lookout, sources, databases, setup.retry_for_s, say)
         moves.settled = plan.by_name  # names lead to their keys wherever those are
     if found.targets[0].clustered:

@@ -13,13 +13,19 @@ from .partitioners.cluster import Master
 from .partitioners.control import Control
 from .partitioners.topology import Server
 from .workers.endpoint import Endpoint
-from .workers.errors import StateError, UnreachedError
+from .workers.errors import StateError, UnreachedError, UsageError
 
 #: A server that does not answer is tried again after so long.
 CONNECT_PAUSE_S = 0.5
 
 
 Seeds = tuple[list[Endpoint], list[Endpoint]]  # addresses of source and target; the first is the user's
+
+
+def seeds_of(source: Endpoint, target: Endpoint) -> Seeds:
+    """What the user has named."""
+    ours, theirs = [[side, *(side.at(host, port) for host, port in side.seeds)] for side in (source, target)]
+    return ours, theirs
 
 
 def add_nodes(seeds: list[Endpoint], servers: Sequence[Server]) -> None:
@@ -110,11 +116,13 @@ def _reach_all(
             text = f"its Sentinels call it the master of {server.endpoint.service}, and it is none"
             raise UnreachedError(text, side=side, address=server.endpoint.address, hint="is a failover under way?")
         topology.refuse_no_cluster(server)
+        _refuse_seeds(seeds, control, [])
         return [control], [server]
     controls: list[Control] = []
     servers: list[Server] = []
     try:
         masters = cluster.masters_of(control)
+        _refuse_seeds(seeds, control, [seen.place.node_id for seen in cluster.nodes_seen(control)])
         cluster.refuse_gaps(control, masters)
         for master in masters:
             one, found = _reach_master(master, len(masters), control, wait_for_s, log, may_change)
@@ -127,6 +135,22 @@ def _reach_all(
     finally:
         control.close()
     return controls, servers
+
+
+def _refuse_seeds(seeds: Sequence[Endpoint], control: Control, ids: list[str]) -> None:
+    """Raise UsageError where several -u name servers that are not all nodes of one cluster; those down are left out."""
+    for seed in seeds if seeds[0].seeds else ():
+        other = Control(seed, control.side)
+        try:
+            other.open()
+            known = cluster.my_id(other) in ids
+        except UnreachedError:
+            continue
+        finally:
+            other.close()
+        if not known:
+            text = f"{control.endpoint.address} and {seed.address} are no nodes of one cluster"
+            raise UsageError(text, side=control.side, hint="keyferry replicate SOURCE TARGET")
 
 
 def _reach_one_of(

@@ -41,6 +41,13 @@ class Removals:
         """Where keys may be removed at this moment."""
         return [] if self.planning else sorted(self.allowed)
 
+    def lapse(self) -> bool:
+        """Others write to the target: what is there too much may be theirs. True where that changes something."""
+        if self.prune or not self.allowed:
+            return False
+        self.allowed.clear()
+        return True
+
     @property
     def any_allowed(self) -> bool:
         """Whether marking what is left again can help."""

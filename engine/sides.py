@@ -25,7 +25,7 @@ TLS = ("cacert", "cacertdir", "cert", "key", "sni", "insecure", "tls_ciphers", "
 ADDRESS = ("uri", "hostname", "port", "socket")
 PASSWORDS = ("pass", "askpass", "pass_file")
 _FIELDS = {"hostname": "host", "port": "port", "socket": "socket", "user": "user", "db": "db", "timeout": "timeout_s",
-           "pool": "pool", "latency": "latency", "cluster": "cluster", "tls": "tls",
+           "pool": "pool", "latency": "latency", "cluster": "cluster", "remap": "remap", "tls": "tls",
            **{name: name for name in TLS}}  # fmt: skip
 #: Options that are a file's or a folder's path; the guard and others may work elsewhere.
 _PATHS = ("cacert", "cacertdir", "cert", "key")
@@ -64,6 +64,7 @@ class Side:
         """The side's endpoint; asks for the password on the terminal where the user wanted that."""
         values = {name: said.value for name, said in self.fields.items()}
         values |= {name: os.path.abspath(values[name]) for name in _PATHS if name in values}
+        values |= {"remap": tuple(values["remap"])} if "remap" in values else {}
         bare = endpoint.made_of(values | {"password": ""})
         if bare.tls:
             self._check(bare.tls)
@@ -85,10 +86,8 @@ def layer(given: Iterable[Given], side: str = "") -> Layer:
     for one in given:
         key, value = typed(one, side)
         if key == "uri" and key in said:
-            raise UsageError(
-                "-u twice is two seeds of one cluster, which this version of keyferry cannot use",
-                side=side, hint="keyferry replicate SOURCE TARGET",
-            )  # fmt: skip
+            others = said.pop("other_uris", Said([], value.label))
+            key, value = "other_uris", Said([*others.value, value], value.label)
         if one.option.repeats and key in said:
             value = Said(said.pop(key).value + value.value, value.label)
         put(said, key, value, side)
@@ -216,6 +215,9 @@ def _flat(said: Layer, side: str, warnings: list[str]) -> Layer:
                 text = f"{said['uri'].label} and {said[key].label} both name the address"
                 raise UsageError(text, side=side, hint="keep one")
         fields = _uri_fields(said["uri"], side)
+        seeds = [_seed(other, fields, side) for other in said["other_uris"].value] if "other_uris" in said else []
+        if seeds:
+            fields["seeds"] = Said(tuple(seeds), "-u")
     if "socket" in said and (others := [said[key].label for key in ("hostname", "port") if key in said]):
         warnings.append(f"{said['socket'].label} overrides {' and '.join(others)}")
     for key, name in _FIELDS.items():
@@ -233,6 +235,18 @@ def _uri_fields(uri: Said, side: str) -> Layer:
     except UsageError as error:
         message = error.message if uri.label in ("SOURCE", "TARGET", "SERVER") else f"{uri.label}: {error.message}"
         raise UsageError(message, side=side, hint=error.hint) from None
+
+
+def _seed(uri: Said, fields: Layer, side: str) -> tuple[str, int]:
+    """The address that a further -u names. What else it says must be what the first one says, or nothing."""
+    other = _uri_fields(uri, side)
+    host, port = other.pop("host", None), other.pop("port", None)
+    if host is None or "sentinels" in other or "sentinels" in fields:
+        text = "several -u are nodes of one cluster; Sentinels are named in one URI, with commas"
+        raise UsageError(text, side=side, hint="keyferry replicate SOURCE TARGET")
+    for name, said in other.items():
+        put(fields, name, said, side)
+    return host.value, port.value if port else Endpoint.port
 
 
 def _uri_label(uri: Said) -> str:

@@ -225,6 +225,31 @@ def _are_key_types(value: object) -> bool:
 ANY_TEXT = Kind("text", str, _is_text)
 TEXT = Kind("a text that is not empty", str, lambda value: _is_text(value) and bool(value))
 PASSWORD = Kind("a password that is not empty", str, lambda value: _is_text(value) and bool(value))
+
+
+def _mapped(text: str) -> tuple[str, str]:
+    """`10.0.0.1:6379=127.0.0.1:7001` as a pair."""
+    there, _, here = text.partition("=")
+    for place in (there, here):
+        host, _, port = place.rpartition(":")
+        if not (host and port.isdigit() and 0 < int(port) < 1 << 16):
+            raise ValueError("must be an announced HOST:PORT=HOST:PORT", "--remap 10.0.0.1:6379=127.0.0.1:7001")
+    return there, here
+
+
+def _slots(text: str) -> list[tuple[int, int]]:
+    """`0-99,200` as ranges, from the first to the last slot."""
+    found = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not (first.isdigit() and (last or first).isdigit() and int(first) <= int(last or first) < 1 << 14):
+            raise ValueError("must be ranges of slots from 0 to 16383, like 0-5460,8000")
+        found.append((int(first), int(last or first)))
+    return found
+
+
+REMAP = Kind("a pair of HOST:PORT", _mapped, lambda value: isinstance(value, tuple) and len(value) == 2)
+SLOTS = Kind("ranges of slots", _slots, lambda value: isinstance(value, list | tuple) and bool(value))
 HOST = Kind("a host's name or address", checked_host, _is_text)
 PORT = whole(1, 65535)
 COUNT = whole(1)

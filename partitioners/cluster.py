@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..workers.endpoint import Endpoint
@@ -126,7 +126,13 @@ def count_slots(slots: Sequence[Range]) -> int:
 
 def endpoint_of(seed: Endpoint, place: Place) -> Endpoint:
     """A node's endpoint: as the seed's, which names login and time-outs, at another address."""
-    return replace(seed, host=place.host, port=place.port, socket="")
+    return seed.at(place.host, place.port)
+
+
+def my_id(control: Control) -> str:
+    """The node id of the node that we are connected to; '' where it does not tell, or is none."""
+    reply = control.call("CLUSTER", "MYID")
+    return reply.decode() if isinstance(reply, bytes) else ""
 
 
 def others_of(control: Control) -> list[Endpoint]:

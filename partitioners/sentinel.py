@@ -50,4 +50,4 @@ def _asked(control: Control, service: Endpoint) -> Endpoint:
             address=control.endpoint.address,
             hint=f"they know {', '.join(names)}" if names else "they know none",
         )
-    return replace(service, host=reply[0].decode(), port=int(reply[1]))
+    return service.at(reply[0].decode(), int(reply[1]))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ClusterFactory, ClustersFactory, ServerFactory
+from tests.support.clusternodes import slot_of
 from tests.support.clusters import Cluster
-from tests.support.compare import assert_equal
+from tests.support.compare import all_keys, assert_equal
 from tests.support.dataset import fill
+from tests.support.mover import Mover
 from tests.support.processes import run_keyferry
 from tests.support.servers import Server
 from tests.support.summary import result_of
@@ -37,6 +41,13 @@ def write_many(side: Side, count: int) -> None:
     with side.connect() as connection:
         commands = ((b"SET", b"{hot}:%d" % n if n % 10 == 0 else b"key:%d" % n, b"value %d" % n) for n in range(count))
         assert set(connection.pipeline(commands)) == {b"OK"}
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("kind", ["7.0", "8.2", "9.1"])
@@ -147,3 +158,54 @@ def test_ping_reaches_every_node(cluster: ClusterFactory) -> None:
     ran = run_keyferry("ping", "-c", pinged.masters[1].uri)
     assert ran.code == 0 and ran.out.count("cluster master") == ran.out.count("cluster slave") == 2
     assert all(node.address in ran.out for node in pinged.nodes)
+
+
+@pytest.mark.covers("remap")
+def test_a_cluster_that_announces_names_nobody_knows_is_reached_by_a_map(
+    cluster: ClusterFactory, server: ServerFactory
+) -> None:
+    source, target = cluster("8.2", 3, fresh=True), server("8.2")
+    write_many(source, 3_000)
+    for number, node in enumerate(source.nodes):
+        assert node.call("CONFIG", "SET", "cluster-announce-hostname", f"node{number}.invalid") == b"OK"
+        assert node.call("CONFIG", "SET", "cluster-preferred-endpoint-type", "hostname") == b"OK"
+    first = source.nodes[0]
+    wait_until(lambda: b"?" not in [owner[2][0] for owner in first.call("CLUSTER", "SLOTS")])
+    lost = run_keyferry("replicate", source.uri, target.uri)
+    assert lost.code == 3 and ".invalid" in lost.err and "one of 3 masters" in lost.err
+    pairs = [("--remap", f"node{n}.invalid:{node.port}={node.address}") for n, node in enumerate(source.nodes)]
+    words = [word for pair in pairs for word in pair]
+    with Mover(source, range(200), source.nodes[2]):
+        ran = run_keyferry("-u", source.uri, *words, "replicate", target.uri, "--rate", "2000")
+    assert ran.code == 0 and target.call("DBSIZE") == 3_000, ran.err
+
+
+def test_seeds_are_nodes_of_one_cluster_and_one_that_lives_is_enough(
+    cluster: ClusterFactory, server: ServerFactory
+) -> None:
+    source, other, target = cluster("7.0", 3, 0), cluster("7.0", 2, 0), server("7.0")
+    write_many(source, 300)
+    seeds = ["-u", "127.0.0.1:1", "-u", source.masters[1].uri, "-u", source.masters[2].uri]
+    ran = run_keyferry(*seeds, "replicate", target.uri)
+    assert ran.code == 0 and target.call("DBSIZE") == 300, ran.err
+    pinged = run_keyferry("ping", *seeds[2:])
+    assert pinged.code == 0 and pinged.out.count("cluster master") == 3
+    assert run_keyferry("generate", "-u", source.uri, "-u", target.uri).code == 2
+    for strangers in (other.uri, target.uri):
+        ran = run_keyferry("-u", source.uri, "-u", strangers, "replicate", target.uri)
+        assert ran.code == 2 and "are no nodes of one cluster" in ran.err
+        assert "hint: keyferry replicate SOURCE TARGET" in ran.err
+
+
+@pytest.mark.covers("slots")
+def test_keys_of_some_slots_are_copied_from_a_cluster_and_from_a_server(
+    cluster: ClusterFactory, server: ServerFactory
+) -> None:
+    source, single, target = cluster("8.2", 3, 0), server("8.2"), cluster("8.2", 2, 0)
+    for side in (source, single):
+        write_many(side, 3_000)
+        target.flush()
+        ran = run_keyferry("replicate", side.uri, target.uri, "--slots", "0-4000,9000", "--json")
+        wanted = {key for key in all_keys(side) if slot_of(key) <= 4_000 or slot_of(key) == 9_000}
+        assert ran.code == 0, ran.err
+        assert all_keys(target) == wanted and result_of(ran)["skipped"] == 3_000 - len(wanted)

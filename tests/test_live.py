@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -209,16 +210,34 @@ def test_one_key_written_many_times_has_its_last_value(server: ServerFactory) ->
     assert target.call("GET", "hot") == b"199:49"
 
 
-def test_writes_at_full_speed_are_all_there(server: ServerFactory) -> None:
+@pytest.mark.parametrize("count", [50_000, pytest.param(500_000, marks=pytest.mark.soak)])
+def test_writes_at_full_speed_are_all_there(count: int, server: ServerFactory) -> None:
     source, target = server("8.2"), server("8.2")
     with start_live(source, target) as run:
         wait_for_feed(source)
         with source.connect() as connection:
-            for start in range(0, 100_000, 5000):
+            for start in range(0, count, 5000):
                 connection.pipeline([("SET", f"key:{n}", n) for n in range(start, start + 5000)])
         done = followed(run)
     assert_converged(source, target, done)
-    assert target.call("DBSIZE") == 100_000
+    assert target.call("DBSIZE") == count
+
+
+@pytest.mark.soak
+def test_a_large_hash_that_changes_all_the_time_does_not_hold_up_the_others(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    with source.connect() as connection:
+        for start in range(0, 300_000, 3000):
+            words = [word for n in range(start, start + 3000) for word in (b"field:%d" % n, b"x" * 300)]
+            connection.pipeline([("HSET", "large", *words)])
+        with start_live(source, target) as run:
+            wait_until(lambda: target.call("EXISTS", "large") == 1, 60)
+            for number in range(800):
+                connection.pipeline([("HSET", "large", "field:1", number), ("SET", f"small:{number}", number)])
+                time.sleep(0.01)
+            done = followed(run, 120)
+    assert_converged(source, target, done)
+    assert done.live["lag_p99_seconds"] < 2
 
 
 @pytest.mark.parametrize("kind", ["6.2", "9.1"])
@@ -276,6 +295,21 @@ def test_prune_removes_what_the_source_has_not(server: ServerFactory) -> None:
         done = followed(run)
     assert done.ran.code == 0, done.ran.err
     assert all_keys(target) == {b"b", b"kept:x"}
+
+
+@pytest.mark.parametrize("words", [("HSET", "theirs", "field", "1"), ("SET", "theirs", "1")], ids=["HSET", "SET"])
+def test_removing_ends_where_others_write_to_the_target(words: tuple[str, ...], server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    source.call("MSET", "a", "1", "b", "1")
+    with start_live(source, target, "--idle-timeout", "3s") as run:
+        wait_until_followed(target, "b")
+        time.sleep(1.5)
+        target.call(*words)
+        run.wait_for_text("others write to the target")
+        source.call("DEL", "a")
+        done = followed(run)
+    assert done.ran.code == 1
+    assert all_keys(target) == {b"a", b"b", b"theirs"}
 
 
 def test_a_key_that_does_not_pass_the_filters_any_more_goes(server: ServerFactory) -> None:
@@ -437,6 +471,24 @@ def test_nothing_is_written_to_the_source(server: ServerFactory) -> None:
     assert {one.args[1].upper() for one in seen.commands if one.name == "CLIENT"} <= {
         *(b"SETNAME", b"NO-EVICT", b"NO-TOUCH", b"ID", b"INFO", b"LIST", b"TRACKING"),
     }
+
+
+def test_a_fence_is_two_pings_with_a_pause_and_the_last_look_comes_after_it(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    generated(source, 100)
+    with Monitor(source) as seen:
+        with start_live(source, target) as run:
+            assert followed(run).ran.code == 0
+    listens = next(one for one in seen.commands if one.args[:2] == (b"CLIENT", b"TRACKING"))
+    feed = [one for one in seen.commands if one.client == listens.client and one.time_s >= listens.time_s]
+    pings = [one.time_s for one in feed if one.name == "PING"][1:]  # the first one confirms the subscription
+    assert len(pings) >= 4 and len(pings) % 2 == 0
+    assert all(second - first >= 0.1 for first, second in zip(pings[::2], pings[1::2]))
+    looks = [one.time_s for one in feed if one.name == "INFO" and one.args[1] == b"commandstats"]
+    assert looks[0] < next(one.time_s for one in seen.commands if one.name == "SCAN" and b"500" in one.args)
+    assert looks[-1] > pings[-1]
+    compared = max(one.time_s for one in seen.commands if one.name in ("MGET", "DUMP"))
+    assert pings[-1] > compared, "the last fence is the last act"
 
 
 # ---- what is refused ----------------------------------------------------------------------------------------------

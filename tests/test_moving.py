@@ -53,7 +53,9 @@ def copied_while(source: Cluster, target: Cluster, mover: Mover, *options: str) 
 
 
 @seeds("7.0", "8.2", "9.1")
-def test_slots_that_move_at_the_source(choice: str, seed: int, clusters: ClustersFactory) -> None:
+def test_rule_9_slots_that_move_at_the_source_are_read_where_they_are_now(
+    choice: str, seed: int, clusters: ClustersFactory
+) -> None:
     source, target = clusters((choice, 3, 0), (choice, 2, 0))
     fill_with_many(source)
     slots = random.Random(seed).sample(range(16_384), SLOTS)
@@ -89,7 +91,7 @@ def test_slots_that_move_atomically(choice: str, seed: int, clusters: ClustersFa
 
 
 @pytest.mark.parametrize("kind", ["6.2", "7.0", "8.2", "9.1"])
-@pytest.mark.parametrize("options", [(), ("--method", "dump"), ("--type", "string,hash,list"), ("--atomic",)], ids=str)
+@pytest.mark.parametrize("options", [(), ("--method", "dump"), ("--type", "hash"), ("--atomic",)], ids=str)
 def test_rule_19_a_slot_that_stays_open_is_copied_key_by_key(
     kind: str, options: tuple[str, ...], clusters: ClustersFactory
 ) -> None:
@@ -108,7 +110,6 @@ def test_rule_19_a_slot_that_stays_open_is_copied_key_by_key(
     for cluster, other in halves:
         cluster.move_slot(slot, other)  # the comparison expects each key where its slot is
     if options[:1] == ("--type",):
-        assert {b"{tag 1}:%d" % n for n in range(300)} <= all_keys(target)
-        assert {target.call("TYPE", key) for key in all_keys(target)} == {b"string", b"hash", b"list"}
+        assert all_keys(target) == {key for key in all_keys(source) if source.call("TYPE", key) == b"hash"}
     else:
         assert_equal(source, target, ttl_tolerance_ms=MIGRATE_MS)

@@ -89,8 +89,13 @@ def test_one_positional_is_the_target() -> None:
     assert "both name an address" in refusal("-p 1 replicate t -p 2")
 
 
-def test_u_twice_would_be_two_seeds() -> None:
-    assert refusal("replicate -u redis://s -u redis://t").endswith("keyferry replicate SOURCE TARGET")
+def test_u_twice_is_two_seeds_of_one_cluster() -> None:
+    found = read("replicate -u redis://:pw@s -u redis://t:7 -u u:8")
+    assert (found.target.address, found.target.seeds, found.target.password) == ("s:6379", (("t", 7), ("u", 8)), "pw")
+    assert "says 'pw'" not in refusal("replicate -u redis://:pw@s -u redis://:other@t")
+    assert "both give a password" in refusal("replicate -u redis://:pw@s -u redis://:other@t")
+    assert "Sentinels are named in one URI" in refusal("replicate -u redis+sentinel://s/x -u redis+sentinel://t/x")
+    assert "keyferry replicate SOURCE TARGET" in refusal("replicate -u redis://s -u redis+unix:///t")
 
 
 def test_at_least_one_side_is_named_and_a_default_is_marked() -> None:

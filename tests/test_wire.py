@@ -197,8 +197,9 @@ def test_messages_survive_the_pipe() -> None:
     ]
     report = Report(news, free=3, waiting="w", cpu_s=1.5, clients=[["target", 0, 12]], failure={"kind": "RunError"})
     assert Report.unpack(report.pack()) == report
-    node = Node(endpoint.Endpoint(password="secret", db=3), run_id="r", no_touch=True)
-    filters = Filters(b"\xff*", [b"a"], [], ["hash"], ends_from_ms=5, scan_match=True)
+    at = endpoint.Endpoint(password="secret", db=3, seeds=(("h", 1),), remap=(("a:1", "b:2"),))
+    node = Node(at, run_id="r", no_touch=True)
+    filters = Filters(b"\xff*", [b"a"], [], ["hash"], ends_from_ms=5, scan_match=True, slots=[[1, 2]])
     setup = Setup([node], [node], job="j", epoch=3, filters=filters, synth={"keys": 1})
     assert Setup.unpack(setup.pack()) == setup
 

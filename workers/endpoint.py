@@ -58,6 +58,8 @@ class Endpoint:
     latency: bool = False  # whether requests to it are timed
     tls: Tls | None = None  # None: not encrypted
     cluster: bool = False  # the user says that it is a cluster's node
+    seeds: tuple[tuple[str, int], ...] = ()  # other addresses of the same cluster that the user has named
+    remap: tuple[tuple[str, str], ...] = ()  # what a cluster announces, and where we reach it: host:port both
     sentinels: tuple[tuple[str, int], ...] = ()  # who say where the master of `service` is
     service: str = ""
     sentinel_user: str = ""
@@ -75,6 +77,14 @@ class Endpoint:
         """A server that does not take a connection within 10 s is not reached, whatever commands may take."""
         return min(self.timeout_s, 10.0)
 
+    def at(self, host: str, port: int) -> Endpoint:
+        """Another server that is logged in to alike: a node, at the address that its cluster announces."""
+        there = dict(self.remap).get(f"{host}:{port}", "")
+        if there:
+            host, _, text = there.rpartition(":")
+            port = int(text)
+        return replace(self, host=host, port=port, socket="", seeds=())
+
     def within(self, timeout_s: float) -> Endpoint:
         """The same, for those who cannot wait longer."""
         return replace(self, timeout_s=min(self.timeout_s, timeout_s))
@@ -87,7 +97,8 @@ class Endpoint:
 def unpack(packed: dict[str, object]) -> Endpoint:
     """The endpoint that `Endpoint.pack` described."""
     tls: Any = packed["tls"]
-    return Endpoint(**packed | {"tls": tls and Tls(**tls)})  # type: ignore[arg-type]
+    pairs = {name: tuple(map(tuple, packed[name])) for name in ("seeds", "remap", "sentinels")}  # type: ignore[call-overload]
+    return Endpoint(**packed | pairs | {"tls": tls and Tls(**tls)})  # type: ignore[arg-type]
 
 
 def made_of(said: dict[str, Any]) -> Endpoint:

@@ -166,12 +166,7 @@ class Feed:
             listener.raw_events += len(keys)
             keys = named(keys)
             if db is not None and db not in dbs:
-                if self.setup.every_db:
-                    raise NotConverged(
-                        f"database {db} has appeared, and is to be copied too", side="source",
-                        address=listener.node.endpoint.address, hint="run the same command again",
-                    )  # fmt: skip
-                return
+                return listener.check_database(db)
             self.events += len(keys)
             now = time.monotonic()
             for one in (db,) if db is not None else self.setup.dbs:

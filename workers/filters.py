@@ -12,12 +12,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from typing import Protocol
 from zlib import crc32
 
 from . import globs
 from .expiry import FOREVER, NEVER, Clock
 from .read import each, expiries_of, expiries_request, expiry_commands
+from .slots import SLOTS, Range, slots_of
 
 TYPE = b"\r\n*2\r\n$4\r\nTYPE"
 STRLEN = b"\r\n*2\r\n$6\r\nSTRLEN"
@@ -38,6 +40,7 @@ class Filters:
     ends_from_ms: int | None = None  # the key must not end before
     ends_until_ms: int | None = None  # the key must end, and not after
     max_bytes: int | None = None
+    slots: Sequence[Range] = ()  # one of them must hold the key's slot, if there are any
     sample_below: int | None = None  # names whose CRC32 is below this are looked at
     scan_match: bool = False  # SCAN applies `match`
     scan_type: bool = False  # SCAN applies the one type
@@ -51,7 +54,9 @@ class Filters:
     @property
     def sifts(self) -> bool:
         """Whether anything is left to judge after SCAN."""
-        return self._names is not None or self.sample_below is not None or bool(self.questions(Clock(absolute=True)))
+        if self._names is not None or self.sample_below is not None or self.slots:
+            return True
+        return bool(self.questions(Clock(absolute=True)))
 
     @cached_property
     def _names(self) -> re.Pattern[bytes] | None:
@@ -63,8 +68,18 @@ class Filters:
             parts.append(globs.regex(self.include))
         return re.compile(b"".join(parts), re.DOTALL) if parts else None
 
+    @cached_property
+    def _wanted_slots(self) -> bytes:
+        """For each slot, whether it is wanted."""
+        wanted = bytearray(SLOTS)
+        for first, last in self.slots:
+            wanted[first : last + 1] = b"\1" * (last + 1 - first)
+        return bytes(wanted)
+
     def named(self, keys: list[bytes]) -> list[bytes]:
         """The keys whose names pass."""
+        if self.slots:
+            keys = list(compress(keys, map(self._wanted_slots.__getitem__, slots_of(keys))))
         if self.sample_below is not None:
             below = self.sample_below
             keys = [key for key in keys if crc32(key) < below]

@@ -46,7 +46,11 @@ class Lanes:
     def make(self, task: Task, link: Link, chooser: Chooser) -> Any:
         """The lane that does a task over a link; it has yet to be told to `go`."""
         setup, changed, filters = self.setup, self.changed, self.setup.filters
-        if task.work in (LOOK_UP, RECHECK, PRUNE):  # what SCAN applies to the source's keys, it does not to these
+        if task.raw or task.work in (
+            LOOK_UP,
+            RECHECK,
+            PRUNE,
+        ):  # no SCAN has filtered these
             filters = replace(filters, scan_match=False, scan_type=False)
         if task.kind in (COPY_RANGE, COPY_KEYS):
             windows = self.windows

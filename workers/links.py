@@ -55,6 +55,7 @@ class Links:
         self._owners = [Owners(owners_of(slots)) if any(slots) else None for slots in sides]
         self._visits: dict[tuple[str, str, int], Connection] = {}  # by side, announced address and database
         self._turn = 0
+        self._sent_before = 0  # over routers that were closed
 
     def get(self, task: Task) -> tuple[Link, Chooser] | None:
         """The link that a task goes over; None while there is no room for it."""
@@ -75,6 +76,12 @@ class Links:
         for (turned, _), router in self._routers.items():
             if not turned:
                 self._set_clocks(router)
+
+    @property
+    def sent(self) -> int:
+        """Commands that were sent to the target until now."""
+        now = sum(sink.sent for (turned, _), router in self._routers.items() if not turned for sink in router.sinks)
+        return self._sent_before + now
 
     def share_out(self, unread_bytes: list[int]) -> None:
         """The sources have more room for replies, or less: bytes for each node."""
@@ -109,6 +116,7 @@ class Links:
             self._forget(link.source)
         if all(other.router is not link.router for other, _ in self.by_key.values()):
             del self._routers[key[2]]
+            self._sent_before += sum(sink.sent for sink in link.router.sinks)
             for sink in link.router.sinks:
                 self._forget(sink.conn)
 
@@ -147,7 +155,7 @@ class Links:
         if where not in self._visits:
             nodes = self.setup.sources if conn.side == "source" else self.setup.targets
             number = next((n for n, node in enumerate(nodes) if node.announced == address), -1)
-            endpoint = replace(nodes[0].endpoint, host=host, port=redirect.port, socket="")
+            endpoint = nodes[0].endpoint.at(host, redirect.port)
             node = nodes[number] if number >= 0 else Node(endpoint, announced=address)
             try:
                 self._visits[where] = self._connect(conn.side, number, node, conn.db)

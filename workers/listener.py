@@ -36,6 +36,7 @@ _LONG = b"".join([
     command(b"INFO", b"replication"),
     command(b"CLIENT", b"INFO"),
     command(b"CONFIG", b"GET", b"notify-keyspace-events"),
+    command(b"INFO", b"keyspace"),
 ])  # fmt: skip
 
 
@@ -111,10 +112,10 @@ class Listener:
                 self._check_mute(saves)
             then()
 
-        conn.ask(_LONG if long else _SHORT, 5 if long else 1, told)
+        conn.ask(_LONG if long else _SHORT, 6 if long else 1, told)
 
     def _take_long(self, replies: list, conn: FeedConnection) -> None:
-        _, calls, replication, client, flags = replies
+        _, calls, replication, client, flags, keyspace = replies
         notifications = self.setup.mode == NOTIFICATIONS
         for why in self.watched.gaps(Calls.told(calls), notifications):
             self.owner.gap(why)
@@ -124,6 +125,14 @@ class Listener:
             self.unread_bytes = int(found[1])
         if notifications and self.setup.flags_told:
             self._check_flags(flags)
+        if self.setup.every_db and isinstance(keyspace, bytes):
+            for number in re.findall(rb"^db(\d+):", keyspace, re.MULTILINE):
+                self.check_database(int(number))
+
+    def check_database(self, db: int) -> None:
+        """Raise Lost where a database is in scope that the plan does not know."""
+        if self.setup.every_db and db not in self.setup.dbs:
+            self._fail(f"database {db} has appeared, and is to be copied too", "run the same command again")
 
     def _check_mute(self, saves: Saves | None) -> None:
         if self.setup.whole and self.mute.look(saves, self.raw_events, self.watched.calls.silent):

@@ -60,6 +60,7 @@ class Task:
     checked: bool = True  # verify on each reply that cursors are ring positions
     counted: bool = True  # COPY_KEYS: False where another task counts these keys
     no_expiries: bool = False  # no key of the database had an expiry when planned
+    raw: bool = False  # COPY_KEYS: these keys have been through no SCAN that filters
     own: bool = False  # keys that exist at the target may have been written by this run
     work: str = COPY
 
@@ -196,6 +197,7 @@ class Report:
     failure: dict[str, str] | None = None  # KeyferryError.pack: the run cannot go on
     down: list[list[str]] = field(default_factory=list)  # [side, address, reason] of connections lost and not back
     unfenced: str = ""  # a connection that was given up could not be killed: the server's words
+    sent: int = 0  # commands to the target until now
     passed: list[list] = field(default_factory=list)  # barriers: `barrier.Windows.take`
     closed: list[int] = field(default_factory=list)  # windows that had left a barrier
     drained: bool = False  # every window is acknowledged and no task is left

@@ -48,10 +48,12 @@ class Sink:
 
     node: int
     conn: Connection
+    sent: int = 0  # commands
     later_ms: int = 0  # how far its clock is ahead of the first node's, which instants are told in
 
     def write(self, request: Request, replies: int, then: Callable[[list], None]) -> None:
         """Queue a request of `replies` commands."""
+        self.sent += replies
         self.conn.ask(request, replies, then)
 
 

@@ -68,9 +68,13 @@ def run(call: Invocation, log: Log) -> int:
         return answers[-1]
 
     for endpoint, sides in zip(call.servers, roles_of(call), strict=True):
-        if answer := reach(endpoint, sides):
-            for other in answer.others:
-                reach(other, sides)
+        left = [endpoint, *(endpoint.at(host, port) for host, port in endpoint.seeds)]
+        known = {place.address for place in left}
+        while left:
+            answer = reach(left.pop(0), sides)
+            others = [other for other in answer.others if other.address not in known] if answer else []
+            known |= {other.address for other in others}
+            left += others
     if call.options["json"]:
         say_result(json.dumps([fields(answer) for answer in answers]))
     elif answers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,9 +96,10 @@ def wait_until(holds: Callable[[], bool], timeout_s: float = 20, what: str = "")
 
 
 def feeds(server: Server) -> list[str]:
-    """The CLIENT IDs of feeds at a server."""
+    """The CLIENT IDs of feeds that listen to a server: those in both modes have tracking switched on."""
     lines = server.call("CLIENT", "LIST").decode().splitlines()
-    return [line.split()[0].removeprefix("id=") for line in lines if ":feed " in line]
+    ours = [line for line in lines if ":feed " in line and re.search(r" flags=\w*t", line)]
+    return [line.split()[0].removeprefix("id=") for line in ours]
 
 
 def wait_for_feed(server: Server) -> None:

@@ -1,0 +1,79 @@
+"""Whether others write to the target while a live copy runs: then what is there too much may be theirs.
+
+HOW IT WORKS
+    INFO counts the calls of every command at the target. A command that writes and that we never send there is others'.
+    Of those that we do send, the workers know how many they have sent; what is counted beyond that is others' as well.
+    A lost connection may have swallowed some of ours: a few of theirs may go unnoticed, and never the other way round.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .partitioners.control import Control
+from .workers.errors import AccessError
+
+#: The targets are asked so often.
+LOOK_S = 1.0
+#: What we send to a target that writes.
+OURS = frozenset({"set", "mset", "restore", "unlink"})
+#: What others may send.
+WRITES = frozenset((
+    "append", "bitfield", "bitop", "blmove", "blpop", "brpop", "brpoplpush", "copy", "decr", "decrby", "del",
+    "expire", "expireat", "flushall", "flushdb", "geoadd", "getdel", "getex", "getset", "hdel", "hincrby",
+    "hincrbyfloat", "hmset", "hset", "hsetnx", "incr", "incrby", "incrbyfloat", "linsert", "lmove", "lpop",
+    "lpush", "lpushx", "lrem", "lset", "ltrim", "move", "msetnx", "persist", "pexpire", "pexpireat", "pfadd",
+    "pfmerge", "psetex", "rename", "renamenx", "rpop", "rpoplpush", "rpush", "rpushx", "sadd", "sdiffstore",
+    "setbit", "setex", "setnx", "setrange", "sinterstore", "smove", "spop", "srem", "sunionstore", "swapdb",
+    "xadd", "xautoclaim", "xclaim", "xdel", "xgroup", "xreadgroup", "xsetid", "xtrim", "zadd", "zdiffstore",
+    "zincrby", "zinterstore", "zpopmax", "zpopmin", "zrem", "zremrangebylex", "zremrangebyrank",
+    "zremrangebyscore", "zunionstore",
+))  # fmt: skip
+_CALLS = re.compile(rb"^cmdstat_([^:|]+)[^:]*:calls=(\d+)", re.MULTILINE)
+
+
+Calls = tuple[int, int]  # of commands that only others send, and of those that we send
+
+
+@dataclass
+class Trespass:
+    """Looks at the targets; `seen` once others have written there.
+
+    What a look has counted is compared a look later, when the workers have told of all that they had sent until then.
+    """
+
+    controls: list[Control]
+    seen: bool = False
+    _base: Calls | None = None  # counted before we began, as far as is known
+    _last: Calls | None = None
+    _looked_at: float = 0.0
+
+    def restart(self) -> None:
+        """Some of what our workers have sent will never be told: count from now on."""
+        self._base = self._last = None
+
+    def look(self, now: float, sent: int) -> bool:
+        """Whether others are seen to write for the first time. `sent`: commands that our workers have sent so far."""
+        if self.seen or now - self._looked_at < LOOK_S:
+            return False
+        self._looked_at = now
+        try:
+            told = [_calls(control.call("INFO", "commandstats")) for control in self.controls]
+        except AccessError:
+            return False  # the workers have connections of their own, and will tell
+        last, self._last = self._last, (sum(one[0] for one in told), sum(one[1] for one in told))
+        if self._base is None or (last and (self._last[0] < last[0] or self._last[1] < last[1])):
+            self._base = self._last[0], self._last[1] - sent  # the first look, or somebody has reset the counters
+        elif last:
+            self.seen = last[0] > self._base[0] or last[1] - self._base[1] > sent
+        return self.seen
+
+
+def _calls(reply: object) -> Calls:
+    found = _CALLS.findall(reply) if isinstance(reply, bytes) else []
+    names = [(name.decode("ascii", "replace"), int(count)) for name, count in found]
+    return (
+        sum(count for name, count in names if name in WRITES),
+        sum(count for name, count in names if name in OURS),
+    )

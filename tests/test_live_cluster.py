@@ -1,0 +1,112 @@
+"""Live copies of clusters: a feed for each master, slots that move, masters that fall."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.conftest import ClusterFactory, ClustersFactory, ServerFactory
+from tests.support.clusternodes import slot_of
+from tests.support.clusters import Cluster
+from tests.support.compare import assert_equal
+from tests.support.dataset import fill
+from tests.support.live import TOLERANCE_MS, feeds, followed, wait_until
+from tests.support.processes import VERIFIED, Run, start_keyferry
+from tests.support.servers import Server
+
+KEYS = 3000
+
+
+def write(side: Cluster, stop: threading.Event) -> None:
+    """Keys come, change and go, until told to stop; what a cluster refuses while it changes is left out."""
+    chance = random.Random(3)
+    with side.connect() as connection:
+        number = 0
+        while not stop.wait(0.005):
+            number += 1
+            keys = [b"key:%d" % chance.randrange(KEYS) for _ in range(20)]
+            connection.pipeline([(b"SET", key, b"%d" % number) for key in keys[1:]] + [(b"DEL", keys[0])])
+
+
+@contextmanager
+def written(side: Cluster) -> Iterator[None]:
+    stop = threading.Event()
+    thread = threading.Thread(target=write, args=(side, stop))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(30)
+
+
+def start(source: Cluster | Server, target: Cluster | Server, *words: str) -> Run:
+    idle = () if "--idle-timeout" in words else ("--idle-timeout", "1s")
+    line = ("replicate", source.uri, target.uri, "--live", *idle, "--json")
+    return start_keyferry(*line, *words, env=VERIFIED)
+
+
+def follow(source: Cluster, target: Cluster | Server, meanwhile: Callable[[], None], *words: str) -> None:
+    """Copy live under writes; both sides are equal in the end, and that is proved."""
+    with start(source, target, *words) as run:
+        with written(source):
+            wait_until(lambda: all(feeds(node) for node in source.masters), what="no feed at every master")
+            time.sleep(0.5)
+            meanwhile()
+            time.sleep(0.5)
+        done = followed(run)
+    assert done.ran.code == 0, done.ran.err
+    assert done.live["converged"]
+    assert_equal(source, target, ttl_tolerance_ms=TOLERANCE_MS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "feed"),
+    [
+        ("7.0", "tracking"),
+        pytest.param("6.2", "tracking", marks=pytest.mark.soak),
+        pytest.param("8.2", "notifications", marks=pytest.mark.soak),
+        ("9.1", "notifications"),
+    ],
+)
+def test_a_cluster_is_followed_into_another_while_slots_move(kind: str, feed: str, clusters: ClustersFactory) -> None:
+    source, target = clusters((kind, 2, 0), (kind, 3, 0))
+    for node in source.masters:
+        node.call("CONFIG", "SET", "notify-keyspace-events", "KA")
+    fill(source, 500, tagged=0.3)
+
+    def move() -> None:
+        for number in range(8):
+            source.move_slot(slot_of(b"key:%d" % number), source.masters[number % 2])
+
+    follow(source, target, move, "--feed", feed)
+
+
+def test_a_flush_of_one_master_is_a_gap_of_the_cluster(clusters: ClustersFactory, server: ServerFactory) -> None:
+    (source,) = clusters(("7.0", 2, 0))
+    target = server("7.0")
+    fill(source, 500, tagged=0.3)
+    follow(source, target, lambda: source.masters[0].call("FLUSHALL"))
+
+
+@pytest.mark.soak
+def test_a_master_that_falls_is_followed_to_its_successor(cluster: ClusterFactory, server: ServerFactory) -> None:
+    source = cluster("7.0", 3, 1, fresh=True)
+    target = server("7.0")
+    fill(source, 300, tagged=0.3)
+    with start(source, target, "--idle-timeout", "4s") as run:
+        wait_until(lambda: target.call("DBSIZE") == source.dbsize())
+        time.sleep(1)  # replicas have everything
+        killed = source.kill_master(0)
+        source.wait_for_failover(killed)
+        with source.connect() as connection:
+            connection.pipeline([(b"SET", b"after:%d" % number, b"1") for number in range(200)])
+        done = followed(run)
+    assert done.ran.code == 0, done.ran.err
+    assert "the copy begins again" in done.ran.err
+    assert_equal(source, target, ttl_tolerance_ms=TOLERANCE_MS)

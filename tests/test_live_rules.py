@@ -1,0 +1,300 @@
+"""What decides in a live copy, apart from servers: sweeps, counters, mute feeds, removals, the choice of a feed."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyferry.feed_choice import choose, with_ours
+from keyferry.feeding import Feeding
+from keyferry.lag import Lag
+from keyferry.ledger import Ledger
+from keyferry.live import SWEEPS_MAX, Field, Live
+from keyferry.partitioners.topology import Database, Server
+from keyferry.planning import Survey
+from keyferry.removals import Removals, refuse_what_has_shrunk
+from keyferry.trespass import Trespass
+from keyferry.workers.counters import MUTE_CHANGES, Calls, Mute, Saves, Stillness, Watched
+from keyferry.workers.dirty import Dirtied
+from keyferry.workers.endpoint import Endpoint
+from keyferry.workers.errors import NotConverged, RefusedError
+from keyferry.workers.feed_task import NOTIFICATIONS, TRACKING, FeedReport, FeedSetup
+from keyferry.workers.task import COPY_RANGE, LOOK_UP, Task
+
+# ---- sweeps ---------------------------------------------------------------------------------------------------------
+
+
+def live_copy() -> tuple[Live, Any]:
+    """A live copy whose feed listens, and the run around it: one worker, and nothing to do."""
+    setup = FeedSetup(sources=[], dbs=[0])
+    feeding = Feeding(None, setup, lambda why: None, told=FeedReport(confirmed=True), confirmed_once=True)
+    tasks = lambda: [Task(0, COPY_RANGE)]  # noqa: E731
+    lookups = lambda: [Task(0, COPY_RANGE, work=LOOK_UP)]  # noqa: E731
+    field = Field({0: 0}, [(0, 0)], None, tasks, lookups, lambda keys: keys, streams=True)
+    said: list[str] = []
+    live = Live(feeding, field, Removals({0: 0}, {0}, False), None, said.append, said.append, Trespass([]))
+    orders: list[Any] = []
+    crew = SimpleNamespace(workers=["worker"], tell=orders.append, orders=orders)
+    return live, SimpleNamespace(crew=crew, fence=SimpleNamespace(holds_tasks=False), ledger=Ledger([]))
+
+
+def finish_tasks(run: Any) -> int:
+    """The workers do all that is queued; how many tasks that were."""
+    count = len(run.ledger.waiting)
+    run.ledger.waiting.clear()
+    return count
+
+
+def test_a_sweep_reads_nothing_before_every_window_of_before_is_closed() -> None:
+    live, run = live_copy()
+    live.gap("a test")
+    live._sweep_on(run, 1e9)
+    live._sweep_on(run, 1e9)
+    (order,) = run.crew.orders
+    assert order.barrier and run.ledger.finished
+    live.generations.passed("worker", order.barrier, [[7, 0, [b"a"]]])  # a window is stuck, and leaves the barrier
+    live.generations.dispatch(["worker"], 1, 1.0)
+    for _ in range(3):
+        live._sweep_on(run, 1e9)
+    assert run.ledger.finished, "it would be overtaken by the stuck window"
+    live.generations.closed("worker", 7)
+    run.fence.holds_tasks = True
+    live._sweep_on(run, 1e9)
+    assert run.ledger.finished, "a dead worker's bytes may still arrive"
+    run.fence.holds_tasks = False
+    live._sweep_on(run, 1e9)
+    works = sorted(entry.task.work for entry in run.ledger.waiting)
+    assert works == ["copy", "look up"]
+
+
+def sweep(live: Live, run: Any) -> None:
+    for _ in range(10):
+        live._sweep_on(run, 1e9)
+        if barrier := live.generations.barrier:
+            live.generations.passed("worker", barrier, [])
+            live.generations.dispatch(["worker"], 1, 1.0)
+        finish_tasks(run)
+
+
+def test_gaps_that_follow_each_other_end_it_with_their_cause() -> None:
+    live, run = live_copy()
+    live.generations.slow[0, b"a"] = SimpleNamespace(dirtied=Dirtied(0, [b"a"], 1.0, 1.0), due=1e9)  # never settled
+    for _ in range(SWEEPS_MAX):
+        live.gap("the feed was cut")
+        sweep(live, run)
+    live.gap("the feed was cut")
+    with pytest.raises(NotConverged, match="3 sweeps in a row, and events were lost again: the feed was cut"):
+        sweep(live, run)
+
+
+def test_a_settled_moment_between_gaps_is_a_new_beginning() -> None:
+    live, run = live_copy()
+    for _ in range(3 * SWEEPS_MAX):
+        live.gap("the feed was cut")
+        sweep(live, run)
+    assert live.gaps == 3 * SWEEPS_MAX
+
+
+def test_a_gap_after_late_writes_waits_as_long_as_a_command_may_take() -> None:
+    live, run = live_copy()
+    live.late_writes()
+    live._sweep_on(run, live.sweep_after - 1)
+    assert not run.crew.orders
+    live._sweep_on(run, live.sweep_after + 1)
+    live._sweep_on(run, live.sweep_after + 1)
+    assert run.crew.orders
+
+
+# ---- counters -------------------------------------------------------------------------------------------------------
+
+INFO = b"""# Commandstats
+cmdstat_set:calls=9,usec=1
+cmdstat_flushdb:calls=1,usec=1
+cmdstat_flushall:calls=2,usec=1
+cmdstat_swapdb:calls=3,usec=1
+cmdstat_xack:calls=4,usec=1
+cmdstat_xgroup|create:calls=5,usec=1
+cmdstat_xadd:calls=6,usec=1
+cmdstat_config|set:calls=7,usec=1
+""".replace(b"\n", b"\r\n")
+
+
+def test_the_calls_that_no_feed_tells_are_counted() -> None:
+    assert Calls.told(INFO) == Calls(True, flushes=3, swaps=3, silent=9, configured=7)
+    assert Calls.told(INFO.replace(b"xgroup|create", b"xgroup")).silent == 9
+    assert not Calls.told(RuntimeError("NOPERM")).known
+    assert not Calls.told(b"").known
+
+
+@pytest.mark.parametrize(
+    ("now", "notifications", "says"),
+    [
+        (Calls(True, 3, 3, 9, 7), True, []),
+        (Calls(True, 4, 3, 9, 7), True, ["the source was flushed"]),
+        (Calls(True, 3, 4, 9, 7), False, ["SWAPDB at the source"]),
+        (Calls(True, 3, 3, 99, 7), True, []),
+        (Calls(True, 3, 3, 9, 8), True, ["the source's settings were changed"]),
+        (Calls(True, 3, 3, 9, 8), False, []),
+        (Calls(True, 0, 0, 0, 0), False, ["the source's counters were reset"]),
+        (Calls(True, 3, 3, 8, 7), False, ["the source's counters were reset"]),
+        (Calls(), False, ["the source's counters were reset"]),
+    ],
+)
+def test_counters_tell_of_what_events_do_not(now: Calls, notifications: bool, says: list[str]) -> None:
+    watched = Watched(Calls.told(INFO))
+    assert watched.gaps(now, notifications) == says
+
+
+def test_a_flush_that_an_event_has_told_of_is_not_told_twice() -> None:
+    watched = Watched(Calls.told(INFO), flushes_seen=1)
+    assert watched.gaps(Calls(True, 4, 3, 9, 7), True) == []
+    assert watched.gaps(Calls(True, 5, 3, 9, 7), True) == ["the source was flushed"]
+
+
+def test_a_source_is_still_since_the_first_of_equal_looks_and_a_save_makes_that_unknown() -> None:
+    stillness = Stillness()
+    for asked_at, saves, since in (
+        (1.0, Saves(5, "a", False), 1.0),
+        (2.0, Saves(5, "a", False), 1.0),
+        (3.0, Saves(6, "a", False), 3.0),
+        (4.0, Saves(6, "a", True), 0.0),
+        (5.0, Saves(0, "b", False), 5.0),
+        (6.0, Saves(0, "c", False), 6.0),
+        (7.0, None, 0.0),
+        (8.0, Saves(0, "c", False), 8.0),
+    ):
+        stillness.look(saves, asked_at)
+        assert stillness.since == since, asked_at
+
+
+def test_writes_without_an_event_make_a_feed_mute_unless_they_are_silent() -> None:
+    told = lambda changes: Saves(changes, "", False)  # noqa: E731
+    mute = Mute()
+    assert [mute.look(told(changes), 0, 0) for changes in (0, 900, MUTE_CHANGES, MUTE_CHANGES)] == [False] * 3 + [True]
+    silent = Mute()
+    assert not any(silent.look(told(changes), 0, changes) for changes in (0, 2000, 4000, 6000))
+    heard = Mute()
+    assert not any(heard.look(told(2000 * number), number, 0) for number in range(5))
+
+
+# ---- removals -------------------------------------------------------------------------------------------------------
+
+
+def test_after_a_change_of_identity_no_more_than_one_percent_is_removed() -> None:
+    removals = Removals({0: 0}, {0}, prune=False, planning=True, target_keys=1000)
+    assert removals.now == []
+    removals.plan(0, [b"%d" % number for number in range(10)])
+    removals.plan(0, [b"0", b"1"])  # the same again
+    with pytest.raises(NotConverged, match="over 1% of the target's 1,000 keys would be removed: nothing was"):
+        removals.plan(0, [b"one more"])
+
+
+def test_what_was_planned_and_what_was_left_meanwhile_may_go_afterwards() -> None:
+    removals = Removals({0: 0}, {0}, prune=False, planning=True, target_keys=1000)
+    removals.plan(0, [b"a"])
+    removals.settled(0, [b"b", b"c"], [b"b"])
+    assert removals.planned().keys() == {0} and removals.now == [0]
+
+
+@pytest.mark.parametrize(("now", "prune", "refused"), [(899, False, True), (901, False, False), (0, True, False)])
+def test_a_source_that_has_shrunk_is_not_followed(now: int, prune: bool, refused: bool) -> None:
+    if refused:
+        with pytest.raises(NotConverged, match="database 0 has 899 keys now, not 1,000: nothing was removed"):
+            refuse_what_has_shrunk({0: 1000}, {0: now}, prune)
+    else:
+        refuse_what_has_shrunk({0: 1000}, {0: now}, prune)
+
+
+class Target:
+    """Answers INFO commandstats."""
+
+    def __init__(self, **calls: int) -> None:
+        self.calls = calls
+
+    def call(self, *words: str) -> bytes:
+        assert words == ("INFO", "commandstats")
+        return b"".join(b"cmdstat_%b:calls=%d,usec=1\r\n" % (name.encode(), n) for name, n in self.calls.items())
+
+
+@pytest.mark.parametrize(
+    ("calls", "sent", "seen"),
+    [
+        ({"set": 100, "hset": 5}, 0, False),
+        ({"set": 150, "hset": 5}, 50, False),
+        ({"set": 151, "hset": 5}, 50, True),
+        ({"set": 140, "unlink": 10, "hset": 5}, 50, False),
+        ({"set": 100, "hset": 6}, 50, True),
+        ({"set": 1}, 50, False),
+    ],
+    ids=["nothing", "ours", "one more SET", "ours of two kinds", "one more HSET", "counters were reset"],
+)
+def test_writes_of_others_are_told_from_ours(calls: dict[str, int], sent: int, seen: bool) -> None:
+    target = Target(set=100, hset=5)
+    trespass = Trespass([target])  # type: ignore[list-item]
+    assert not trespass.look(10.0, 0)
+    target.calls = calls
+    assert not trespass.look(20.0, 0), "what our workers have sent may not be told yet"
+    assert trespass.look(30.0, sent) == seen
+
+
+# ---- the choice of a feed -------------------------------------------------------------------------------------------
+
+
+def survey(flags: str | None, *dbs: int) -> Survey:
+    server = Server(Endpoint(), "source", databases={db: Database(1, 0) for db in dbs})
+    found = Survey([server], [])
+    found.flags.append(flags)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("flags", "held", "dbs", "options", "mode"),
+    [
+        ("", (0,), [0], {}, TRACKING),
+        (None, (0,), [0], {}, TRACKING),
+        ("AK", (0,), [0], {}, TRACKING),
+        ("AK", (0, 1), [0], {}, NOTIFICATIONS),
+        ("", (0, 1), [0], {}, TRACKING),
+        ("AK", (0, 1), [0, 1], {}, NOTIFICATIONS),
+        (None, (0, 1), [0, 1], {}, NOTIFICATIONS),
+        ("", (0, 1), [0, 1], {"enable_notifications": True}, NOTIFICATIONS),
+        ("", (0, 1), [0, 1], {"feed": TRACKING}, TRACKING),
+        ("", (0, 1), [0, 1], {}, ""),
+        ("K$", (0,), [0], {"feed": NOTIFICATIONS}, ""),
+        ("g$lshzxeK", (0, 1), [0, 1], {"feed": NOTIFICATIONS}, ""),
+        ("g$lshzxetK", (0, 1), [0, 1], {"feed": NOTIFICATIONS}, NOTIFICATIONS),
+        ("AE", (0,), [0], {"feed": NOTIFICATIONS}, ""),
+    ],
+)
+def test_the_feed_is_chosen_by_what_is_copied_and_what_the_source_tells(
+    flags: str | None, held: tuple[int, ...], dbs: list[int], options: dict[str, Any], mode: str
+) -> None:
+    given = {"feed": "auto", "enable_notifications": False, "dbs": None} | options
+    if mode:
+        assert choose(survey(flags, *held), dbs, given) == mode
+    else:
+        with pytest.raises(RefusedError, match="notify-keyspace-events is"):
+            choose(survey(flags, *held), dbs, given)
+
+
+@pytest.mark.parametrize(("flags", "wanted"), [("", "AK"), ("Ex", "AKE"), ("AKE", "AKE"), ("mKg", "AKm")])
+def test_flags_are_added_to_those_that_are_there(flags: str, wanted: str) -> None:
+    assert with_ours(flags) == wanted
+
+
+# ---- lag ------------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=50))
+def test_the_share_of_lags_below_is_right_within_a_class(lags: list[float]) -> None:
+    lag = Lag()
+    for one in lags:
+        lag.settled(Dirtied(0, [b"a"], 200.0 - one, 200.0), 200.0)
+    assert lag.most == pytest.approx(max(lags))
+    half = sorted(lags)[(len(lags) - 1) // 2]
+    assert lag.below(0.5) >= min(half, lag.most) * 0.999
+    assert lag.below(0.5) <= max(half * 1.26, 0.00101)
