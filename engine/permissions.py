@@ -58,6 +58,8 @@ def check(sides: list[tuple[Control, Server]], uses: Uses, may_write: bool) -> P
         if answers.needed:
             raise missing(control, answers, uses)
         found.unchecked += [f"{control.side}: {line}" for line in answers.unchecked]
+        if not server.run_id and not any(refusal.right.command == "INFO" for refusal in answers.refused):
+            found.unchecked.append(f"{control.side}: whether the same process answers all the time (no run_id in INFO)")
         if answers.key_refused:
             found.key_refused[control.side] = answers.key_refused
     found.unchecked = list(dict.fromkeys(found.unchecked))  # the nodes of a cluster say the same

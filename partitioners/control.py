@@ -9,7 +9,7 @@ from typing import Any
 from ..workers.dialog import Closed, Dialog, NotRedis, ReplyError
 from ..workers.endpoint import Endpoint
 from ..workers.errors import AccessError, UnreachedError
-from ..workers.policy import Action, is_denied, rule_for
+from ..workers.policy import Action, is_denied, login_reply, rule_for
 from ..workers.tls import TlsError
 
 __all__ = ["Control", "ReplyError"]
@@ -115,7 +115,7 @@ class Control:
             words = (where.user, where.password) if where.user else (where.password,)
             reply = self._ask("AUTH", *words)
             if isinstance(reply, ReplyError):
-                raise self.refused("login refused", reply)
+                raise self.refused("login refused", ReplyError(login_reply(reply, where.password)))
         reply = self._ask("PING")
         # A user who may not PING is logged in, and is told of it together with what else is missing.
         if isinstance(reply, ReplyError) and rule_for(reply).action is Action.STOP and not is_denied(reply):

@@ -20,6 +20,9 @@ from .control import Control, ReplyError
 DEFAULT_MAX_VALUE_BYTES = 512 << 20
 #: Fields of INFO by which servers that only speak the protocol say who they are.
 FOREIGN_FIELDS = ("dragonfly_version", "kvrocks_version", "garnet_version", "upstash_version", "keydb_version")
+#: So many databases are asked about where a server tells neither which hold keys nor how many there are; it refuses
+#: the first that it does not have.
+ASKED_DATABASES = 64
 #: A state that may pass is looked at again after so long.
 STATE_PAUSE_S = 0.2
 
@@ -108,7 +111,7 @@ def describe(control: Control) -> Server:
         mode=_mode(control, info),
         role=info.get("role", "master"),
         foreign=next((name.removesuffix("_version") for name in FOREIGN_FIELDS if name in info), ""),
-        databases=_databases(info),
+        databases=_databases(info) if b"# Keyspace" in reply else _databases_by_asking(control),
         max_databases=_max_databases(control, info),
         used_memory=int(info.get("used_memory", 0)),
         dataset_bytes=int(info.get("used_memory_dataset", 0)),
@@ -121,6 +124,20 @@ def describe(control: Control) -> Server:
         max_value_bytes=int(setting(control, "proto-max-bulk-len") or DEFAULT_MAX_VALUE_BYTES),
         cpu_s=float(info.get("used_cpu_user", 0)) + float(info.get("used_cpu_sys", 0)),
     )
+
+
+def _databases_by_asking(control: Control) -> dict[int, Database]:
+    """Where INFO does not tell which databases hold keys: each is selected. How many of them expire, nobody knows."""
+    most = int(setting(control, "databases") or ASKED_DATABASES)
+    found = {}
+    for db in range(most):
+        size = control.call("DBSIZE") if control.select(db) == b"OK" else None
+        if not isinstance(size, int):
+            break
+        if size:
+            found[db] = Database(size, size)
+    control.select(0)
+    return found
 
 
 def _by_hello(control: Control) -> dict[str, str]:

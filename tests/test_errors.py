@@ -355,7 +355,6 @@ def assert_told_well(err: str, says: str, hint: str) -> None:
 #: Words that make no sense, and what is said.
 USAGE: dict[str, tuple[list[str], str]] = {
     "bad option": (["{source}", "{target}", "--nonsense"], "unknown option --nonsense"),
-    "later option": (["{source}", "{target}", "--live"], "unknown option --live"),
     "no unit": (["{source}", "{target}", "--wait-for", "5"], "--wait-for '5': the unit is missing"),
     "bad URI": (["redis://{source}:x", "{target}"], "redis://…"),
     "a lone word in a URI": (["redis://word@{source}", "{target}"], "redis-cli reads the one word"),

@@ -167,7 +167,7 @@ class RefusesSelect(Hooks):
 def test_nothing_is_written_behind_a_select_that_failed(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
     source.call("SET", "key", "value")
-    with Proxy(target, RefusesSelect(free=1)) as proxy:
+    with Proxy(target, RefusesSelect(free=2)) as proxy:
         ran = run_keyferry("-p", str(source.port), "replicate", "-p", str(proxy.port), "-n", "3")
     assert ran.code == 4, ran.err
     assert "SELECT refused" in ran.err

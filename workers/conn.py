@@ -27,7 +27,7 @@ import hiredis
 
 from .endpoint import Endpoint
 from .errors import AccessError, ChangedError, KeyferryError, RunError
-from .policy import Action, Gone, rule_for
+from .policy import Action, Gone, login_reply, rule_for
 from .resp import command, info_fields
 from .task import Node
 from .tls import TlsError, WaitsForServer
@@ -318,7 +318,8 @@ class Connection:
         rule = rule_for(reply)
         if rule.action is Action.WAIT:  # LOADING, or too many clients: later it may let us in
             return self._lost(rule.reason, rule.hint)
-        text = f"{word.decode()} refused: {reply}"
+        said = login_reply(reply, self.endpoint.password) if word == b"AUTH" else reply
+        text = f"{word.decode()} refused: {said}"
         return Lost(AccessError(text, side=self.side, address=self.endpoint.address, hint=rule.hint))
 
     def _broken(self, error: OSError) -> Lost:

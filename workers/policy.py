@@ -84,6 +84,12 @@ def rule_for(reply: object) -> Rule:
     return next(rule for pattern, rule in _COMPILED if pattern.match(text))
 
 
+def login_reply(reply: object, password: str) -> str:
+    """A server's answer to AUTH as it may be shown: servers without AUTH repeat the words that they were given."""
+    text = str(reply).partition(", with args")[0]
+    return re.sub(rf"(?<!\w){re.escape(password)}(?!\w)", "…", text)
+
+
 def is_denied(reply: object) -> bool:
     """Whether the user may not run the command, or not touch the key."""
     return str(reply).removeprefix(_DISCARDED).startswith("NOPERM")
