@@ -161,7 +161,7 @@ def check_keys(
 def _check_names(control: Control, server: Server, uses: Uses, names: list[bytes], found: Permissions) -> None:
     user = control.endpoint.user or "default"
     row = _cheapest(rights.rights_of(uses, control.side, server))
-    refused = rights.refused_keys(control, row, names) if row else names
+    refused = rights.refused_keys(control, row, names) if row else []
     if refused and len(refused) == len(names):
         text = f"permission refused: user {user} may not touch the keys, by their names"
         hint = f"ACL SETUSER {user} ~*; or copy only what it may touch, by --match"
@@ -176,7 +176,7 @@ def _check_names(control: Control, server: Server, uses: Uses, names: list[bytes
 
 
 def _cheapest(rows: list[Right]) -> Right | None:
-    """The probe that costs least on a key that is there."""
+    """The probe that costs little on a key that is there, however large; None where the run sends no such command."""
     wanted = ("PEXPIRETIME", "PTTL", "EXISTS", "RESTORE")
     return next((right for name in wanted for right in rows if right.command == name), None)
 

@@ -48,7 +48,7 @@ def test_our_settings_do_not_reach_the_command(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("KEYFERRY_WORKERS", "99")
     show = "import os; print(sorted(name for name in os.environ if name.startswith('KEYFERRY')))"
     with start(show, env={"KEYFERRY_GIVEN": "1"}) as run:
-        assert run.wait().out == "['KEYFERRY_GIVEN']\n"
+        assert run.wait().out == "['KEYFERRY_GIVEN', 'KEYFERRY_NO_VERIFY']\n"
 
 
 def test_a_run_that_takes_too_long_fails_with_its_output_and_is_ended() -> None:

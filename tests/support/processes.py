@@ -128,7 +128,7 @@ class Run:
 def start_command(
     *words: str, env: Mapping[str, str] | None = None, input: bytes | None = None, cwd: str | None = None
 ) -> Run:
-    """Start any command line; its environment is ours without KEYFERRY_* variables, and with those in `env`."""
+    """Start any command line; its environment is ours without KEYFERRY_* variables, with UNVERIFIED and `env`."""
     return Run(words, env or {}, input, cwd)
 
 
