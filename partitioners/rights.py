@@ -169,7 +169,12 @@ RIGHTS: tuple[Right, ...] = (
     _target("TYPE", KEY, when=Uses.compares),
     *_elements(),
     *_both("CLUSTER SLOTS", clustered=True),
-    _source("CLUSTER COUNTKEYSINSLOT", 0, clustered=True, since=(7, 4)),
+    # Slots may move at any time: without these nobody would see it, or be able to follow them.
+    *_both("CLUSTER NODES", clustered=True),
+    *_both("CLUSTER MYID", clustered=True),
+    _source("CLUSTER COUNTKEYSINSLOT", 0, clustered=True),
+    _source("CLUSTER GETKEYSINSLOT", 0, 1, clustered=True),
+    *_both("ASKING", clustered=True),
     *_both("CLUSTER INFO", clustered=True, without="whether the cluster calls itself healthy"),
     *_both("INFO", "server", without="whether the same process answers all the time, and whether it evicts keys"),
     *_both("CONFIG GET", "databases", without="how many databases it has, and how long a value may be"),

@@ -13,10 +13,10 @@ import keyferry
 from keyferry import options, permissions
 from keyferry.partitioners import rights
 from keyferry.partitioners.control import Control
-from keyferry.partitioners.rights import SOURCE, TARGET, Right
+from keyferry.partitioners.rights import SOURCE, TARGET, Right, Uses
 from keyferry.partitioners.topology import Server as Described
 from keyferry.partitioners.topology import describe
-from tests.conftest import ServerFactory
+from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.binaries import KINDS
 from tests.support.compare import assert_equal
 from tests.support.dataset import fill
@@ -102,6 +102,32 @@ def test_with_exactly_the_rights_that_are_needed_a_copy_is_complete(
     summary = keyferry.replicate(pair.at(SOURCE), pair.at(TARGET), **keywords)
     assert (summary.exit_code, summary.counts.copied, summary.counts.aside) == (0, 20, 0)
     assert_equal(pair.servers[SOURCE], pair.servers[TARGET])
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_nodes_of_clusters_need_what_the_table_says_of_them(
+    side: str, cluster: ClusterFactory, server: ServerFactory
+) -> None:
+    """Every node is asked: a right that a single one refuses is named."""
+    nodes, other = cluster("7.0", 3, 0, fresh=True), server("7.0")
+    source, target = (nodes, other) if side == SOURCE else (other, nodes)
+    fill(source, 100)
+    user = keyferry.Endpoint(port=nodes.masters[0].port, user="app", password="pw")
+    plain = keyferry.Endpoint(port=other.port)
+    ends = (user, plain) if side == SOURCE else (plain, user)
+    uses = Uses(options.from_keywords("replicate"))
+    wanted = [right for right in rights.RIGHTS if right.side == side and right.when(uses)]
+    needed = [right for right in wanted if not right.without and right.since <= (7, 0)]
+    full = rights.acl_rules(needed).split()
+    for right in (right for right in needed if right.clustered):
+        nodes.call_all("ACL", "SETUSER", "app", "reset", "on", ">pw", "~*", *full)
+        nodes.masters[1].call("ACL", "SETUSER", "app", "-" + right.rule.removeprefix("+"))
+        with pytest.raises(keyferry.AccessError, match=f"user app may not run {right.command}$") as caught:
+            keyferry.replicate(*ends)
+        assert (caught.value.side, caught.value.address) == (side, nodes.masters[1].address)
+    nodes.call_all("ACL", "SETUSER", "app", "reset", "on", ">pw", "~*", *full)
+    assert keyferry.replicate(*ends).exit_code == 0
+    assert_equal(source, target)
 
 
 ROWS = [
