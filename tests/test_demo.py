@@ -158,7 +158,7 @@ def spoiled(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
         verify = Copy._verify
 
         def spoil_first(self: Copy, plan: Any, controls: Controls, *rest: Any) -> None:
-            controls.target.call(*command)
+            controls.targets[0].call(*command)
             verify(self, plan, controls, *rest)
 
         monkeypatch.setattr(Copy, "_verify", spoil_first)
