@@ -53,8 +53,12 @@ def until_keys_come(target: Cluster) -> None:
 
 def copied_while(source: Cluster, target: Cluster, mover: Mover, *options: str) -> Result:
     """A copy in whose midst slots are moved."""
-    with mover:
-        ran = run_keyferry("replicate", source.uri, target.uri, "--workers", "2", *options, env=VERIFIED, timeout=100)
+    words = ("replicate", source.uri, target.uri, "--workers", "2", *options)
+    with ThreadPoolExecutor(1) as others:
+        running = others.submit(run_keyferry, *words, env=VERIFIED, timeout=100)
+        until_keys_come(target)
+        with mover:
+            ran = running.result()
     assert mover.moved == len(mover.slots)
     assert ran.code == 0, ran.err
     return ran
