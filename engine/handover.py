@@ -64,9 +64,9 @@ def go_on(before: CopyPass, after: CopyPass, kept: Kept) -> None:
             after.coordinator.restarted[kept[node], db] = why
     for number, now in kept.items():
         after.watch.sources[now].go_on(before.watch.sources[number])
-    numbers = {node.run_id: number for number, node in enumerate(before.plan.setup.targets)}
-    for evicted, node in zip(after.watch.targets, after.plan.setup.targets):
-        evicted.go_on(before.watch.targets[numbers[node.run_id]])
+    numbers = {target.run_id: number for number, target in enumerate(before.plan.setup.targets)}
+    for evicted, target in zip(after.watch.targets, after.plan.setup.targets):
+        evicted.go_on(before.watch.targets[numbers[target.run_id]])
     ours, theirs = _lookout_of(after), _lookout_of(before)
     assert ours is not None and theirs is not None
     ours.go_on(theirs, [ours.ids[number] for number in kept.values()])
