@@ -12,6 +12,7 @@ from keyferry.workers.batch import Row, batch_of
 from keyferry.workers.cursor import RING, cursor_at, position_of, position_of_slot, slot_at
 from keyferry.workers.expiry import NEVER, Expiries
 from keyferry.workers.resp import argument
+from keyferry.workers.router import Router, Sink
 from keyferry.workers.slots import (
     MASK,
     SLOTS,
@@ -24,7 +25,7 @@ from keyferry.workers.slots import (
     slot_of,
     slots_of,
 )
-from keyferry.workers.write import Router, Sink, strings_request
+from keyferry.workers.write import strings_request
 from tests.conftest import ServerFactory
 from tests.support.servers import free_port
 
@@ -126,10 +127,16 @@ def test_a_cursor_by_slot_is_a_position_and_back(slot: int, table: int) -> None:
 
 @given(
     st.dictionaries(st.integers(0, MASK), st.sampled_from([0, 1, 90, 3_000, 200_000]), max_size=200),
+    st.sets(st.integers(0, MASK), max_size=50),
     st.integers(1, 64),
 )
-def test_ranges_of_slots_hold_every_key_once_and_none_is_large(counts: dict[int, int], lanes: int) -> None:
-    cuts = cut(counts, lanes)
+def test_ranges_of_slots_hold_every_key_once_and_none_is_large(
+    counts: dict[int, int], left_out: set[int], lanes: int
+) -> None:
+    left_out -= counts.keys()
+    cuts = cut(counts, lanes, left_out)
+    for slot in left_out:
+        assert all(end <= position_of_slot(slot) or start >= position_of_slot(slot + 1) for start, end, _ in cuts)
     assert all(start < end <= RING for start, end, _ in cuts)
     assert all(end <= start for (_, end, _), (start, _, _) in pairwise(cuts))
     for slot, count in counts.items():
