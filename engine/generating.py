@@ -6,6 +6,7 @@ import secrets
 from typing import Any
 
 from .churning import churn
+from .generate_permissions import check_generate
 from .latency import Latencies
 from .logs import Log
 from .partitioners.control import Control, ReplyError
@@ -41,7 +42,8 @@ class Generation:
 
     def run(self) -> Summary:
         """Write the data set, unless it is only to be changed, and change it if asked for. Raises KeyferryError."""
-        setup, spec = self._prepare()
+        with self.producer.signals.at_once():
+            setup, spec = self._prepare()
         if not self.options["churn_only"]:
             self._write(setup, spec)
         if self.options["churn"] and not (self.summary and self.summary.exit_code):
@@ -56,6 +58,7 @@ class Generation:
         try:
             refuse_what_we_cannot_copy(server)
             refuse_cluster(server)
+            check_generate(control, self.options, self.db)
             held = database_size(control, self.db)
             self.log.notice(f"{self.target.address} db {self.db} · {server.name} · {plural(held, 'key')}")
             spec = make_spec(self.options, control)

@@ -336,6 +336,7 @@ def _node(server: Server) -> Node:
         server.announced,
         slots,
         reads,
+        server.fields_may_expire,
     )
 
 
