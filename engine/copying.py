@@ -191,6 +191,7 @@ class Copy:
             verify_note=" (--no-verify)" if self.options["no_verify"] else "",
             evicted=watch.keys,
             accept_eviction=self.options["accept_eviction"],
+            replicas=[one.lag for one in outlook.replicas] if outlook else [],
         )
         if coordinator.signal:
             self.summary.exit_code = EXIT_SIGNAL + coordinator.signal

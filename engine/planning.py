@@ -332,6 +332,7 @@ def _node(server: Server) -> Node:
         server.announced,
         slots,
         reads,
+        replica=server.clustered and server.master is not None,
     )
 
 
