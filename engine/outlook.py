@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from .lookout import ANSWER_S, Lookout, slots_text
+from .lookout import Lookout, slots_text
 from .moves import Moves
 from .partitioners.control import Control
-from .partitioners.replicas import Pair
 from .planning import Plan
-from .replica_watch import ReplicaWatch, watches_of
+from .replica_watch import ReplicaWatch, pairs_of, watches_of
 from .succession import Succession
 from .workers.task import Task
 
@@ -114,9 +113,7 @@ def outlook_of(plan: Plan, sources: list[Control], say: Callable[[str], None]) -
         databases = list(dict.fromkeys((part.db, part.target_db) for part in parts))
         moves = Moves(lookout, sources, databases, setup.retry_for_s, say)
         moves.settled = plan.by_name  # names lead to their keys wherever those are
-        if found.sources[0].master:
-            masters = [Control(node.endpoint.within(ANSWER_S), "source") for node in owners]
-            moves.pairs = [Pair(*three) for three in zip(lookout.ids, masters, sources)]
+        moves.pairs = pairs_of(plan, sources)
     if found.targets[0].clustered:
         target = Lookout("target", setup.targets, [server.node_id for server in found.targets])
     nodes = [(one.side, one.master or one.endpoint) for one in found.sources + found.targets]

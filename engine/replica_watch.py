@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .partitioners.control import Control
-from .partitioners.replicas import Standing, standing_of
+from .partitioners.replicas import Pair, Standing, standing_of
 from .partitioners.topology import Server
 from .planning import Plan
 from .text import size_text
@@ -139,6 +139,15 @@ class ReplicaWatch(threading.Thread):
         except AccessError:
             return  # a master that is down is nothing that its replicas could not live with
         self.most = max(self.most, self.last)
+
+
+def pairs_of(plan: Plan, sources: list[Control]) -> list[Pair]:
+    """The replicas that are read, each with a new connection to its master; `sources` are connected to the replicas."""
+    return [
+        Pair(server.node_id, Control(server.master.within(ANSWER_S), server.side), control)
+        for server, control in zip(plan.survey.sources, sources)
+        if server.master and server.standing
+    ]
 
 
 def watches_of(plan: Plan, say: Callable[[str], None]) -> list[ReplicaWatch]:

@@ -108,16 +108,16 @@ def best_of(master: Control, candidates: Sequence[Endpoint]) -> Endpoint:
 
 @dataclass(frozen=True)
 class Pair:
-    """A master of a cluster, by its node id, and the replica that is read in its place."""
+    """A master and the replica that is read in its place."""
 
-    node_id: str
+    node_id: str  # the master's in its cluster; '' = there is none
     master: Control
     replica: Control
 
 
 class Goal:
-    """What the masters of a cluster had at one moment: until their replicas have it too, a key that has moved from one
-    to another may be in neither replica."""
+    """What masters had at one moment, for their replicas to have it too; until then, a key that has moved from one
+    master of a cluster to another may be in neither replica."""
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         """Ask the masters. Raises AccessError."""
@@ -131,7 +131,7 @@ class Goal:
             behind = offset - standing_of(pair.replica).offset
             if behind > 0:
                 return f"it is {behind:,} bytes behind its master", address
-            if _slots_of(pair.replica, pair.node_id) != _slots_of(pair.master, pair.node_id):
+            if pair.node_id and _slots_of(pair.replica, pair.node_id) != _slots_of(pair.master, pair.node_id):
                 return "it does not know yet which slots its master has", address
         return "", ""
 

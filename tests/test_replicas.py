@@ -15,6 +15,7 @@ from tests.support.live import wait_until
 from tests.support.processes import VERIFIED, Result, run_keyferry, start_keyferry
 from tests.support.replication import MASTER, follow, forget_reads, link_of, reads_of, wait_until_in_step
 from tests.support.sentinels import Sentinels
+from tests.support.servers import free_port
 from tests.support.summary import result_of
 from tests.test_cluster import write_many
 from tests.test_options import write_strings
@@ -128,6 +129,16 @@ def test_a_replica_that_has_lost_its_master_is_not_chosen_and_waited_for(server:
         assert replica.call("CONFIG", "SET", "masterauth", "right") == b"OK"
         assert run.wait().code == 0
     assert target.call("DBSIZE") == 50
+
+
+def test_a_replica_without_its_master_is_read_where_it_was_named_with_a_warning(server: ServerFactory) -> None:
+    replica, target = server("7.0", fresh=True), server("7.0")
+    write_strings(replica, 50)
+    assert replica.call("REPLICAOF", "127.0.0.1", free_port()) == b"OK"
+    ran = read_replica(replica.uri, target.uri)
+    assert ran.code == 0 and "is a replica that has lost its master" in ran.err, ran.err
+    assert "by how much it was behind its master is not known" in ran.out
+    assert_equal(replica, target)
 
 
 @pytest.mark.covers("read-from")
