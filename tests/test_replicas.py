@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.support.compare import assert_equal, differences
 from tests.support.dataset import fill
 from tests.support.live import wait_until
 from tests.support.processes import VERIFIED, Result, run_keyferry, start_keyferry
+from tests.support.proxy import FaultProxy
 from tests.support.replication import MASTER, follow, forget_reads, link_of, reads_of, wait_until_in_step
 from tests.support.sentinels import Sentinels
 from tests.support.servers import free_port
@@ -54,21 +56,22 @@ def test_a_replica_of_the_master_that_was_named_is_read_and_compared(kind: str, 
 
 def test_the_replica_that_is_the_least_behind_is_chosen_and_the_plan_says_so(server: ServerFactory) -> None:
     master, slow, quick, target = server("7.0", *MASTER), *(server("7.0", fresh=True) for _ in range(2)), server("7.0")
-    for replica in (slow, quick):
-        follow(replica, master)
-    slow.pause()
-    try:
+    with FaultProxy(master.port, watch=False) as proxy:
+        assert slow.call("REPLICAOF", "127.0.0.1", proxy.port) == b"OK"
+        wait_until(lambda: link_of(slow) == "up")
+        follow(quick, master)
+        proxy.set("stall replies after 0 bytes")
         write_strings(master, 50)
         wait_until_in_step(master, quick)
-        words = ("-u", master.uri, "-o", "1", *REPLICA, "replicate", "-u", target.uri, "--dry-run")
+        words = ("-u", master.uri, *REPLICA, "replicate", "-u", target.uri, "--dry-run")
         ran = run_keyferry(*words)
         assert ran.code == 0, ran.err
         assert f"source    {quick.address}  Redis 7.0.15  standalone slave, 0 bytes behind {master.address}" in ran.out
-        planned = run_keyferry(*words, "--json")
-        node = json.loads(planned.out)["nodes"][0]
+        node = json.loads(run_keyferry(*words, "--json").out)["nodes"][0]
         assert (node["address"], node["master"], node["lag_bytes"]) == (quick.address, master.address, 0)
-    finally:
-        slow.resume()
+        assert quick.call("REPLICAOF", "NO", "ONE") == b"OK"
+        behind = run_keyferry(*words)
+        assert re.search(rf"{slow.address} .* slave, [1-9][0-9,]* bytes behind {master.address}", behind.out)
 
 
 def test_a_replica_that_was_named_is_read_itself(server: ServerFactory) -> None:
