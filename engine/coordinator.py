@@ -158,6 +158,11 @@ class Coordinator:
                 self.fence.close(self.crew.clients)
             self._update_state()
 
+    def leave(self) -> Ledger:
+        """After the run: its account, on which everything that was not acknowledged is queued again."""
+        self.ledger.close(self.fence.held)
+        return self.ledger
+
     def _left_writes_behind(self) -> bool:
         """Whether workers were ended with writes on their way, to a target that can be reached."""
         if self.failure is None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from . import handover
 from .aside import AsideFile, key_fields
 from .coordinator import Coordinator
+from .copy_pass import CopyPass
 from .differences import DiffFile
 from .eviction import Watch
 from .executors import LocalProcesses
@@ -18,14 +20,14 @@ from .live_checks import refuse_circles
 from .logs import Log
 from .outlook import Outlook, outlook_of
 from .partitioners.keys import NamesFile
-from .planning import DatabasePlan, Plan, make
-from .progress import display
+from .planning import Plan, make
+from .progress import Display, display
 from .reaching import add_nodes, seeds_of
 from .settings import Settings
 from .signals import Signals
 from .summary import Summary
 from .supply import names_file, refuse_to_begin_again, supply_of
-from .survey import Controls, check_identities, first_line, survey
+from .survey import Controls, first_line, survey
 from .text import key_text, plural, shortened
 from .verifying import Desk, Verification
 from .workers.errors import EXIT_INCOMPLETE, EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
@@ -59,6 +61,8 @@ class Copy:
         self.outlook: Outlook | None = None
         self.extra_before = 0  # keys of the target before the first one was copied
         self.memory: Memory | None = None  # of a live copy
+        self.latest: CopyPass | None = None
+        self.before: CopyPass | None = None  # what it has copied may stand
         self.diff_file: DiffFile | None = None
         self.began_cpu_s = time.process_time()  # 0 where the process is ours from its start
 
@@ -72,7 +76,8 @@ class Copy:
         """Copy; raises KeyferryError for what ends a run early.
 
         A server that was restarted, failed over or replaced on the way has other data, or another hash seed, which
-        makes positions of SCAN meaningless: everything is found out and copied again.
+        makes positions of SCAN meaningless: everything is found out again, and copied again unless it comes from nodes
+        of a cluster that are still the same (`handover.py`).
         """
         self.began_at = time.monotonic()
         if self.options["diff_file"]:
@@ -93,7 +98,9 @@ class Copy:
                     return self._follow(plan, controls) if self.options["live"] else self._run(plan, controls)
             except ChangedError as changed:
                 refuse_to_begin_again(self.options, changed)
-                self.log.warning(f"{changed}: the copy begins again")
+                self.before = handover.left_by(self.latest, changed)
+                then = "the copy goes on with what there is now" if self.before else "the copy begins again"
+                self.log.warning(f"{changed}: {then}")
                 last = changed
             finally:
                 self._close(controls)
@@ -144,9 +151,32 @@ class Copy:
         return LiveCopy(self, plan, controls, self.memory).run()
 
     def _run(self, plan: Plan, controls: Controls) -> Summary:
+        """Copy, sum up, verify; `summary` is there afterwards, also after an error."""
+        shown = display(self.options["progress"], "copy", self.log, self.signals.status_asked)
+        now = self._pass(plan, controls, shown)
+        self.latest = now
+        failure: KeyferryError | None = None
+        try:
+            now.run()
+        except ChangedError:
+            raise
+        except KeyferryError as error:
+            failure = _before_the_first_key(error, now.coordinator)
+        finally:
+            shown.close()
+            now.aside.close()
+        self.summary = self._summary(now, failure)
+        if failure:
+            raise failure
+        self._tell(now, self.summary)
+        if not (self.options["no_verify"] or now.coordinator.signal):
+            self._verify_what_is_there(now, self.summary)
+        return self.summary
+
+    def _pass(self, plan: Plan, controls: Controls, shown: Display) -> CopyPass:
+        """What is at work for a plan; it goes on where the pass before has ended, as far as that is of use."""
         aside = AsideFile(plan.put_aside, self._tell_aside)
         self.aside_path = aside.path
-        shown = display(self.options["progress"], "copy", self.log, self.signals.status_asked)
         watch = Watch(zip(controls.sources, plan.survey.sources), zip(controls.targets, plan.survey.targets))
         outlook = self.outlook = outlook_of(plan, controls.sources, self.log.notice)
         coordinator = Coordinator.of_plan(
@@ -163,66 +193,65 @@ class Copy:
             outlook=outlook,
             supply=supply_of(plan, controls.sources, self.names) if plan.by_name else None,
         )
-        failure: KeyferryError | None = None
-        try:
-            coordinator.run()
-            if not coordinator.signal:
-                check_identities(plan, controls)
-                if outlook:
-                    outlook.last_look()
-                watch.last_look()
-        except ChangedError:
-            raise
-        except KeyferryError as error:
-            failure = _before_the_first_key(error, coordinator)
-        finally:
-            shown.close()
-            aside.close()
-        self.summary = Summary(
+        now = CopyPass(plan, controls, coordinator, aside, watch, outlook)
+        before, self.before = self.before, None
+        if before and (kept := handover.kept_of(before, plan)):
+            handover.go_on(before, now, kept)
+            self.log.notice(handover.told(kept, plan))
+        elif before:
+            self.log.notice("the copy begins again")
+        return now
+
+    def _summary(self, now: CopyPass, failure: KeyferryError | None) -> Summary:
+        plan, coordinator, aside = now.plan, now.coordinator, now.aside
+        summary = Summary(
             counts=coordinator.state.counts,
             seconds=time.monotonic() - self.began_at,
             workers=plan.workers,
             cpu_s=coordinator.cpu_s + helpers_cpu_s() + time.process_time() - self.began_cpu_s,
-            exact=not (failure or coordinator.signal) and self._is_exact(plan, controls, coordinator),
+            exact=not (failure or coordinator.signal) and self._is_exact(now),
             named=self.names is not None,
             put_aside_file=aside.path if aside.used else "",
             reasons=aside.reasons,
             latency=self.latencies.rows(),
             verify_note=" (--no-verify)" if self.options["no_verify"] else "",
-            evicted=watch.keys,
+            evicted=now.watch.keys,
             accept_eviction=self.options["accept_eviction"],
             replicas=[one.lag for one in outlook.replicas] if outlook else [],
         )
         if coordinator.signal:
-            self.summary.exit_code = EXIT_SIGNAL + coordinator.signal
+            summary.exit_code = EXIT_SIGNAL + coordinator.signal
         if failure:
-            self.summary.exit_code = failure.exit_code
-            raise failure
+            summary.exit_code = failure.exit_code
+        return summary
+
+    def _is_exact(self, now: CopyPass) -> bool:
+        """Whether the figures are of distinct keys for sure."""
+        return self.names.distinct if self.names else now.is_exact(self.log)
+
+    def _tell(self, now: CopyPass, summary: Summary) -> None:
+        """What the user should know of the copy, before it is verified."""
         if self.names:
             self._tell_what_was_passed_over(self.names)
-        if self.summary.counts.aside:
-            text = f"{plural(self.summary.counts.aside, 'key')} could not be copied: see {aside.path}"
+        if summary.counts.aside:
+            text = f"{plural(summary.counts.aside, 'key')} could not be copied: see {now.aside.path}"
             self.log.warning(text, "mend the reason that it names for each key, then run the same command again")
-        for text, advice in watch.warnings():
+        for text, advice in now.watch.warnings():
             self.log.warning(text, advice)
-        if not (self.options["no_verify"] or coordinator.signal):
-            self._verify_what_is_there(plan, controls, coordinator, outlook, self.summary)
-        return self.summary
 
-    def _verify_what_is_there(
-        self, plan: Plan, controls: Controls, coordinator: Coordinator, outlook: Outlook | None, summary: Summary
-    ) -> None:
+    def _verify_what_is_there(self, now: CopyPass, summary: Summary) -> None:
         """Verify by the maps of clusters as they are now; again where they change meanwhile."""
+        outlook = now.outlook
         moved = outlook is not None and outlook.any_moved
         for _ in range(VERIFICATIONS_MAX):
-            if moved and not plan.by_name:
+            if moved and not now.plan.by_name:
                 again, fresh = self._prepare(may_write=True, again=True)
                 try:
-                    self._verify(fresh, again, coordinator, summary)
+                    self._verify(fresh, again, now.coordinator, summary)
                 finally:
                     again.close()
             else:
-                self._verify(plan, controls, coordinator, summary)
+                self._verify(now.plan, now.controls, now.coordinator, summary)
             if outlook is None or not outlook.moves_meanwhile() or summary.exit_code > EXIT_SIGNAL:
                 return
             moved = True
@@ -266,38 +295,11 @@ class Copy:
         elif self.told_aside == TOLD_ASIDE + 1:
             self.log.warning(f"more keys are put aside: {self.aside_path} names them all")
 
-    def _is_exact(self, plan: Plan, controls: Controls, coordinator: Coordinator) -> bool:
-        """Whether the figures are of distinct keys for sure: each database held still, and as many keys were read.
-
-        Where SCAN filtered, or ended at --limit, nobody knows how many had to be read; that the database held still is
-        enough then for a ring, whose ranges count each key once, but not for cursors of which we know nothing.
-        """
-        if self.names:
-            return self.names.distinct
-        # Each is looked at, as each may have a warning.
-        exact = [_database_is_exact(part, plan, controls, coordinator, self.log) for part in plan.databases]
-        return all(exact)
-
     def _tell_what_was_passed_over(self, names: NamesFile) -> None:
         if names.repeated:
             self.log.notice(f"{names.label}: {plural(names.repeated, 'name')} came again and were passed over")
         if names.elsewhere:
             self.log.warning(f"{names.label}: {plural(names.elsewhere, 'record')} of other databases passed over")
-
-
-def _database_is_exact(part: DatabasePlan, plan: Plan, controls: Controls, coordinator: Coordinator, log: Log) -> bool:
-    counts = coordinator.ledger.totals.get(part.scope)
-    read = counts.read if counts else 0
-    control = controls.sources[part.node]
-    if coordinator.outlook and coordinator.outlook.has_moved:
-        return False
-    held_still = control.select(part.db) == b"OK" and control.call("DBSIZE") == part.keys
-    if plan.setup.filters.scan_words or (coordinator.supply and coordinator.supply.at_limit):
-        return held_still and not (part.opaque or part.scope in coordinator.restarted)
-    if held_still and read < part.keys:
-        # A replica counts keys that have expired until its master tells it to drop them.
-        log.warning(f"db {part.db}: its DBSIZE is {part.keys:,}, but SCAN brought {plural(read, 'key')}")
-    return held_still and read == part.keys
 
 
 def _before_the_first_key(error: KeyferryError, coordinator: Coordinator) -> KeyferryError:

@@ -50,6 +50,10 @@ class Evicted:
         self.control, self.last = control, before
         self.keys = 0
 
+    def go_on(self, before: Evicted) -> None:
+        """An earlier pass has watched the same server: what it saw counts, and what has come since."""
+        self.keys, self.last = before.keys, before.last
+
     def take_in(self, reply: object) -> dict[str, str]:
         """Add up what an INFO reply tells; its fields."""
         info = info_fields(reply) if isinstance(reply, bytes) else {}

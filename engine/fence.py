@@ -66,10 +66,15 @@ class Fence:
             free += grave.entries
         return free
 
+    @property
+    def held(self) -> list[Entry]:
+        """Tasks of dead workers that are not free yet."""
+        return [entry for grave in self._graves for entry in grave.entries]
+
     def close(self, clients: list[Client]) -> None:
         """Kill connections of workers that have ended with work on its way; a failure is only warned of."""
         try:
-            self._kill(clients)
+            self._kill([*clients, *(client for grave in self._graves for client in grave.clients)])
         except AccessError as error:
             self.warn_of_late_writes(str(error))
 

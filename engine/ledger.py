@@ -8,7 +8,8 @@ again from their start, so theirs are kept back until they are finished.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .workers.cursor import RING, expected_keys
@@ -142,6 +143,23 @@ class Ledger:
             entry.deaths += killed and task.kind != CHURN  # no stretch of time is to blame
             self.next_id += 1
         return entries
+
+    def close(self, held: list[Entry]) -> None:
+        """The run is over: queue again what workers had; `held` are entries that were kept back from all."""
+        self.waiting += [*self.take_back(set(self.given), killed=False), *held]
+
+    def go_on(self, before: Ledger, nodes: Mapping[int, int]) -> None:
+        """Take over what an earlier run, closed by now, has left of some nodes ({its number: ours}), for our tasks."""
+        ours = set(nodes.values())
+        self.waiting = deque(entry for entry in self.waiting if entry.task.node not in ours)
+        self.totals |= {(nodes[node], db): counts for (node, db), counts in before.totals.items() if node in nodes}
+        self.put_off += [replace(task, node=nodes[task.node]) for task in before.put_off if task.node in nodes]
+        for queue, theirs in ((self.waiting, before.waiting), (self.suspects, before.suspects)):
+            for entry in [entry for entry in theirs if entry.task.node in nodes]:
+                task = replace(entry.task, node=nodes[entry.task.node], id=self.next_id, own=True)
+                self.next_id += 1
+                queue.append(Entry(task, entry.position, entry.deaths))
+        self.ranges = len(self.waiting) + len(self.suspects)
 
     def split(self, entry: Entry, keys: list[bytes] | None) -> None:
         """Put the halves of a task that kills workers among the suspects, each a death short of the next split.

@@ -7,7 +7,7 @@ HOW IT WORKS
 
 WHAT HAPPENS IF a slot has moved to another node of the plan: at the target, redirections lead the writers; at the
     source its keys are looked at again (`moves.py`). If it belongs to a node that the plan does not know, a replica has
-    taken a master's place, or there is a new master: the copy begins again.
+    taken a master's place, or there is a new master: another pass follows (`handover.py`).
 """
 
 from __future__ import annotations
@@ -118,6 +118,10 @@ class Lookout(threading.Thread):
         self.start()
         return found
 
+    def go_on(self, before: Lookout, ids: Sequence[str]) -> None:
+        """An earlier pass has watched these nodes: epochs that have grown since tell of slots that were away."""
+        self.picture = replace(self.picture, epochs={node_id: before.picture.epochs[node_id] for node_id in ids})
+
     def end(self) -> None:
         """Look no more, unless asked to."""
         self._ended.set()
@@ -165,11 +169,11 @@ class Lookout(threading.Thread):
         # While a slot moves, the old owner may have been asked after that, and the new one before it.
         before = self.picture
         now = replace(now, owners=[owner or then for owner, then in zip(now.owners, before.owners)])
-        self.picture = now
         strangers = {owner for owner in now.owners if owner and owner not in self.ids}
         if strangers:
             one = min(strangers)
             slots = {slot for slot, owner in enumerate(now.owners) if owner == one}
             text = f"{slots_text(slots)} belong to another node now (failed over, or a new master)"
             raise ChangedError(text, side=self.side, address=now.addresses[one])
+        self.picture = now
         return changes(before, now)

@@ -10,6 +10,7 @@ from .feed_choice import choose, flags_wanted, warnings_of_feed
 from .filtering import filter_lines
 from .limits import Limits
 from .partitioners import ranges, slots
+from .partitioners.cluster import slots_in
 from .partitioners.ranges import MIN_RANGE_KEYS
 from .partitioners.slots import Cut, density
 from .partitioners.topology import Database, Server
@@ -52,7 +53,9 @@ class Survey:
     sizes: dict[Scope, int] = field(default_factory=dict)  # DBSIZE
     target_sizes: dict[int, int] = field(default_factory=dict)  # of each database, over all nodes
     opaque: dict[Scope, str] = field(default_factory=dict)  # those probed: why cursors cannot be split; '' = they can
-    slot_keys: dict[Scope, dict[int, int]] = field(default_factory=dict)  # cursors go by slot: the keys of each slot
+    slot_keys: dict[Scope, dict[int, int]] = field(
+        default_factory=dict
+    )  # cursors go by slot: keys of each one asked for
     shifts: list[list[int]] = field(default_factory=list)  # Setup.shifts
     filters: Filters = Filters()
     job: str = ""
@@ -77,7 +80,7 @@ class DatabasePlan:
     node: int
     db: int
     target_db: int
-    keys: int
+    keys: int  # that are read: those of the slots asked for, where cursors go by slot
     expiring: int
     target_keys: int
     cuts: list[Cut] = field(repr=False, default_factory=list)
@@ -260,7 +263,7 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         again=again,
         limit=options["limit"],
         keys_from=options["keys_from"] or "",
-        filter_lines=filter_lines(options, survey.filters),
+        filter_lines=filter_lines(options, survey.filters, all(part.by_slot for part in databases)),
     )
 
 
@@ -274,7 +277,8 @@ def plan_database(survey: Survey, scope: Scope, target_db: int, lanes: int, opti
     if opaque or by_name:
         cuts = []
     elif slot_keys is not None:
-        cuts = slots.cut(slot_keys, lanes)
+        cuts = slots.cut(slot_keys, lanes, set(slots_in(survey.sources[scope[0]].slots)) - slot_keys.keys())
+        keys = sum(slot_keys.values())
     elif probed or wanted:
         cuts = [(start, end, 0) for start, end in ranges.cut(keys, lanes, wanted)]
     else:

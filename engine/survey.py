@@ -105,7 +105,9 @@ def look_into(found: Survey, control: Control, server: Server, scope: Scope, by_
         return
     if server.clustered and not why_not_by_slot(control, server.slots):
         found.opaque[scope] = ""
-        found.slot_keys[scope] = cluster.keys_in_slots(control, server.slots)
+        asked = set(cluster.slots_in(found.filters.slots)) if found.filters.slots else None
+        numbers = [slot for slot in cluster.slots_in(server.slots) if asked is None or slot in asked]
+        found.slot_keys[scope] = cluster.keys_in_slots(control, numbers)
     else:
         found.opaque[scope] = why_not_a_ring(control, keys)
 

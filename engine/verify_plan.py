@@ -26,6 +26,17 @@ def shifted(cuts: list[Cut], by_slot: bool = False) -> list[Cut]:
     return [(start, end, halves[n] + halves[min(n + 1, len(halves) - 1)]) for n, (start, end) in enumerate(pairs)]
 
 
+def _runs(cuts: list[Cut]) -> list[list[Cut]]:
+    """The ranges in runs, in each of which one begins where the other ends."""
+    runs: list[list[Cut]] = []
+    for cut in cuts:
+        if runs and runs[-1][-1][1] == cut[0]:
+            runs[-1].append(cut)
+        else:
+            runs.append([cut])
+    return runs
+
+
 def _middle(start: int, end: int, by_slot: bool) -> int:
     middle = (start + end) // 2
     bits = 64 - BORDER_BITS
@@ -48,7 +59,9 @@ def forward_tasks(
         expiring = [_expiring(sources[part.node], part.db), *(_expiring(one, part.target_db) for one in targets)]
         part = replace(part, keys=sizes[part.scope], opaque=part.opaque or opaque.get(part.scope, ""))
         if not part.opaque and part.probed:
-            part = replace(part, cuts=shifted(part.cuts, part.by_slot))
+            apart = part.by_slot and plan.setup.filters.slots  # slots between two ranges may be none of ours
+            runs = _runs(part.cuts) if apart else [part.cuts]
+            part = replace(part, cuts=[cut for run in runs for cut in shifted(run, part.by_slot)])
         tasks += _tasks_of(part, COMPARE, no_expiries=part.probed and not any(expiring))
     return _numbered(tasks)
 
@@ -58,7 +71,7 @@ def reverse_tasks(plan: Plan, controls: Controls, targets: list[Server], options
 
     Where several databases went into one, its keys are looked up in the first of them, and later in the others.
     """
-    found = Survey(targets, plan.survey.sources)
+    found = Survey(targets, plan.survey.sources, filters=plan.survey.filters)
     first = {part.target_db: part.db for part in reversed(plan.databases)}
     tasks: list[Task] = []
     for target_db, db in sorted(first.items()):

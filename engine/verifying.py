@@ -115,7 +115,9 @@ class Verification:
 
     def _forward(self, shown: Display, before: Census, found: Findings, verdict: Verdict) -> None:
         tasks = [] if self.supply else self._forward_tasks(before)
-        done = self._run(shown, tasks, found, self.supply, sum(before.source_keys.values()))
+        some_slots = self.setup.filters.slots and all(part.by_slot for part in self.plan.databases)
+        keys = self.plan.keys if some_slots else sum(before.source_keys.values())
+        done = self._run(shown, tasks, found, self.supply, keys)
         verdict.counts.add(done.state.counts)
         self.read = {scope: counts.read for scope, counts in done.ledger.totals.items()}
         self.equal = {scope: counts.copied for scope, counts in done.ledger.totals.items()}

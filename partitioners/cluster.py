@@ -119,6 +119,11 @@ def range_text(slots: Range) -> str:
     return str(first) if first == last else f"{first}-{last}"
 
 
+def slots_in(slots: Sequence[Range]) -> list[int]:
+    """Each slot of some ranges."""
+    return [slot for first, last in slots for slot in range(first, last + 1)]
+
+
 def count_slots(slots: Sequence[Range]) -> int:
     """How many slots ranges hold."""
     return sum(last - first + 1 for first, last in slots)
@@ -141,9 +146,8 @@ def others_of(control: Control) -> list[Endpoint]:
     return [endpoint_of(control.endpoint, seen.place) for seen in others]
 
 
-def keys_in_slots(control: Control, slots: Sequence[Range]) -> dict[int, int]:
+def keys_in_slots(control: Control, numbers: Sequence[int]) -> dict[int, int]:
     """How many keys each of these slots holds at the node. Raises AccessError."""
-    numbers = [slot for first, last in slots for slot in range(first, last + 1)]
     counts: dict[int, int] = {}
     for begin in range(0, len(numbers), 512):
         some = numbers[begin : begin + 512]

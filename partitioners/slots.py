@@ -6,7 +6,7 @@ position in its table, like a database of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ..workers.cursor import RING, TABLE_BITS, position_of_slot
 from ..workers.slots import MASK, Range, slots_of
@@ -39,13 +39,22 @@ def why_not_by_slot(control: Control, slots: Sequence[Range]) -> str:
     return "" if seen >= COUNT else "too few keys to tell"
 
 
-def cut(counts: Mapping[int, int], lanes: int) -> list[Cut]:
-    """The ranges of a node: `counts` are the keys of each of its slots, for so many lanes over all workers."""
+def cut(counts: Mapping[int, int], lanes: int, left_out: Collection[int] = ()) -> list[Cut]:
+    """The ranges of a node: `counts` are the keys of each of its slots, for so many lanes over all workers.
+
+    No range reaches over slots that are `left_out`; there is none at all where all are.
+    """
     total = sum(counts.values())
     room = max(MIN_RANGE_KEYS, min(RANGE_KEYS, total // max(1, lanes * RANGES_A_LANE)))
     cuts: list[Cut] = []
     start, keys, before = 0, 0, -1
-    for slot, count in sorted(counts.items()):
+    for slot in sorted({*counts, *left_out}):
+        if slot in left_out:
+            if keys:
+                cuts.append((start, position_of_slot(before + 1), keys))
+                keys = 0
+            continue
+        count = counts[slot]
         hot = count > HOT * room
         if before >= 0 and keys and (hot or keys + count > room):
             cuts.append((start, position_of_slot(before + 1), keys))
@@ -57,8 +66,8 @@ def cut(counts: Mapping[int, int], lanes: int) -> list[Cut]:
         if hot:
             cuts += _cut_slot(slot, count, room)
             keys = 0
-    if keys or not cuts:
-        cuts.append((start, position_of_slot(max(before, 0) + 1), keys))
+    if keys or (counts and not cuts):
+        cuts.append((start, position_of_slot(before + 1), keys))
     return cuts
 
 

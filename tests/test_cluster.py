@@ -14,7 +14,7 @@ from tests.support.clusters import Cluster
 from tests.support.compare import all_keys, assert_equal
 from tests.support.dataset import fill
 from tests.support.mover import Mover
-from tests.support.processes import run_keyferry
+from tests.support.processes import VERIFIED, run_keyferry
 from tests.support.servers import Server
 from tests.support.summary import result_of
 from tests.test_options import write_strings
@@ -209,3 +209,27 @@ def test_keys_of_some_slots_are_copied_from_a_cluster_and_from_a_server(
         wanted = {key for key in all_keys(side) if slot_of(key) <= 4_000 or slot_of(key) == 9_000}
         assert ran.code == 0, ran.err
         assert all_keys(target) == wanted and result_of(ran)["skipped"] == 3_000 - len(wanted)
+
+
+@pytest.mark.parametrize("kind", ["7.0", "8.2", "9.1"])
+def test_only_the_slots_asked_for_are_scanned_where_cursors_go_by_slot(kind: str, cluster: ClusterFactory) -> None:
+    """The others are not read at all; a server that cannot do that says so in the plan, and copies the same."""
+    source, target = cluster(kind, 3, 0), cluster("8.2", 2, 0)
+    count, some = 70_000, range(5_000, 5_600)  # of two masters; the third one has none
+    write_many(source, count)
+    words = ("replicate", source.uri, target.uri, "--slots", "5000-5299,5301-5599", "--scan-count", "50")
+    plan = run_keyferry(*words, "--dry-run").out
+    before = sum(node.calls("scan") for node in source.masters)
+    ran = run_keyferry(*words, "--json", env=VERIFIED)
+    asked = sum(node.calls("scan") for node in source.masters) - before
+    wanted = {key for key in all_keys(source) if (slot := slot_of(key)) in some and slot != 5_300}
+    assert ran.code == 0, ran.err
+    assert all_keys(target) == wanted
+    assert result_of(ran)["keys"] == len(wanted) and result_of(ran)["exact"]
+    if kind == "7.0":
+        assert "--slots 5000-5299,5301-5599: the names of all keys are read for that" in plan
+        assert result_of(ran)["skipped"] == count - len(wanted)
+    else:
+        assert "--slots 5000-5299,5301-5599, by SCAN" in plan
+        assert result_of(ran)["skipped"] == 0
+        assert asked < count / 50 / 4

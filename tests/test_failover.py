@@ -12,8 +12,10 @@ from tests.conftest import ClusterFactory
 from tests.support.clusters import Cluster
 from tests.support.compare import assert_equal
 from tests.support.processes import VERIFIED, Result, run_keyferry
+from tests.support.summary import result_of
 
 KEYS = 60_000
+A_SCAN = 100  # keys that one SCAN is asked for
 
 
 def write(cluster: Cluster, count: int = KEYS) -> None:
@@ -21,9 +23,9 @@ def write(cluster: Cluster, count: int = KEYS) -> None:
         assert set(connection.pipeline((b"SET", b"key:%d" % n, b"%d" % n) for n in range(count))) == {b"OK"}
 
 
-def copied_while(source: Cluster, target: Cluster, happens: Callable[[], object]) -> Result:
+def copied_while(source: Cluster, target: Cluster, happens: Callable[[], object], *options: str) -> Result:
     """A copy of about four seconds, in whose midst something happens."""
-    words = ("replicate", source.uri, target.uri, "--workers", "2", "--rate", "15000")
+    words = ("replicate", source.uri, target.uri, "--workers", "2", "--rate", "15000", *options)
     with ThreadPoolExecutor(1) as others:
         ran = others.submit(run_keyferry, *words, env=VERIFIED, timeout=100)
         deadline = time.monotonic() + 30
@@ -46,10 +48,19 @@ def test_a_killed_master_is_followed_by_its_replica(side: str, kind: str, cluste
     target = cluster(kind, 3, int(side == "target"), fresh=side == "target")
     write(source)
     failing = source if side == "source" else target
-    ran = copied_while(source, target, lambda: failing.kill_master(0))
+    others = source.masters[1:]
+    before = sum(node.calls("scan") for node in others)
+    ran = copied_while(source, target, lambda: failing.kill_master(0), "--json", "--scan-count", str(A_SCAN))
     assert ran.code == 0, ran.err
-    assert "the copy begins again" in ran.err
+    assert result_of(ran)["keys"] == KEYS and result_of(ran)["exact"]
     assert_equal(source, target)
+    if side == "source":
+        # The others are read once for the copy, and once for the verification.
+        keys = sum(node.client.dbsize() for node in others)
+        assert sum(node.calls("scan") for node in others) - before < 2.5 * keys / A_SCAN
+        assert "what was copied of 2 nodes stands; " in ran.err
+    else:
+        assert "the copy begins again" in ran.err
 
 
 @pytest.mark.parametrize("side", ["source", pytest.param("target", marks=pytest.mark.soak)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +16,11 @@ STEPS = 8  # acknowledgements that a range takes in these tests; each stands for
 
 def ring_tasks(ranges: int) -> list[Task]:
     return [Task(j, COPY_RANGE, start=a, end=b, db_keys=1000) for j, (a, b) in enumerate(tile(ranges))]
+
+
+def two_nodes() -> list[Task]:
+    tasks = [replace(task, node=node) for task in ring_tasks(4) for node in (0, 1)]
+    return [replace(task, id=number) for number, task in enumerate(tasks)]
 
 
 def positions(task: Task) -> list[int]:
@@ -40,6 +47,28 @@ def test_every_key_is_counted_once_whatever_dies(data: st.DataObject) -> None:
             ledger.acknowledge(Progress(task.id, position, Counts(copied=1), finished=position == task.end))
     assert ledger.total.copied == seen == STEPS * 4
     assert ledger.ranges == ledger.ranges_done
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_a_later_run_goes_on_with_one_node_and_begins_again_with_the_other(data: st.DataObject) -> None:
+    """The first run ends at any moment. What it acknowledged of the node that is kept is not read again."""
+    ledger, seen = Ledger(two_nodes()), 0
+    for _ in range(data.draw(st.integers(0, 8))):
+        task = ledger.give(ledger.waiting.popleft())
+        for position in positions(task)[: data.draw(st.integers(0, STEPS))]:
+            seen += task.node == 0
+            ledger.acknowledge(Progress(task.id, position, Counts(copied=1), finished=position == task.end))
+    ledger.close([])
+    later = Ledger(two_nodes())
+    later.go_on(ledger, {0: 1})
+    while not later.finished:
+        task = later.give(later.waiting.popleft())
+        for position in positions(task):
+            seen += task.node == 1
+            later.acknowledge(Progress(task.id, position, Counts(copied=1), finished=position == task.end))
+    assert {scope: counts.copied for scope, counts in later.totals.items()} == {(0, 0): STEPS * 4, (1, 0): STEPS * 4}
+    assert seen == STEPS * 4
 
 
 def test_a_task_without_positions_begins_again_and_is_counted_once() -> None:

@@ -5,7 +5,7 @@
       ├─ AccessError        3 / 4  before the first key: login, TLS or permission refused (source / target)
       │    └─ UnreachedError       … or not reached: those who wait for servers that are starting try again
       ├─ RunError           5      ended after the first key: connection gone, disk full, workers keep dying
-      │    └─ ChangedError         a server is not the one that the copy began with: the copy begins again
+      │    └─ ChangedError         a server is not the one that the copy began with: another pass follows
       ├─ RefusedError       6      we will not do this: same database, unsupported pair
       ├─ StateError         7      the server answers, but LOADING, OOM, READONLY, … lasted too long
       ├─ NotConverged       8      live: it cannot be claimed that both sides are equal

@@ -171,6 +171,11 @@ class Server:
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
+    def calls(self, command: str) -> int:
+        """How often a command was executed since the server began."""
+        told = self.info("commandstats").get(f"cmdstat_{command}", "calls=0")
+        return int(told.removeprefix("calls=").partition(",")[0])
+
     def stop(self) -> None:
         """End the server and remove its folder. Again is allowed."""
         self._end(signal.SIGTERM)
