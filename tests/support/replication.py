@@ -35,13 +35,13 @@ def wait_until_in_step(master: Server, *replicas: Server) -> None:
         wait_until(lambda: offset_of(replica) >= goal, what="the replica did not get in step")
 
 
-def synchronise_anew(master: Server, replica: Server) -> None:
+def synchronise_anew(master: Server, replica: Server, key: str = "missed") -> None:
     """A full resync that changes neither run_id nor master_replid: the backlog is too short for what was missed."""
     before = replica.call("CLIENT", "LIST", "TYPE", "MASTER").split()[0]
     replica.pause()
     master.call("CLIENT", "KILL", "TYPE", "replica")
     for number in range(20):
-        master.call("SET", "missed", b"%d" % number + b"v" * 3_000)
+        master.call("SET", key, b"%d" % number + b"v" * 3_000)
     replica.resume()
     wait_until(lambda: link_of(replica) == "up" and before not in replica.call("CLIENT", "LIST", "TYPE", "MASTER"))
 
