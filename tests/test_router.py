@@ -13,10 +13,10 @@ from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.expiry import Clock
 from keyferry.workers.link import Link
 from keyferry.workers.read import Method
+from keyferry.workers.router import Router, Sink
 from keyferry.workers.slots import SLOTS, Owners, slot_of
 from keyferry.workers.task import Node
 from keyferry.workers.window import Window
-from keyferry.workers.write import Router, Sink
 from tests.conftest import ServerFactory
 from tests.support.compare import all_keys, differences
 from tests.support.dataset import fill

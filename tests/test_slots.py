@@ -12,6 +12,7 @@ from keyferry.workers.batch import Row, batch_of
 from keyferry.workers.cursor import RING, cursor_at, position_of, position_of_slot, slot_at
 from keyferry.workers.expiry import NEVER, Expiries
 from keyferry.workers.resp import argument
+from keyferry.workers.router import Router, Sink
 from keyferry.workers.slots import (
     MASK,
     SLOTS,
@@ -24,7 +25,7 @@ from keyferry.workers.slots import (
     slot_of,
     slots_of,
 )
-from keyferry.workers.write import Router, Sink, strings_request
+from keyferry.workers.write import strings_request
 from tests.conftest import ServerFactory
 from tests.support.servers import free_port
 

@@ -73,9 +73,9 @@ def batch_of(
 ) -> Batch:
     """The batch of keys that were read; those that are gone are left out. Raises TypeError for an error reply."""
     replies = expiries.replies
-    lasting = [reply == FOREVER for reply in replies]
-    if all(lasting):
+    if replies.count(FOREVER) == len(replies):
         return Batch(keys, values, [], slots, shared=shared)
+    lasting = [reply == FOREVER for reply in replies]
     floor, add = expiries.floor, expiries.add
     expiring = [(key, value, reply + add) for key, value, reply in zip(keys, values, replies) if reply > floor]
     batch = Batch(list(compress(keys, lasting)), list(compress(values, lasting)), expiring, shared=shared)

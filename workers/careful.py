@@ -27,9 +27,10 @@ from .policy import Action, Gone, Rule, first_error, rule_for
 from .read import MOMENT_TRIES, Apart, Method, Read, expiries_of, expiry_commands, values_request
 from .redirects import Errand, asking, redirect_of
 from .resp import argument
+from .router import Sink
 from .task import Aside, Counts
 from .walk import Walks
-from .write import Sink, are_large
+from .write import are_large
 
 if TYPE_CHECKING:
     from .conn import Request

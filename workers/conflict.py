@@ -27,7 +27,7 @@ from .errors import RefusedError, key_text
 from .policy import Action, rule_for
 from .read import exists_request
 from .resp import argument
-from .write import Sink
+from .router import Sink
 
 if TYPE_CHECKING:
     from .link import Link

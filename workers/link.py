@@ -21,9 +21,10 @@ from .look import Lens
 from .policy import Action, Gone, rule_for
 from .read import in_one_moment, moment_of
 from .redirects import Redirect, redirect_of
+from .router import Router, Sink
 from .structs.ask import Times
 from .suspects import Suspects
-from .write import ONLY_NEW, REPLACING, Router, Sink, Writes
+from .write import ONLY_NEW, REPLACING, Writes
 
 #: What a worker does about a state that may pass: (side, address, reason, hint, what to do again).
 Wait = Callable[[str, str, str, str, Callable[[], None]], None]

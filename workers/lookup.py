@@ -20,9 +20,9 @@ from .look import look_for_extra
 from .policy import Action, first_error, rule_for
 from .read import exists_request
 from .resp import argument, command
+from .router import Sink
 from .task import Aside, Counts
 from .walk import Walks
-from .write import Sink
 
 if TYPE_CHECKING:
     from .link import Link

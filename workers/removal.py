@@ -9,7 +9,7 @@ from .link import Link
 from .policy import Action, rule_for
 from .read import each, exists_request
 from .resp import argument
-from .write import Sink
+from .router import Sink
 
 UNLINK = b"\r\n*2\r\n$6\r\nUNLINK"
 

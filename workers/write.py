@@ -1,4 +1,4 @@
-"""The writer: requests that put values at the target, and the sinks that carry them.
+"""The writer: requests that put values at the target.
 
 Every write is of a whole key with an absolute expiry. Those that replace (MSET, SET, RESTORE … REPLACE) may be sent
 again: the second time writes what the source holds then, and nothing adds up. Those that write only new keys (SET … NX,
@@ -8,14 +8,13 @@ RESTORE) are refused the second time: see `conflict.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain, islice, repeat
+from dataclasses import dataclass
+from itertools import repeat
 
 from .batch import Batch, Row
-from .conn import Connection, Request
-from .redirects import Redirect
-from .resp import CRLF, HEADS
-from .slots import Owners, are_shared, runs_of, slots_of
+from .conn import Request
+from .resp import CRLF, HEADS, argument
+from .slots import are_shared, runs_of
 
 #: Commands up to the key. Arguments follow as `resp.argument` encodes them, values as their head and their bytes.
 SET = b"*3\r\n$3\r\nSET"
@@ -39,90 +38,6 @@ LARGE_VALUE_BYTES = 4096
 
 Ends = tuple[bytes, bytes]  # of a command: what stands before its key, and what ends it
 
-_head = HEADS.__getitem__
-
-
-@dataclass
-class Sink:
-    """One node of the target, as one worker writes to it."""
-
-    node: int
-    conn: Connection
-    sent: int = 0  # commands
-    later_ms: int = 0  # how far its clock is ahead of the first node's, which instants are told in
-
-    def write(self, request: Request, replies: int, then: Callable[[list], None]) -> None:
-        """Queue a request of `replies` commands."""
-        self.sent += replies
-        self.conn.ask(request, replies, then)
-
-
-@dataclass
-class Router:
-    """The nodes of the target, and which of them a key belongs to."""
-
-    sinks: list[Sink]
-    owners: Owners | None = None  # None: there is one node, and slots do not matter
-
-    def move(self, slot: int, node: int) -> None:
-        """A slot belongs to another node from now on."""
-        if self.owners is not None:
-            self.owners.move(slot, node)
-
-    def named(self, node: int, redirect: Redirect) -> Sink | None:
-        """The sink that `node` sends us to; None where it is not known."""
-        host = redirect.host or self.sinks[node].conn.node.announced.rpartition(":")[0]
-        address = f"{host}:{redirect.port}"
-        return next((sink for sink in self.sinks if sink.conn.node.announced == address), None)
-
-    def split(self, batch: Batch) -> Iterable[tuple[Sink, Batch]]:
-        """The batch in parts, with the sink that takes each."""
-        if self.owners is None:
-            return [(self.sinks[0], batch)] if batch else []
-        assert batch.slots is not None
-        node = self.owners.only(batch.slots, batch.row_slots)
-        if node is not None:
-            parts = {node: batch}
-        elif batch.shared:
-            parts = self._cut(self.owners, batch, batch.slots)
-        else:
-            parts = self._pick(self.owners, batch, batch.slots)
-        return [(self.sinks[node], self._in_its_clock(self.sinks[node], part)) for node, part in parts.items()]
-
-    def _cut(self, owners: Owners, batch: Batch, slots: Sequence[int]) -> dict[int, Batch]:
-        """The parts of a batch in the order of its slots, which stay in that order."""
-        parts: dict[int, Batch] = {}
-        for node, begin, end in owners.pieces(slots):
-            piece = batch.cut(begin, end)
-            if node in parts:
-                parts[node].add(piece)
-            else:
-                parts[node] = piece
-        for node, begin, end in owners.pieces(batch.row_slots):
-            part = parts.setdefault(node, Batch([], [], [], []))
-            part.expiring = part.expiring + batch.expiring[begin:end]
-        return parts
-
-    def _pick(self, owners: Owners, batch: Batch, slots: Sequence[int]) -> dict[int, Batch]:
-        """The parts of a batch whose slots are in any order."""
-        places, rows = dict(owners.by_node(slots)), dict(owners.by_node(batch.row_slots))
-        return {node: batch.pick(places.get(node, ()), rows.get(node, ())) for node in places | rows}
-
-    def _in_its_clock(self, sink: Sink, part: Batch) -> Batch:
-        if sink.later_ms and part.expiring:
-            rows = [(key, value, instant + sink.later_ms) for key, value, instant in part.expiring]
-            return replace(part, expiring=rows)
-        return part
-
-    def group(self, keys: list[bytes]) -> list[tuple[Sink, list[bytes]]]:
-        """Keys (not encoded) in parts, with the sink that each part belongs to."""
-        if self.owners is None:
-            return [(self.sinks[0], keys)]
-        parts: dict[int, list[bytes]] = {}
-        for key, slot in zip(keys, slots_of(keys)):
-            parts.setdefault(self.owners.by_slot[slot], []).append(key)
-        return [(self.sinks[node], part) for node, part in parts.items()]
-
 
 def strings_request(batch: Batch, large: bool) -> tuple[Request, int]:
     """Writes strings, unless they are large those without expiry by MSET; the number of replies.
@@ -133,11 +48,10 @@ def strings_request(batch: Batch, large: bool) -> tuple[Request, int]:
         return _sets(batch, large, (SET, CRLF), (SET_UNTIL, CRLF))
     runs = [(0, len(batch.keys))] if batch.slots is None else runs_of(batch.slots)
     pieces = _sets_until(batch.expiring, SET_UNTIL, CRLF)
-    keys, values = batch.keys, batch.values
-    words = chain.from_iterable(zip(keys, map(_head, map(len, values)), values))
+    words = _by_turns(len(batch.keys), batch.keys, _heads(batch.values), batch.values)
     for begin, end in runs:
         pieces.append(b"*%d\r\n$4\r\nMSET" % (2 * (end - begin) + 1))
-        pieces += islice(words, 3 * (end - begin))
+        pieces += words[3 * begin : 3 * end]
         pieces.append(CRLF)
     return b"".join(pieces), len(batch.expiring) + len(runs)
 
@@ -150,18 +64,13 @@ def new_strings_request(batch: Batch, large: bool) -> tuple[Request, int]:
 def _sets(batch: Batch, large: bool, lasting: Ends, until: Ends) -> tuple[Request, int]:
     """A SET each; what stands before the key and at the end, without and with an expiry."""
     pieces = _sets_until(batch.expiring, *until)
-    before, after = lasting
-    keys, values = batch.keys, batch.values
-    pieces += chain.from_iterable(zip(repeat(before), keys, map(_head, map(len, values)), values, repeat(after)))
+    pieces += _commands(lasting, len(batch.keys), batch.keys, _heads(batch.values), batch.values)
     return _joined(pieces, large), len(batch)
 
 
 def _sets_until(rows: list[Row], before: bytes, after: bytes) -> list[bytes]:
-    pieces: list[bytes] = []
-    for key, value, instant in rows:
-        digits = b"%d" % instant
-        pieces += (before, key, _head(len(value)), value, PXAT, _head(len(digits)), digits, after)
-    return pieces
+    keys, values, instants = _columns(rows)
+    return _commands((before, after), len(rows), keys, _heads(values), values, _instants(PXAT, instants))
 
 
 def payloads_request(batch: Batch, large: bool) -> tuple[Request, int]:
@@ -176,16 +85,53 @@ def new_payloads_request(batch: Batch, large: bool) -> tuple[Request, int]:
 
 def _restores(batch: Batch, large: bool, lasting: Ends, until: Ends) -> tuple[Request, int]:
     """A RESTORE each; what stands before the key and after the payload, without and with an expiry."""
-    pieces: list[bytes] = []
-    before, after = until
-    for key, payload, instant in batch.expiring:
-        digits = b"%d" % instant
-        pieces += (before, key, _head(len(digits)), digits, _head(len(payload)), payload, after)
-    keys, payloads = batch.keys, batch.values
-    before, after = lasting
-    heads = map(_head, map(len, payloads))
-    pieces += chain.from_iterable(zip(repeat(before), keys, repeat(NO_TTL), heads, payloads, repeat(after)))
+    keys, payloads, instants = _columns(batch.expiring)
+    pieces = _commands(until, len(keys), keys, _instants(b"", instants), _heads(payloads), payloads)
+    count, never = len(batch.keys), repeat(NO_TTL, len(batch.keys))
+    pieces += _commands(lasting, count, batch.keys, never, _heads(batch.values), batch.values)
     return _joined(pieces, large), len(batch)
+
+
+# ---- columns of pieces: without a step of ours for a key, as far as that goes ----------------------------------------
+
+
+def _columns(rows: list[Row]) -> tuple[Sequence[bytes], Sequence[bytes], Sequence[int]]:
+    """The keys, the values and the instants of the rows."""
+    return tuple(zip(*rows)) if rows else ((), (), ())  # type: ignore[return-value]
+
+
+def _heads(values: Sequence[bytes]) -> Iterable[bytes]:
+    """What stands before each value."""
+    return map(HEADS.__getitem__, map(len, values))
+
+
+def _instants(before: bytes, instants: Sequence[int]) -> Iterable[bytes]:
+    """Each instant as an argument that follows `before`. Until the year 2286 all have the same number of digits."""
+    if not instants:
+        return ()
+    digits = len(b"%d" % min(instants))
+    if digits == len(b"%d" % max(instants)):
+        return map((before + HEADS[digits] + b"%d").__mod__, instants)
+    return [before + argument(b"%d" % instant) for instant in instants]
+
+
+def _commands(ends: Ends, count: int, *columns: Iterable[bytes]) -> list[bytes]:
+    """`count` commands, each with one piece of every column between its two ends."""
+    if not count:
+        return []
+    before, after = ends
+    pieces = _by_turns(count, *columns, repeat(after + before, count))
+    pieces[-1] = after
+    pieces.insert(0, before)
+    return pieces
+
+
+def _by_turns(count: int, *columns: Iterable[bytes]) -> list[bytes]:
+    """The first piece of each column, then the second of each, and so on; every column has `count`."""
+    pieces = [b""] * (count * len(columns))
+    for place, column in enumerate(columns):
+        pieces[place :: len(columns)] = column
+    return pieces
 
 
 Build = Callable[[Batch, bool], tuple[Request, int]]

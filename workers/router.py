@@ -1,0 +1,93 @@
+"""The target's nodes as one worker writes to them: a sink each, and the router that knows whose a key is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from .batch import Batch
+from .conn import Connection, Request
+from .redirects import Redirect
+from .slots import Owners, slots_of
+
+
+@dataclass
+class Sink:
+    """One node of the target, as one worker writes to it."""
+
+    node: int
+    conn: Connection
+    sent: int = 0  # commands
+    later_ms: int = 0  # how far its clock is ahead of the first node's, which instants are told in
+
+    def write(self, request: Request, replies: int, then: Callable[[list], None]) -> None:
+        """Queue a request of `replies` commands."""
+        self.sent += replies
+        self.conn.ask(request, replies, then)
+
+
+@dataclass
+class Router:
+    """The nodes of the target, and which of them a key belongs to."""
+
+    sinks: list[Sink]
+    owners: Owners | None = None  # None: there is one node, and slots do not matter
+
+    def move(self, slot: int, node: int) -> None:
+        """A slot belongs to another node from now on."""
+        if self.owners is not None:
+            self.owners.move(slot, node)
+
+    def named(self, node: int, redirect: Redirect) -> Sink | None:
+        """The sink that `node` sends us to; None where it is not known."""
+        host = redirect.host or self.sinks[node].conn.node.announced.rpartition(":")[0]
+        address = f"{host}:{redirect.port}"
+        return next((sink for sink in self.sinks if sink.conn.node.announced == address), None)
+
+    def split(self, batch: Batch) -> Iterable[tuple[Sink, Batch]]:
+        """The batch in parts, with the sink that takes each."""
+        if self.owners is None:
+            return [(self.sinks[0], batch)] if batch else []
+        assert batch.slots is not None
+        node = self.owners.only(batch.slots, batch.row_slots)
+        if node is not None:
+            parts = {node: batch}
+        elif batch.shared:
+            parts = self._cut(self.owners, batch, batch.slots)
+        else:
+            parts = self._pick(self.owners, batch, batch.slots)
+        return [(self.sinks[node], self._in_its_clock(self.sinks[node], part)) for node, part in parts.items()]
+
+    def _cut(self, owners: Owners, batch: Batch, slots: Sequence[int]) -> dict[int, Batch]:
+        """The parts of a batch in the order of its slots, which stay in that order."""
+        parts: dict[int, Batch] = {}
+        for node, begin, end in owners.pieces(slots):
+            piece = batch.cut(begin, end)
+            if node in parts:
+                parts[node].add(piece)
+            else:
+                parts[node] = piece
+        for node, begin, end in owners.pieces(batch.row_slots):
+            part = parts.setdefault(node, Batch([], [], [], []))
+            part.expiring = part.expiring + batch.expiring[begin:end]
+        return parts
+
+    def _pick(self, owners: Owners, batch: Batch, slots: Sequence[int]) -> dict[int, Batch]:
+        """The parts of a batch whose slots are in any order."""
+        places, rows = dict(owners.by_node(slots)), dict(owners.by_node(batch.row_slots))
+        return {node: batch.pick(places.get(node, ()), rows.get(node, ())) for node in places | rows}
+
+    def _in_its_clock(self, sink: Sink, part: Batch) -> Batch:
+        if sink.later_ms and part.expiring:
+            rows = [(key, value, instant + sink.later_ms) for key, value, instant in part.expiring]
+            return replace(part, expiring=rows)
+        return part
+
+    def group(self, keys: list[bytes]) -> list[tuple[Sink, list[bytes]]]:
+        """Keys (not encoded) in parts, with the sink that each part belongs to."""
+        if self.owners is None:
+            return [(self.sinks[0], keys)]
+        parts: dict[int, list[bytes]] = {}
+        for key, slot in zip(keys, slots_of(keys)):
+            parts.setdefault(self.owners.by_slot[slot], []).append(key)
+        return [(self.sinks[node], part) for node, part in parts.items()]
