@@ -351,8 +351,8 @@ class Coordinator:
         self.ledger.forget(task.scope, task.work)
         if not self.live:
             self.aside.forget(task.scope)
-        whole: dict[str, Any] = {"start": 0, "end": RING, "checked": False, "no_expiries": False, "keys": []}
-        whole["by_slot"] = False
+        whole: dict[str, Any] = {"start": 0, "end": RING, "checked": False, "keys": [], "by_slot": False}
+        whole |= {"no_expiries": False, "no_field_expiries": False}
         self.ledger.add(replace(task, kind=LIST_KEYS, own=True, **whole))
 
     def _add_listed(self, worker: Worker, task: Task, keys: list[bytes]) -> None:

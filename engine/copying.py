@@ -12,7 +12,7 @@ from .copy_pass import CopyPass
 from .differences import DiffFile
 from .eviction import Watch
 from .executors import LocalProcesses
-from .feed_choice import refuse_silence
+from .feed_choice import feed_setup, refuse_deafness, refuse_silence
 from .forkserver import helpers_cpu_s
 from .grammar import Invocation
 from .latency import Latencies
@@ -132,6 +132,9 @@ class Copy:
                 refuse_circles(found, controls.sources, controls.targets)
             pools = [seeds[0].pool for seeds in self.seeds if seeds[0].pool is not None]
             plan = make(found, pairs, self.options, min(pools), again)
+            if plan.feed:
+                dbs = sorted({part.db for part in plan.databases})
+                refuse_deafness(feed_setup(found, plan.setup, dbs, self.options, plan.feed), controls.sources)
             for part in plan.databases:
                 where = f"{plan.setup.sources[part.node].endpoint.address} db {part.db} → {part.target_db}"
                 self.log.info(f"{where}: {plural(part.keys, 'key')}, {part.how}")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .partitioners.control import Control
+from .partitioners.control import Control, ReplyError
 from .undo import Wanted
-from .workers.errors import RefusedError
+from .workers.errors import AccessError, RefusedError
 from .workers.feed_task import NOTIFICATIONS, TRACKING, FeedSetup, enough_flags
+from .workers.policy import is_denied
 from .workers.task import Setup
 
 if TYPE_CHECKING:
@@ -72,6 +74,34 @@ def refuse_silence(mode: str, controls: list[Control]) -> None:
                 address=control.endpoint.address,
                 hint=f"CONFIG SET {FLAGS} {with_ours(flags)}, or --feed tracking",
             )
+
+
+def refuse_deafness(setup: FeedSetup, controls: list[Control]) -> None:
+    """Raise AccessError where we may not subscribe to the notifications that the feed needs: tried, and given up."""
+    for control in controls if setup.mode == NOTIFICATIONS else ():
+        # Who has subscribed can do nothing else: so on a connection of its own.
+        trial = Control(control.endpoint, control.side)
+        try:
+            trial.open()
+            reply = trial.call("PSUBSCRIBE", *setup.channels)
+        finally:
+            trial.close()
+        if isinstance(reply, ReplyError) and is_denied(reply):
+            user = control.endpoint.user or "default"
+            by_channel = "channel" in str(reply)
+            what = f"subscribe to {setup.channels[0].decode(errors='replace')}" if by_channel else "run PSUBSCRIBE"
+            raise AccessError(
+                f"permission refused: user {user} may not {what}",
+                side=control.side,
+                address=control.endpoint.address,
+                hint=f"ACL SETUSER {user} {'allchannels' if by_channel else '+psubscribe'}",
+            )
+
+
+def will_switch(flags: list[str | None], options: Mapping[str, Any]) -> bool:
+    """Whether --enable-notifications has anything to switch on, at sources that tell these flags."""
+    silent = any(one is not None and not enough_flags(one) for one in flags)
+    return bool(options["enable_notifications"] and options["feed"] != TRACKING and silent)
 
 
 def flags_wanted(survey: Survey, mode: str) -> list[tuple[int, Wanted]]:

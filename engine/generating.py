@@ -6,6 +6,7 @@ import secrets
 from typing import Any
 
 from .churning import churn
+from .generate_permissions import check_generate
 from .latency import Latencies
 from .logs import Log
 from .partitioners.control import Control, ReplyError
@@ -56,6 +57,7 @@ class Generation:
         try:
             refuse_what_we_cannot_copy(server)
             refuse_cluster(server)
+            check_generate(control, self.options, self.db)
             held = database_size(control, self.db)
             self.log.notice(f"{self.target.address} db {self.db} · {server.name} · {plural(held, 'key')}")
             spec = make_spec(self.options, control)

@@ -44,7 +44,7 @@ def uses_of(
     absolute = frozenset(side for side, found in nodes.items() if all(server.knows((7, 0)) for server in found))
     chosen, renamed = options["dbs"], options["db_map"] or {}
     selects = bool(any(dbs) or any(renamed) or any(renamed.values()) or (chosen and chosen != [0]))
-    return Uses(options, absolute, selects, writes, any(one.master for one in sources))
+    return Uses(options, absolute, selects, writes, replicas=any(one.master for one in sources))
 
 
 def check(sides: list[tuple[Control, Server]], uses: Uses, may_write: bool) -> Permissions:
@@ -83,8 +83,8 @@ def ask(control: Control, server: Server, uses: Uses, may_write: bool, found: Pe
     return Answers(answers.refused + dry.refused, answers.key_refused or dry.key_refused)
 
 
-def missing(control: Control, answers: Answers, uses: Uses) -> AccessError:
-    """The error that names the rights that are missing, and how to grant them, or how to do without."""
+def missing(control: Control, answers: Answers, uses: Uses | None) -> AccessError:
+    """The error that names the rights that are missing, and how to grant them, or how a copy can do without."""
     user = control.endpoint.user or "default"
     denied = [refusal.right for refusal in answers.needed if not refusal.absent]
     absent = [refusal.right for refusal in answers.needed if refusal.absent]
@@ -92,13 +92,16 @@ def missing(control: Control, answers: Answers, uses: Uses) -> AccessError:
     if denied:
         texts.append(f"permission refused: user {user} may not run {_names(denied)}")
         hints.append(f"ACL SETUSER {user} {rights.acl_rules(denied)}")
-        unverified = replace(uses, options={**uses.options, "no_verify": True})
-        if uses.writes and not set(denied) & set(rights.rights_of(unverified, denied[0].side)):
+        if uses and uses.writes and not set(denied) & set(rights.rights_of(_unverified(uses), denied[0].side)):
             hints[-1] += ", or --no-verify"
     if absent:
         texts.append(f"the server has no {_names(absent)}")
         hints.append("commands that are renamed or taken away must be given back for the copy")
     return AccessError("; ".join(texts), side=control.side, address=control.endpoint.address, hint="; ".join(hints))
+
+
+def _unverified(uses: Uses) -> Uses:
+    return replace(uses, options={**uses.options, "no_verify": True})
 
 
 def _names(found: list[Right]) -> str:

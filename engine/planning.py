@@ -337,6 +337,7 @@ def _node(server: Server) -> Node:
         slots,
         reads,
         replica=server.clustered and server.master is not None,
+        fields_may_expire=server.fields_may_expire,
     )
 
 

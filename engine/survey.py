@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from . import permissions
-from .feed_choice import flags_of
+from .feed_choice import flags_of, will_switch
 from .filtering import filters_of
 from .logs import Log
 from .partitioners import cluster, topology
@@ -62,7 +62,9 @@ def survey(
         controls.sources, sources = reach_all(seeds[0], "source", wait_for_s, patient, log, may_change)
         controls.targets, targets = reach_all(seeds[1], "target", wait_for_s, patient, log, may_change, writes)
         sides = [*zip(controls.sources, sources), *zip(controls.targets, targets)]
+        flags = [flags_of(one) for one in controls.sources] if options["live"] else []
         uses = permissions.uses_of(options, sources, targets, (source_at.db, target_at.db), writes)
+        uses = replace(uses, switches=will_switch(flags, options))
         allowed = permissions.check(sides, uses, may_change)
         held = sorted({db for server in sources for db in server.databases})
         pairs = choose_databases(options, source_at.db, target_at.db, held)
@@ -75,10 +77,9 @@ def survey(
             filters=filters_of(options, controls.sources[0], sources[0]),
             job=secrets.token_hex(4),
             permissions=allowed,
+            flags=flags,
         )
         permissions.check_keys(sides, uses, found.filters, [db for db, _ in pairs], allowed)
-        if options["live"]:
-            found.flags.extend(flags_of(one) for one in controls.sources)
         if options["source_rdbcompression"]:
             found.rdbcompression.extend(topology.setting(one, RDBCOMPRESSION) for one in controls.sources)
         for number, (control, server) in enumerate(zip(controls.sources, sources)):

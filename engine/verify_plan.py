@@ -55,14 +55,19 @@ def forward_tasks(
     """
     tasks: list[Task] = []
     for part in plan.databases:
-        # Whether no key expires has to be true of both sides; the windows ask again.
-        expiring = [_expiring(sources[part.node], part.db), *(_expiring(one, part.target_db) for one in targets)]
+        # Whether nothing expires has to be true of both sides; the windows ask again.
+        both = [(sources[part.node], part.db), *((one, part.target_db) for one in targets)]
         part = replace(part, keys=sizes[part.scope], opaque=part.opaque or opaque.get(part.scope, ""))
         if not part.opaque and part.probed:
             apart = part.by_slot and plan.setup.filters.slots  # slots between two ranges may be none of ours
             runs = _runs(part.cuts) if apart else [part.cuts]
             part = replace(part, cuts=[cut for run in runs for cut in shifted(run, part.by_slot)])
-        tasks += _tasks_of(part, COMPARE, no_expiries=part.probed and not any(expiring))
+        tasks += _tasks_of(
+            part,
+            COMPARE,
+            no_expiries=part.probed and not any(_expiring(*one) for one in both),
+            no_field_expiries=not any(_of_expiring_fields(*one) for one in both),
+        )
     return _numbered(tasks)
 
 
@@ -79,11 +84,11 @@ def reverse_tasks(plan: Plan, controls: Controls, targets: list[Server], options
             look_into(found, control, server, (node, target_db), by_name=False)
             lanes = max(1, plan.workers * LANES // len(targets))
             part = plan_database(found, (node, target_db), db, lanes, options | {"keys_from": None, "limit": None})
-            tasks += _tasks_of(replace(part, db=db, target_db=target_db), LOOK_UP, no_expiries=False)
+            tasks += _tasks_of(replace(part, db=db, target_db=target_db), LOOK_UP)
     return _numbered(tasks)
 
 
-def _tasks_of(part: DatabasePlan, work: str, no_expiries: bool) -> list[Task]:
+def _tasks_of(part: DatabasePlan, work: str, no_expiries: bool = False, no_field_expiries: bool = False) -> list[Task]:
     common: dict[str, Any] = {"id": 0, "node": part.node, "db": part.db, "target_db": part.target_db, "work": work}
     if part.opaque:
         return [Task(kind=LIST_KEYS, checked=False, db_keys=part.keys, **common)]
@@ -96,6 +101,7 @@ def _tasks_of(part: DatabasePlan, work: str, no_expiries: bool) -> list[Task]:
             checked=part.probed,
             db_keys=density(start, end, keys) if part.by_slot else part.keys,
             no_expiries=no_expiries,
+            no_field_expiries=no_field_expiries,
             **common,
         )
         for start, end, keys in part.cuts
@@ -112,3 +118,9 @@ def _expiring(server: Server, db: int) -> int:
     """How many keys of a database expire; one that nobody tells of counts as if some did."""
     found = server.databases.get(db)
     return found.expiring if found else 1
+
+
+def _of_expiring_fields(server: Server, db: int) -> int:
+    """How many hashes of a database have fields that expire; one that nobody tells of counts as if some had."""
+    found = server.databases.get(db)
+    return (found.of_expiring_fields if found else 1) if server.fields_may_expire else 0

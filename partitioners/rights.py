@@ -40,6 +40,7 @@ class Uses:
     selects: bool = False  # it uses databases other than 0
     writes: bool = True  # it copies; else it only compares
     replicas: bool = False  # the source's nodes are replicas
+    switches: bool = False  # notifications are switched on for the run
 
     def replaces_none(self) -> bool:
         """Keys that exist at the target are looked at."""
@@ -170,6 +171,8 @@ RIGHTS: tuple[Right, ...] = (
     _target("PTTL", KEY, when=lambda uses: uses.replaces_none() or _told(TARGET, False)(uses)),
     _target("TYPE", KEY, when=Uses.compares),
     *_elements(),
+    _source("CLIENT TRACKING", "OFF", when=Uses.follows, since=(6, 0)),
+    _source("CONFIG SET", "keyferry", "none", when=lambda uses: uses.switches, writes=True, since=(2, 0)),
     *_both("CLUSTER SLOTS", clustered=True),
     # Slots may move at any time: without these nobody would see it, or be able to follow them.
     *_both("CLUSTER NODES", clustered=True),

@@ -6,10 +6,13 @@ from dataclasses import replace
 
 from ..workers.endpoint import Endpoint
 from ..workers.errors import AccessError, UnreachedError
+from ..workers.policy import is_denied
 from .control import Control, ReplyError
 
 #: A Sentinel has so long to answer, as there are others.
 ANSWER_S = 5.0
+#: All that their user has to be allowed.
+RULE = "+sentinel|get-master-addr-by-name"
 
 
 def master_of(service: Endpoint, side: str) -> Endpoint:
@@ -39,6 +42,14 @@ def _sentinel(service: Endpoint, host: str, port: int) -> Endpoint:
 
 def _asked(control: Control, service: Endpoint) -> Endpoint:
     reply = control.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service.service)
+    if is_denied(reply):
+        user = control.endpoint.user or "default"
+        raise AccessError(
+            f"permission refused: user {user} may not run SENTINEL GET-MASTER-ADDR-BY-NAME",
+            side=control.side,
+            address=control.endpoint.address,
+            hint=f"ACL SETUSER {user} {RULE}",
+        )
     if isinstance(reply, ReplyError):
         raise control.refused("not a Sentinel", reply)
     if reply is None:

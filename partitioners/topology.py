@@ -30,10 +30,11 @@ STATE_PAUSE_S = 0.2
 
 @dataclass(frozen=True)
 class Database:
-    """One numbered database: its keys, and how many of them have an expiry."""
+    """One numbered database: its keys, how many of them have an expiry, and how many are hashes with fields that do."""
 
     keys: int
     expiring: int
+    of_expiring_fields: int = -1  # -1 = not told
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,12 @@ class Server:
     def knows(self, redis_since: tuple[int, int]) -> bool:
         """Whether a command of Redis `redis_since` is there; Valkey, which began as Redis 7.2, is newer."""
         return self.product == "Valkey" or self.version_numbers >= redis_since
+
+    @property
+    def fields_may_expire(self) -> bool:
+        """Whether hashes may have fields that expire: since Redis 7.4 and Valkey 9; of others nobody knows."""
+        since = (9,) if self.product == "Valkey" else (7, 4)
+        return bool(self.foreign) or not self.version_numbers or self.version_numbers >= since
 
     @property
     def keys(self) -> int:
@@ -185,7 +192,8 @@ def _databases(info: dict[str, str]) -> dict[int, Database]:
     for name, text in info.items():
         if match := re.fullmatch(r"db(\d+)", name):
             figures = dict(part.split("=") for part in text.split(","))
-            found[int(match[1])] = Database(int(figures["keys"]), int(figures.get("expires", 0)))
+            fields = int(figures.get("subexpiry", figures.get("keys_with_volatile_items", -1)))
+            found[int(match[1])] = Database(int(figures["keys"]), int(figures.get("expires", 0)), fields)
     return found
 
 

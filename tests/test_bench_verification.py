@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def test_it_measures_copy_comparison_and_script_of_both_data_sets() -> None:
     words = (sys.executable, str(ROOT / "bench/verification.py"), "--keys", "2000", "--rounds", "1")
+    words = (*words, "--pairs", "7.0:8.2")
     with start_command(*words) as run:
         ran = run.wait(60)
     assert ran.code == 0, ran.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -297,7 +298,8 @@ def test_ping_of_one_server_tells_for_both_sides_and_changes_nothing(pairs: dict
 def usual(side: str, **keywords: Any) -> list[Right]:
     """The rows for a side whose version knows all of them."""
     chosen = options.from_keywords("replicate", **keywords)
-    return rights.rights_of(rights.Uses(chosen, selects="dbs" in keywords), side)
+    uses = rights.Uses(chosen, selects="dbs" in keywords, switches="enable_notifications" in keywords)
+    return rights.rights_of(uses, side)
 
 
 def acl_lines() -> list[str]:
@@ -324,19 +326,25 @@ def test_the_further_rights_of_options_are_those_of_the_table() -> None:
     chosen = {
         "--dbs, -n, /db": {"dbs": "0,1"},
         "--max-size": {"max_size": "1mb"},
-        "--live, besides what its feed needs": {"live": True},
+        "--live": {"live": True},
+        "--enable-notifications, where they are off": {"live": True, "enable_notifications": True},
         "--prune": {"repair": True, "prune": True},
         "--atomic": {"atomic": True},
         "--on-conflict": {"on_conflict": "skip"},
     }
     table = {row[0].replace("`", ""): row[1:] for row in rows(section("Permissions"))}
-    of_clusters = {side: [one for one in rights.RIGHTS if one.clustered and one.side == side] for side in SIDES}
+    plain = rights.Uses(options.from_keywords("replicate"))
+    clustered = [one for one in rights.RIGHTS if one.clustered and one.when(plain)]
+    of_clusters = {side: [one for one in clustered if one.side == side] for side in SIDES}
     cells = zip(SIDES, table.pop("a cluster"), strict=True)
     assert all(cell.replace("`", "") == rights.acl_rules(of_clusters[side]) for side, cell in cells)
+    of_replicas = [one for one in rights.RIGHTS if one.when(replace(plain, replicas=True)) and not one.when(plain)]
+    assert table.pop("--read-from replica") == [f"`{rights.acl_rules(of_replicas)}`", ""]
     assert table.keys() == chosen.keys()
     for name, keywords in chosen.items():
         for side, cell in zip(SIDES, table[name], strict=True):
-            usual_rules = {right.rule for right in usual(side)}
+            besides = {"live": True} if "enable_notifications" in keywords else {}
+            usual_rules = {right.rule for right in usual(side, **besides)}
             more = [right for right in usual(side, **keywords) if right.rule not in usual_rules]
             assert cell.replace("`", "") == rights.acl_rules(more), (name, side)
 

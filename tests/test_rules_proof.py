@@ -205,3 +205,28 @@ def test_an_expiry_that_comes_after_the_plan_is_seen_on_either_side(side: str, s
         loop.close()
     assert [(one.key, one.kind) for one in settled[0].findings] == [(b"key:5", "expiry")]
     assert settled[0].counts.copied == 49
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("kind", ["8.2", "9.1"])
+def test_a_field_that_expires_after_the_plan_is_seen_on_either_side(
+    kind: str, side: str, server: ServerFactory
+) -> None:
+    """The plan has found no field with an expiry, and HGETALL tells of none; what INFO says after it decides."""
+    source, target = server(kind), server(kind)
+    keys = [b"key:%d" % n for n in range(50)]
+    for one in (source, target):
+        for key in keys:
+            one.call("HSET", key, "field", "value", "other", "value")
+    loop = Loop(source, [target], owners=None)
+    loop.link.no_field_expiries = True
+    settled: list[Comparison] = []
+    try:
+        loop.run_until(lambda: loop.link.ready)
+        (source if side == "source" else target).call("HPEXPIREAT", "key:5", 4_000_000_000_000, "FIELDS", 1, "field")
+        Comparison(loop.link, keys, Method.MGET, settled.append).start()
+        loop.run_until(lambda: bool(settled))
+    finally:
+        loop.close()
+    assert [(one.key, one.kind) for one in settled[0].findings] == [(b"key:5", "value")]
+    assert settled[0].counts.copied == 49

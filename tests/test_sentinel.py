@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from tests.support.compare import assert_equal
 from tests.support.processes import Result, run_keyferry
 from tests.support.sentinels import Sentinels
 from tests.support.servers import Server
+from tests.test_docs import README
 from tests.test_options import write_strings
 
 KEYS = 40_000
@@ -52,6 +54,23 @@ def test_what_is_wrong_about_sentinels_is_told(group: Sentinels, server: ServerF
         ran = run_keyferry("replicate", *words)
         assert ran.code == code and text in ran.err and hint in ran.err, (words, ran.err)
     assert target.call("DBSIZE") == 0
+
+
+def test_a_user_of_sentinels_needs_one_right_which_is_named_where_it_is_missing(
+    group: Sentinels, server: ServerFactory
+) -> None:
+    target = server("7.0")
+    places = ",".join(one.address for one in group.sentinels)
+    service = f"redis+sentinel://:data%40pw@{places}/main?sentinel_user=app&sentinel_pass=pw"
+    (rule,) = re.findall(r"A user of Sentinels needs `(.*?)`", README)
+    for rights, code in (("-@all", 3), (rule, 0)):
+        for one in group.sentinels:
+            with one.connect() as connection:
+                connection.must("ACL", "SETUSER", "app", "reset", "on", ">pw", rights)
+        ran = run_keyferry("replicate", service, target.uri)
+        assert ran.code == code, ran.err
+        named = "permission refused: user app may not run SENTINEL GET-MASTER-ADDR-BY-NAME" in ran.err
+        assert named == bool(code) == (f"hint: ACL SETUSER app {rule}" in ran.err)
 
 
 def copied_while(source: str, target: str, happens: Callable[[], object]) -> Result:

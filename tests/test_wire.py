@@ -16,7 +16,7 @@ from keyferry.workers.expiry import NEVER, Clock, Expiries
 from keyferry.workers.filters import Filters
 from keyferry.workers.pace import Share
 from keyferry.workers.policy import Action, rule_for
-from keyferry.workers.read import Method, database_has_expiries
+from keyferry.workers.read import Method, database_has_expiries, fields_may_expire
 from keyferry.workers.resp import argument, argument_value, command, info_fields
 from keyferry.workers.task import (
     COPY_KEYS,
@@ -183,6 +183,22 @@ def test_every_error_reply_has_a_meaning(reply: str, action: Action) -> None:
 )
 def test_only_a_clear_zero_means_that_nothing_expires(info: object, expected: bool) -> None:
     assert database_has_expiries(info, 0) is expected
+
+
+@pytest.mark.parametrize(
+    ("info", "expected"),
+    [
+        (b"# Keyspace\r\ndb0:keys=5,expires=10,avg_ttl=3,subexpiry=0\r\n", False),
+        (b"# Keyspace\r\ndb0:keys=5,expires=0,avg_ttl=0,keys_with_volatile_items=0\r\n", False),
+        (b"# Keyspace\r\ndb0:keys=5,expires=0,avg_ttl=0,subexpiry=10\r\n", True),
+        (b"# Keyspace\r\ndb0:keys=5,expires=0,avg_ttl=0,subexpiry=1\r\ndb1:keys=1,subexpiry=0\r\n", True),
+        (b"# Keyspace\r\ndb0:keys=5,expires=0,avg_ttl=0\r\n", True),
+        (b"# Keyspace\r\n", True),
+        (hiredis.ReplyError("NOPERM"), True),
+    ],
+)
+def test_only_a_clear_zero_means_that_no_field_expires(info: object, expected: bool) -> None:
+    assert fields_may_expire(info, 0) is expected
 
 
 def test_messages_survive_the_pipe() -> None:

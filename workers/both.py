@@ -18,6 +18,7 @@ from .read import (
     each,
     expiries_of,
     expiries_request,
+    fields_may_expire,
     values_of,
     values_request,
 )
@@ -63,7 +64,7 @@ class OfValues:
     def understood(self, values: Values) -> Values:
         if self.method is not Method.GET:
             return values
-        return [None if _is_wrong_type(value) else value for value in values]
+        return _without_wrong_types(values)
 
     def in_cluster(self, keys: list[bytes]) -> Reading:
         """MGET takes keys of one slot only; where slots have but few keys each, GET is as good."""
@@ -105,8 +106,8 @@ class ByCommand:
         return self
 
     def understood(self, values: Values) -> Values:
-        """An error is another type than before: no two are equal, so that the key is looked at."""
-        return [object() if isinstance(value, Exception) else value for value in values]
+        """A key is of another type than before: nothing is read of it."""
+        return _without_wrong_types(values)
 
 
 @dataclass
@@ -119,6 +120,7 @@ class _Part:
     reading: Reading
     clock: Clock
     db: int
+    may_expire: bool = False  # it knows of fields that expire, and is asked whether there are any
     values: Values = field(default_factory=list)
     expiries: Expiries | None = None
 
@@ -128,6 +130,9 @@ class Both:
 
     Then told(values, values, which expiries are equal), in the order of the keys, None instead of the last where all
     are; or failed(side, node, error). Where a side is a cluster, keys come in the order of their slots.
+
+    With `fields` the reading holds only as long as no field of a hash expires: the link's `no_field_expiries` is no
+    more where a side says, after the values, that one does.
     """
 
     def __init__(
@@ -139,10 +144,12 @@ class Both:
         expiries: bool,
         told: Callable[[Values, Values, Sequence[bool] | None], None],
         failed: Callable[[str, int, Exception], None],
+        fields: bool = False,
     ) -> None:
         self.link, self.keys, self.encoded, self.reading = link, keys, encoded, reading
         self.expiries, self.told, self.failed = expiries, told, failed
         self.shortcut = expiries and link.no_expiries
+        self.fields = fields
         self._open = 0
         self._error: tuple[str, int, Exception] | None = None
         self._parts: list[_Part] = []  # the source's, and one for each node of the target
@@ -165,12 +172,12 @@ class Both:
         keys = part.keys
         encoded = self.encoded if len(keys) == len(self.keys) else [HEADS[len(key)] + key for key in keys]
         request, count = part.reading.request(encoded)
-        if self.shortcut:
-            more, more_count = INFO_KEYSPACE, 1
-        elif self.expiries:
+        more, more_count = b"", 0
+        if self.expiries and not self.shortcut:
             more, more_count = expiries_request(part.clock, encoded)
-        else:
-            more, more_count = b"", 0
+        part.may_expire = self.fields and conn.node.fields_may_expire
+        if self.shortcut or part.may_expire:
+            more, more_count = more + INFO_KEYSPACE, more_count + 1
         conn.ask(request + more, count + more_count, partial(self._answered, part, count))
 
     def _answered(self, part: _Part, count: int, replies: list) -> None:
@@ -185,12 +192,15 @@ class Both:
     def _split(self, part: _Part, values: list, told: list) -> None:
         """Note values and expiries of one side, with errors among them. Raises TypeError where nothing was told."""
         part.values = part.reading.values(values)
-        if self.shortcut:
-            if isinstance(told[0], Exception):
+        if self.shortcut or part.may_expire:
+            *told, info = told
+            if isinstance(info, Exception):
                 raise TypeError
-            if database_has_expiries(told[0], part.db):
+            if self.shortcut and database_has_expiries(info, part.db):
                 self.link.no_expiries = False
-        elif self.expiries and part.clock.wanted:
+            if part.may_expire and fields_may_expire(info, part.db):
+                self.link.no_field_expiries = False
+        if self.expiries and not self.shortcut and part.clock.wanted:
             part.expiries = expiries_of(told, part.clock, len(part.keys), strict=False)
 
     # ---- together -------------------------------------------------------------------------------------------
@@ -200,7 +210,7 @@ class Both:
             return self.failed(*self._error)
         if self.shortcut and not self.link.no_expiries:
             # A key with an expiry has come to one of the sides: all is read again, with expiries.
-            again = Both(self.link, self.keys, self.encoded, self.reading, True, self.told, self.failed)
+            again = Both(self.link, self.keys, self.encoded, self.reading, True, self.told, self.failed, self.fields)
             return again.ask()
         ours, *theirs = self._parts
         single = theirs[0] if len(theirs) == 1 else None
@@ -243,5 +253,8 @@ def _equal_replies(ours: Expiries | None, theirs: Expiries | None) -> bool:
     return ours.add == theirs.add and ours.replies == theirs.replies
 
 
-def _is_wrong_type(value: object) -> bool:
-    return isinstance(value, Exception) and rule_for(value).action is Action.OTHER_METHOD
+def _without_wrong_types(values: Values) -> Values:
+    return [
+        None if isinstance(value, Exception) and rule_for(value).action is Action.OTHER_METHOD else value
+        for value in values
+    ]

@@ -1,12 +1,13 @@
 """A window that compares: the keys of one step of a lane, read on both sides at once.
 
-    values and expiries of both sides ─→ (DUMP of both, of what is no string) ─→ equal: counted
-                                          └─→ elements of what is small (`elements.py`) ─→ equal: counted
-                                                                                    └─→ not equal: `look.py`
+    strings and all expiries of both sides ─→ equal: counted
+        └─→ what is no string: asked what it is ─→ elements or payload of both (`elements.py`) ─→ equal: counted
+                                                      └─→ unequal payloads: elements ─→ equal: counted
+                                                                                 └─→ unequal: `look.py`
 
-The fast way compares whole replies: values as bytes, DUMP payloads as bytes, expiries as numbers. Equal bytes are an
-equal value. Unequal ones tell nothing yet, as tables come in any order and versions have encodings of their own, and
-both sides were not read at one moment: such keys are looked at one by one, element by element.
+The fast way compares whole replies: values and payloads as bytes, elements as lists of them, expiries as numbers. What
+is equal there is equal. What is not tells nothing yet, as both sides were not read at one moment: such keys are looked
+at one by one, and so are those that are too large to be read whole.
 """
 
 from __future__ import annotations
@@ -19,25 +20,19 @@ from typing import TYPE_CHECKING
 
 from .both import Both, ByCommand, OfTypes, OfValues, Values
 from .careful import LOSSES_TO_SUSPECT
-from .elements import same_elements, type_of_both, whole_command
+from .elements import CLOSELY, PAYLOAD, Kind, kind_of_both, kinds_of, kinds_request, read_commands, same_of
 from .finding import Finding
 from .look import look
-from .policy import Action, Gone, rule_for
+from .policy import Action, Gone, first_error, rule_for
 from .read import Method
 from .resp import CRLF, HEADS
 from .slots import in_slot_order
 from .structs import SIZE
-from .structs.module import FOOTER_BYTES
 from .task import Aside, Counts
 from .walk import Walks
 
 if TYPE_CHECKING:
     from .link import Link
-
-#: The first byte of a DUMP payload of a string.
-STRING_PAYLOAD = 0
-#: The footer of a payload begins with the version of its format, in so many bytes.
-VERSION_BYTES = 2
 
 
 class Comparison:
@@ -58,7 +53,7 @@ class Comparison:
         if link.by_slot:
             keys, _ = in_slot_order(keys)
         self.keys = keys
-        self.encoded = list(map(add, map(HEADS.__getitem__, map(len, keys)), keys))
+        self.encoded = _encoded(keys)
         self.counts = Counts()
         self.asides: list[Aside] = []
         self.findings: list[Finding] = []
@@ -69,91 +64,115 @@ class Comparison:
         self._bytes = 0
         self._equal = 0  # keys that are equal as far as bytes tell
         self._unequal: list[bytes] = []
+        self._apart: set[bytes] = set()  # keys whose expiries differ
 
     def start(self) -> None:
         """Ask both sides. Called again, it does the whole window again."""
-        self._bytes = self._equal = self.strings = 0
-        self._unequal = []
-        Both(self.link, self.keys, self.encoded, OfValues(self.method), True, self._compare, self._failed).ask()
+        self._reset()
+        if self.method is Method.DUMP:  # few keys are strings
+            self._ask_kinds(self.keys, self.encoded, expiries=True)
+        else:
+            Both(self.link, self.keys, self.encoded, OfValues(self.method), True, self._compare, self._failed).ask()
 
-    # ---- the fast way ---------------------------------------------------------------------------------------
+    def _reset(self) -> None:
+        self._bytes = self._equal = self.strings = 0
+        self._unequal, self._apart = [], set()
+
+    # ---- strings --------------------------------------------------------------------------------------------
 
     def _compare(self, ours: Values, theirs: Values, expiries_equal: Sequence[bool] | None) -> None:
         """`expiries_equal` None: all are."""
-        if None not in ours:
-            self._bytes = sum(map(len, ours))
-            if self.method is not Method.DUMP:
-                self.strings = len(ours)
-            if ours == theirs and expiries_equal is None:
-                self._note_payloads(ours)
-                self._equal = len(self.keys)
-                return self._count()
-        if self.method is Method.DUMP:
-            self._note_payloads(ours)
-            return self._settle_payloads(self.keys, self.encoded, (ours, theirs), expiries_equal)
-        same = [one == other for one, other in zip(ours, theirs)]
-        kept = [value is not None for value in ours]
-        if all(kept):
-            return self._settle(self.keys, same, expiries_equal)
-        values = list(compress(ours, kept))
-        self.strings, self._bytes = len(values), sum(map(len, values))
-        self._note(list(compress(self.keys, kept)), list(compress(same, kept)), _only(expiries_equal, kept))
-        self._dump([not strings for strings in kept], expiries_equal)
+        self._note_expiries(self.keys, expiries_equal)
+        if None not in ours and ours == theirs and not self._apart:
+            self._bytes, self.strings, self._equal = sum(map(len, ours)), len(ours), len(ours)
+            return self._count()
+        strings = [value is not None for value in ours]
+        values = list(compress(ours, strings))
+        self._bytes, self.strings = sum(map(len, values)), len(values)
+        same = [one == other for one, other in zip(values, compress(theirs, strings))]
+        self._note(list(compress(self.keys, strings)), same)
+        odd = [not string for string in strings]
+        keys = list(compress(self.keys, odd))
+        if keys:
+            self._ask_kinds(keys, list(compress(self.encoded, odd)), expiries=False)
+        else:
+            self._settle()
 
-    def _note_payloads(self, payloads: Values) -> None:
-        if self.method is Method.DUMP:
-            there = [payload for payload in payloads if payload is not None]
-            self._bytes = sum(map(len, there))
-            self.strings = sum([payload[0] == STRING_PAYLOAD for payload in there])
+    # ---- anything -------------------------------------------------------------------------------------------
 
-    def _dump(self, odd: Sequence[bool], expiries_equal: Sequence[bool] | None) -> None:
-        """Compare what is no string, or gone."""
-        keys, encoded = list(compress(self.keys, odd)), list(compress(self.encoded, odd))
-        expiries = _only(expiries_equal, odd)
+    def _ask_kinds(self, keys: list[bytes], encoded: list[bytes], expiries: bool) -> None:
+        """Ask the source what these keys are, then read them. `expiries`: they are still to be compared."""
 
-        def compare(ours: Values, theirs: Values, none_asked: Sequence[bool] | None) -> None:
-            self._bytes += sum([len(payload) for payload in ours if payload is not None])
-            self._settle_payloads(keys, encoded, (ours, theirs), expiries)
+        def told(replies: list) -> None:
+            error = first_error(replies[: len(keys)])
+            if error is not None:
+                return self._failed("source", 0, error)
+            kinds, size = kinds_of(replies, fields_expire=not self.link.no_field_expiries)
+            self._bytes += size
+            self.strings += kinds.count(b"string")
+            self._read(keys, kinds, expiries)
 
-        Both(self.link, keys, encoded, OfValues(Method.DUMP), False, compare, self._failed).ask()
+        self.link.reader.ask(*kinds_request(encoded), told)
 
-    def _settle_payloads(
-        self,
-        keys: list[bytes],
-        encoded: list[bytes],
-        payloads: tuple[Values, Values],
-        expiries_equal: Sequence[bool] | None,
-    ) -> None:
-        """Where payloads differ, compare elements: of small collections together, of others one key after the other."""
-        same = _same_payloads(*payloads)
-        types = ["" if is_same else type_of_both(*pair) for is_same, *pair in zip(same, *payloads)]
-        if not any(types):
-            return self._settle(keys, same, expiries_equal)
-        rest = [not type for type in types]
-        self._note(list(compress(keys, rest)), list(compress(same, rest)), _only(expiries_equal, rest))
-        small, small_encoded = list(compress(keys, types)), list(compress(encoded, types))
-        names = [type for type in types if type]
-        expiries = None if expiries_equal is None else list(compress(expiries_equal, types))
+    def _read(self, keys: list[bytes], kinds: list[Kind], expiries: bool = False) -> None:
+        """Read each key on both sides, as its kind has it; large ones are left to be looked at."""
+        whole = [kind != CLOSELY for kind in kinds]
+        self._unequal += [key for key, is_whole in zip(keys, whole) if not is_whole]
+        keys, kinds = list(compress(keys, whole)), list(compress(kinds, whole))
+        if not keys:
+            return self._settle()
+        # HGETALL does not tell when fields expire: both sides have to say afterwards that none does.
+        trusts = b"hash" in kinds and self.link.no_field_expiries
 
-        def compare(ours: Values, theirs: Values, none_asked: Sequence[bool] | None) -> None:
-            self._settle(small, list(map(same_elements, names, ours, theirs)), expiries)
+        def compare(ours: Values, theirs: Values, expiries_equal: Sequence[bool] | None) -> None:
+            if trusts and not self.link.no_field_expiries:
+                return self.start()
+            self._note_expiries(keys, expiries_equal)
+            self._compare_kinds(keys, kinds, ours, theirs)
 
-        commands = {key: whole_command(type, key) for key, type in zip(small_encoded, names)}
-        Both(self.link, small, small_encoded, ByCommand(commands), False, compare, self._failed).ask()
+        encoded = _encoded(keys)
+        reading = ByCommand(read_commands(kinds, encoded))
+        Both(self.link, keys, encoded, reading, expiries, compare, self._failed, fields=trusts).ask()
 
-    def _settle(self, keys: list[bytes], same: Sequence[bool], expiries_equal: Sequence[bool] | None) -> None:
-        self._note(keys, same, expiries_equal)
+    def _compare_kinds(self, keys: list[bytes], kinds: list[Kind], ours: Values, theirs: Values) -> None:
+        """Compare what was read; where payloads differ, elements are read: encodings are no difference."""
+        odd_keys: list[bytes] = []
+        odd_kinds: list[Kind] = []
+        for kind in set(kinds):
+            wanted = [one == kind for one in kinds]
+            some, one_side, other_side = (list(compress(column, wanted)) for column in (keys, ours, theirs))
+            same = same_of(kind, one_side, other_side)
+            if kind == PAYLOAD and not all(same):
+                odd = [not is_same for is_same in same]
+                odd_keys = list(compress(some, odd))
+                odd_kinds = list(map(kind_of_both, compress(one_side, odd), compress(other_side, odd)))
+                some, same = list(compress(some, same)), [True] * (len(same) - len(odd_keys))
+            self._note(some, same)
+        if odd_keys:
+            self._read(odd_keys, odd_kinds)
+        else:
+            self._settle()
+
+    # ---- outcomes -------------------------------------------------------------------------------------------
+
+    def _note_expiries(self, keys: list[bytes], expiries_equal: Sequence[bool] | None) -> None:
+        if expiries_equal is not None:
+            self._apart |= {key for key, is_equal in zip(keys, expiries_equal) if not is_equal}
+
+    def _note(self, keys: list[bytes], same: Sequence[bool]) -> None:
+        """Count what has the same value and the same expiry; the others are to be looked at."""
+        if self._apart:
+            same = [is_same and key not in self._apart for key, is_same in zip(keys, same)]
+        equal = sum(same)
+        self._equal += equal
+        if equal < len(keys):
+            self._unequal += [key for key, is_same in zip(keys, same) if not is_same]
+
+    def _settle(self) -> None:
         if self._unequal:
             self._look(self._unequal)
         else:
             self._count()
-
-    def _note(self, keys: list[bytes], same: Sequence[bool], expiries_equal: Sequence[bool] | None) -> None:
-        good = same if expiries_equal is None else [one and other for one, other in zip(same, expiries_equal)]
-        equal = sum(good)
-        self._equal += equal
-        if equal < len(keys):
-            self._unequal += [key for key, is_good in zip(keys, good) if not is_good]
 
     # ---- key by key -----------------------------------------------------------------------------------------
 
@@ -198,7 +217,7 @@ class Comparison:
         self.link.suspects.add(self._one_by_one)
 
     def _one_by_one(self) -> None:
-        self._bytes = self._equal = self.strings = 0
+        self._reset()
         self._look(self.keys)
 
 
@@ -207,41 +226,28 @@ class QuickComparison(Comparison):
 
     def start(self) -> None:
         """Ask both sides for types. Called again, it does the whole window again."""
-        self._equal = 0
-        self._unequal = []
+        self._reset()
         Both(self.link, self.keys, self.encoded, OfTypes(), True, self._compare, self._failed).ask()
 
     def _compare(self, ours: Values, theirs: Values, expiries_equal: Sequence[bool] | None) -> None:
         """Ask for the sizes of keys of equal types."""
+        self._note_expiries(self.keys, expiries_equal)
         sizes = {name.encode(): b"*2\r\n$%d\r\n%s" % (len(word), word) for name, word in SIZE.items()}
         same = [one is not None and one == other for one, other in zip(ours, theirs)]
         sized = [is_same and type in sizes for is_same, type in zip(same, ours)]
         rest = [not is_sized for is_sized in sized]
-        self._note(list(compress(self.keys, rest)), list(compress(same, rest)), _only(expiries_equal, rest))
+        self._note(list(compress(self.keys, rest)), list(compress(same, rest)))
         keys, encoded = list(compress(self.keys, sized)), list(compress(self.encoded, sized))
-        expiries = _only(expiries_equal, sized)
 
         def compare(ours: Values, theirs: Values, none_asked: Sequence[bool] | None) -> None:
-            self._settle(keys, [one == other for one, other in zip(ours, theirs)], expiries)
+            self._note(keys, [one is not None and one == other for one, other in zip(ours, theirs)])
+            self._settle()
 
         if not keys:
-            return self._settle([], [], None)
+            return self._settle()
         commands = {key: sizes[type] + key + CRLF for key, type in zip(encoded, compress(ours, sized))}
         Both(self.link, keys, encoded, ByCommand(commands), False, compare, self._failed).ask()
 
 
-def _same_payloads(ours: Values, theirs: Values) -> list[bool]:
-    """Which DUMP payloads are there, and equal. Versions differ in the footer only, so then it is left out."""
-    cut = -FOOTER_BYTES
-    if _versions(ours) == _versions(theirs):
-        return [one is not None and one == other for one, other in zip(ours, theirs)]
-    return [one is not None and other is not None and one[:cut] == other[:cut] for one, other in zip(ours, theirs)]
-
-
-def _versions(payloads: Values) -> set[bytes]:
-    """The versions of the format in these payloads: one, unless nodes of a cluster have several."""
-    return {payload[-FOOTER_BYTES : VERSION_BYTES - FOOTER_BYTES] for payload in payloads if payload is not None}
-
-
-def _only(expiries_equal: Sequence[bool] | None, wanted: Sequence[bool]) -> list[bool] | None:
-    return None if expiries_equal is None else list(compress(expiries_equal, wanted))
+def _encoded(keys: list[bytes]) -> list[bytes]:
+    return list(map(add, map(HEADS.__getitem__, map(len, keys)), keys))

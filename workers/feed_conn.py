@@ -24,7 +24,6 @@ from .resp import command
 from .task import Node
 
 PING = command(b"PING")
-_CHANNEL = b"__keyspace@%d__:"
 
 
 @dataclass
@@ -54,7 +53,7 @@ class FeedConnection(Connection):
         """Ask for events, and call `then` when they are sure to come."""
         requests = [self._tracking()]
         if self.setup.mode == NOTIFICATIONS:
-            requests.append(command(b"PSUBSCRIBE", *self._patterns()))
+            requests.append(command(b"PSUBSCRIBE", *self.setup.channels))
         # What confirms a subscription is no reply: so PING's comes first, unless the subscription is refused.
         self.ask(b"".join([*requests, PING]), 2, lambda replies: self._asked(replies, then))
 
@@ -79,11 +78,6 @@ class FeedConnection(Connection):
             prefix = secrets.token_bytes(16)
         more = (b"PREFIX", prefix) if prefix else ()
         return command(b"CLIENT", b"TRACKING", b"ON", b"BCAST", *more)
-
-    def _patterns(self) -> list[bytes]:
-        if self.setup.every_db:
-            return [b"__keyspace@*__:" + self.setup.pattern]
-        return [_CHANNEL % db + self.setup.pattern for db in self.setup.dbs]
 
     # ---- events ---------------------------------------------------------------------------------------------
 

@@ -38,6 +38,12 @@ class FeedSetup:
     most_bytes: int = 256 << 20  # of names that wait
     retry_for_s: float = 300.0
 
+    @property
+    def channels(self) -> list[bytes]:
+        """What notifications are subscribed to, as patterns."""
+        heads = [b"*"] if self.every_db else [b"%d" % db for db in self.dbs]
+        return [b"__keyspace@%b__:%b" % (head, self.pattern) for head in heads]
+
     def pack(self) -> bytes:
         """The setup as msgpack."""
         packed = self.__dict__ | {"filters": asdict(self.filters), "sources": [node.pack() for node in self.sources]}

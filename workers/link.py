@@ -49,6 +49,7 @@ class Link:
     db: int = 0
     max_value_bytes: int = 512 << 20
     no_expiries: bool = False
+    no_field_expiries: bool = False  # on either side: for comparisons
     target_db: int = 0
     target_clock: Clock = Clock(absolute=True)  # how the target tells expiries: for comparisons
     tolerance_ms: int = 0

@@ -128,6 +128,8 @@ class Links:
         source = None if task.kind in SOURCELESS else self._new(reads, node, db)
         limit = min(node.max_value_bytes for node in setup.targets)
         link = Link(source, router, self._clock(key), self.events.wait, db, limit, task.no_expiries)
+        may_expire = any(node.fields_may_expire for node in setup.sources + setup.targets)
+        link.no_field_expiries = task.no_field_expiries or not may_expire
         link.target_db = target_db
         link.target_clock = Clock(setup.clock.absolute if turned else setup.target_absolute)
         if task.work == COPY:

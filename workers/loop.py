@@ -186,7 +186,10 @@ class Worker:
     def _link_ready(self, link: Link) -> None:
         if link.source:
             # What a proxy tells about the database may be about another shard.
-            link.no_expiries = link.no_expiries and all(conn.direct for conn in link.connections if conn.node.read)
+            read = [conn for conn in link.connections if conn.node.read]
+            link.no_expiries = link.no_expiries and all(conn.direct for conn in read)
+            known = all(conn.direct or not conn.node.fields_may_expire for conn in read)
+            link.no_field_expiries = link.no_field_expiries and known
         for lane in [lane for lane in self.lanes.values() if lane.link is link]:
             lane.go()
 

@@ -185,3 +185,10 @@ def database_has_expiries(info: object, db: int) -> bool:
     if not isinstance(info, bytes):
         return True
     return not re.search(rb"^db%d:keys=\d+,expires=0(,|\r|$)" % db, info, re.MULTILINE)
+
+
+def fields_may_expire(info: object, db: int) -> bool:
+    """Whether an INFO keyspace reply leaves it possible that a field of a hash of `db` expires."""
+    if not isinstance(info, bytes):
+        return True
+    return not re.search(rb"^db%d:.*,(subexpiry|keys_with_volatile_items)=0(,|\r|$)" % db, info, re.MULTILINE)

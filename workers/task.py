@@ -60,6 +60,7 @@ class Task:
     checked: bool = True  # verify on each reply that cursors are ring positions
     counted: bool = True  # COPY_KEYS: False where another task counts these keys
     no_expiries: bool = False  # no key of the database had an expiry when planned
+    no_field_expiries: bool = False  # COMPARE: nor had a field of a hash, on either side
     raw: bool = False  # COPY_KEYS: these keys have been through no SCAN that filters
     own: bool = False  # keys that exist at the target may have been written by this run
     work: str = COPY
@@ -255,6 +256,7 @@ class Node:
     slots: list[Range] = field(default_factory=list)  # that it owns in its cluster, as first and last; [] = no cluster
     read: bool = False  # values are read from it, which must not make them look used
     replica: bool = False  # it is a replica in a cluster, which reads its keys only to those who say READONLY
+    fields_may_expire: bool = True  # its version knows fields of hashes that expire
 
     def pack(self) -> dict[str, Any]:
         """A map for msgpack."""

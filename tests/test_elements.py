@@ -1,0 +1,118 @@
+"""Collections compared whole: what is read of them, what counts as the same, and what is left to be looked at alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from keyferry.workers.elements import PAYLOAD, same_of
+from tests.conftest import ServerFactory
+from tests.support.dataset import fill
+from tests.support.monitor import Monitor
+from tests.support.processes import VERIFIED, run_keyferry
+from tests.test_compare import compared, verdict_of
+from tests.test_options import at
+
+#: Commands that a comparison sends where it looks at a key alone, and nowhere else.
+LOOKS = {"LLEN", "SCARD", "HLEN", "ZCARD", "XLEN", "XPENDING", "XRANGE", "HSCAN", "SSCAN", "GETRANGE"}
+WHOLE = {"DUMP", "SMEMBERS", "HGETALL"}
+
+
+def names(seen: Monitor, keys: str) -> set[str]:
+    """The commands about keys that begin so; others ask, of a key that nobody has, whether they are allowed."""
+    return {one.name for one in seen.commands if len(one.args) > 1 and one.args[1].startswith(keys.encode())}
+
+
+@pytest.mark.parametrize("pair", [("7.0", "7.0"), ("6.2", "7.0"), ("7.0", "8.2"), ("7.0", "9.1")], ids="-".join)
+def test_small_keys_of_all_types_are_compared_without_a_look_at_any(
+    pair: tuple[str, str], server: ServerFactory
+) -> None:
+    source, target = (server(kind) for kind in pair)
+    run_keyferry("generate", *at(source), "--keys", "2000", "--elements", "1-20")
+    run_keyferry(*at(source), "replicate", *at(target))
+    with Monitor(source) as at_source, Monitor(target) as at_target:
+        ran = compared(source, target)
+    assert (ran.code, verdict_of(ran)) == (0, "OK:2000 V:0 >:0 <:0 T:0"), ran.out
+    asked = names(at_source, "key:") | names(at_target, "key:")
+    assert asked & WHOLE == WHOLE and not asked & LOOKS
+
+
+def test_large_collections_are_read_in_pieces_only(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    words = [f"{number:06}" * 20 for number in range(2_000)]
+    for one in (source, target):
+        one.call("SADD", "large:set", *words)
+        one.call("HSET", "large:hash", *(part for word in words for part in (word, word)))
+        one.call("RPUSH", "large:list", *words)
+    with Monitor(source) as at_source, Monitor(target) as at_target:
+        ran = compared(source, target)
+    assert (ran.code, verdict_of(ran)) == (0, "OK:3 V:0 >:0 <:0 T:0"), ran.out
+    asked = names(at_source, "large:") | names(at_target, "large:")
+    assert {"HSCAN", "SSCAN", "LRANGE"} <= asked and not asked & WHOLE
+
+
+def test_without_the_right_to_ask_for_sizes_payloads_are_compared(server: ServerFactory) -> None:
+    source, target = server("7.0", acl=["user default on nopass ~* &* +@all -memory"]), server("7.0")
+    fill(source, 500)
+    ran = run_keyferry(*at(source), "replicate", *at(target), env=VERIFIED)
+    assert (ran.code, verdict_of(ran)) == (0, "OK:500 V:0 >:0 <:0 T:0"), ran.out + ran.err
+    target.call("FLUSHALL")
+    assert verdict_of(compared(source, target)) == "OK:0 V:0 >:500 <:0 T:0"
+
+
+GROUP: dict[bytes, Any] = {
+    b"name": b"group",
+    b"last-delivered-id": b"2-0",
+    b"pel-count": 1,
+    b"pending": [[b"1-0", b"ann", 1000, 1]],
+    b"consumers": [[b"name", b"ann", b"seen-time", 5, b"pel-count", 1, b"pending", [[b"1-0", 1000, 1]]]],
+}
+STREAM: dict[bytes, Any] = {b"length": 1, b"last-generated-id": b"2-0", b"entries": [[b"1-0", [b"field", b"value"]]]}
+
+
+def stream(group: dict[bytes, Any], **fields: Any) -> list[Any]:
+    """What XINFO STREAM FULL tells of a stream with one group."""
+    told = STREAM | {name.replace("_", "-").encode(): value for name, value in fields.items()}
+    return flat(told | {b"groups": [flat(GROUP | group)]})
+
+
+def flat(told: dict[bytes, Any]) -> list[Any]:
+    return [part for pair in told.items() for part in pair]
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (stream({}), True),
+        (stream({}, entries_added=7, radix_tree_nodes=2), True),  # what one side alone tells
+        (stream({b"consumers": [[b"name", b"ann", b"seen-time", 9]]}), True),
+        (stream({}, length=2), False),
+        (stream({}, entries=[[b"1-0", [b"field", b"other"]]]), False),
+        (stream({b"name": b"other"}), False),
+        (stream({b"pending": [[b"1-0", b"ann", 1001, 1]]}), False),
+        (stream({b"pending": [[b"1-0", b"bob", 1000, 1]]}), False),
+        (stream({b"consumers": []}), False),
+        (flat(STREAM | {b"groups": []}), False),
+        (flat({name: told for name, told in STREAM.items() if name != b"entries"} | {b"groups": []}), False),
+    ],
+)
+def test_streams_are_the_same_in_all_that_clients_can_see(other: list[Any], same: bool) -> None:
+    ours = stream({})
+    assert same_of(b"stream", [ours], [other]) == [same]
+
+
+GONE = [(kind, nothing) for kind in (b"list", b"set", b"hash", b"zset", b"stream") for nothing in (None, [])]
+
+
+@pytest.mark.parametrize(("kind", "nothing"), [*GONE, (b"string", None), (PAYLOAD, None)])
+def test_what_is_gone_is_never_the_same(kind: bytes, nothing: Any) -> None:
+    assert same_of(kind, [nothing], [nothing]) == [False]
+
+
+def test_tables_in_another_order_are_the_same_and_lists_are_not() -> None:
+    one, other = [b"a", b"1", b"b", b"2"], [b"b", b"2", b"a", b"1"]
+    assert same_of(b"set", [one, one], [other, [*other, b"b"]]) == [True, False]
+    assert same_of(b"hash", [one, one], [other, [b"a", b"2", b"b", b"1"]]) == [True, False]
+    assert same_of(b"list", [one], [other]) == [False]
+    assert same_of(b"zset", [one, one], [[b"a", b"1.0", b"b", b"2e0"], other]) == [True, False]
