@@ -75,6 +75,10 @@ class Compare:
             self.names.close()
 
     def _prepare(self, again: bool) -> tuple[Controls, Plan]:
+        with self.signals.at_once():
+            return self._find_out(again)
+
+    def _find_out(self, again: bool) -> tuple[Controls, Plan]:
         patient = again or "wait_for" in self.call.explicit
         options = self.options | ({"wait_for": self.options["retry_for"]} if again else {})
         self.names = names_file(self.call)

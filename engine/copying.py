@@ -24,7 +24,7 @@ from .planning import Plan, make
 from .progress import Display, display
 from .reaching import add_nodes, seeds_of
 from .settings import Settings
-from .signals import Signals
+from .signals import Ended, Signals
 from .summary import Summary
 from .supply import names_file, refuse_to_begin_again, supply_of
 from .survey import Controls, first_line, survey
@@ -114,7 +114,21 @@ class Copy:
             self.names.close()
 
     def _prepare(self, may_write: bool, again: bool = False) -> tuple[Controls, Plan]:
-        """Find out about both servers; those that have served before are waited for like any lost connection."""
+        """Find out about both servers; those that have served before are waited for like any lost connection.
+
+        A signal ends that at once, as nothing is on its way. Raises Ended then; the summary is of what was done before.
+        """
+        try:
+            with self.signals.at_once():
+                return self._find_out(may_write, again)
+        except Ended as ended:
+            if self.latest and not self.summary:
+                self.summary = self._summary(self.latest, None, ended.number)
+            if self.summary:
+                self.summary.exit_code = EXIT_SIGNAL + ended.number
+            raise
+
+    def _find_out(self, may_write: bool, again: bool) -> tuple[Controls, Plan]:
         patient = again or "wait_for" in self.call.explicit
         options = self.options | ({"wait_for": self.options["retry_for"]} if again else {})
         self.names = names_file(self.call)
@@ -205,14 +219,15 @@ class Copy:
             self.log.notice("the copy begins again")
         return now
 
-    def _summary(self, now: CopyPass, failure: KeyferryError | None) -> Summary:
+    def _summary(self, now: CopyPass, failure: KeyferryError | None, ended: int = 0) -> Summary:
+        """What was done; a signal has `ended` it between two passes."""
         plan, coordinator, aside = now.plan, now.coordinator, now.aside
         summary = Summary(
             counts=coordinator.state.counts,
             seconds=time.monotonic() - self.began_at,
             workers=plan.workers,
             cpu_s=coordinator.cpu_s + helpers_cpu_s() + time.process_time() - self.began_cpu_s,
-            exact=not (failure or coordinator.signal) and self._is_exact(now),
+            exact=not (failure or coordinator.signal or ended) and self._is_exact(now),
             named=self.names is not None,
             put_aside_file=aside.path if aside.used else "",
             reasons=aside.reasons,
@@ -259,7 +274,11 @@ class Copy:
                 return
             moved = True
             self.log.notice("slots have moved during the verification: it is made again")
-            time.sleep(MOVES_PAUSE_S)
+            self.signals.pause(MOVES_PAUSE_S)
+            if number := self.signals.seen():
+                summary.verdict, summary.verify_note = None, " (interrupted)"
+                summary.exit_code = EXIT_SIGNAL + number
+                return
         self.log.warning(
             "slots moved during each verification: none proves anything", "when they rest: keyferry compare"
         )

@@ -189,7 +189,7 @@ class Following:
         live = self.live
         self._wait_for_replicas()
         self._wait_for_fence()
-        if live.sweeping:
+        if live.sweeping or self.signal:
             return False
         told = live.feeding.told
         if live.streams_changed:
@@ -221,7 +221,11 @@ class Following:
         feeding = self.live.feeding
         number = feeding.fence()
         deadline = time.monotonic() + LOOK_S + self.parts.options["retry_for"]
+        signals = LiveSignals(self.parts.signals)
         while number not in feeding.passed:
+            self.signal = signals.seen()
+            if self.signal:
+                return
             if time.monotonic() > deadline:
                 raise NotConverged("the source did not answer to the last look", side="source")
             self.live.generations.again(feeding.turn(0))  # names that were asked for before

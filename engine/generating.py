@@ -42,7 +42,8 @@ class Generation:
 
     def run(self) -> Summary:
         """Write the data set, unless it is only to be changed, and change it if asked for. Raises KeyferryError."""
-        setup, spec = self._prepare()
+        with self.producer.signals.at_once():
+            setup, spec = self._prepare()
         if not self.options["churn_only"]:
             self._write(setup, spec)
         if self.options["churn"] and not (self.summary and self.summary.exit_code):

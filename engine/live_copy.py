@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,7 @@ from .executors import LocalProcesses
 from .following import Following, LiveSignals, Memory, Parts
 from .forkserver import helpers_cpu_s
 from .governor import Governor
+from .hook import run_hook
 from .live import Live
 from .outlook import outlook_of
 from .planning import Plan
@@ -162,15 +161,13 @@ class LiveCopy:
 
     def _on_converged(self, summary: Summary) -> None:
         """Run the user's command; where it fails, so does the run."""
-        command = self.options["on_converged"]
         facts = {
             "KEYFERRY_VERDICT": self.verdict.line if self.verdict else "",
             "KEYFERRY_KEYS": str(summary.counts.copied),
             "KEYFERRY_LIVE_KEYS": str(self.following.result.keys),
             "KEYFERRY_LAG_MAX_SECONDS": f"{self.following.result.lag_max_s:.3f}",
         }
-        # What it prints is no result of ours.
-        done = subprocess.run(["/bin/sh", "-c", command], env=os.environ | facts, stdout=2, check=False)
-        if done.returncode:
-            self.copy.log.warning(f"--on-converged: the command ended with code {done.returncode}")
-            summary.exit_code = EXIT_INCOMPLETE
+        if why := run_hook(self.options["on_converged"], facts, self.signals):
+            self.copy.log.warning(f"--on-converged: {why}")
+            number = self.signals.seen()
+            summary.exit_code = EXIT_SIGNAL + number if number else EXIT_INCOMPLETE

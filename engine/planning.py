@@ -11,6 +11,7 @@ from .filtering import filter_lines
 from .limits import Limits
 from .partitioners import ranges, slots
 from .partitioners.cluster import slots_in
+from .partitioners.payloads import warnings_of_payloads
 from .partitioners.ranges import MIN_RANGE_KEYS
 from .partitioners.slots import Cut, density
 from .partitioners.topology import Database, Server
@@ -253,6 +254,7 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         setup=setup,
         warnings=survey.permissions.warnings
         + warnings_of(survey, options["on_conflict"])
+        + warnings_of_payloads(survey.sources, survey.targets, options["method"])
         + _warnings_of_settings(survey, options)
         + warnings_of_feed(survey, feed),
         silence_s=options["silence_s"],

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import time
+from collections.abc import Iterator
 from types import FrameType
 
 #: What ends a run in order when it comes once, and at once when it comes again.
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+#: A pause looks for signals so often.
+LOOK_S = 0.05
+
+
 class Ended(BaseException):
-    """A second signal: everything stops now."""
+    """A second signal, or the first where nothing is on its way: everything stops now."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -26,6 +33,7 @@ class Signals:
     def __init__(self) -> None:
         self._first = 0
         self._status = False
+        self._idle = False
         self._before: dict[int, object] = {}
 
     def seen(self) -> int:
@@ -37,6 +45,23 @@ class Signals:
         asked, self._status = self._status, False
         return asked
 
+    def pause(self, pause_s: float) -> None:
+        """Wait so long, or until an ending signal has come."""
+        until = time.monotonic() + pause_s
+        while not self.seen() and (left_s := until - time.monotonic()) > 0:
+            time.sleep(min(left_s, LOOK_S))
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within `with`, nothing is on its way: the first ending signal raises Ended, whatever is waited for."""
+        if self._first:
+            raise Ended(self._first)
+        self._idle = True
+        try:
+            yield
+        finally:
+            self._idle = False
+
     def __enter__(self) -> Signals:
         for number in ENDING:
             # nohup sets SIGHUP to be ignored: the job is meant to outlive its terminal.
@@ -46,7 +71,8 @@ class Signals:
         return self
 
     def _end(self, number: int, frame: FrameType | None) -> None:
-        if self._first:
+        if self._first or self._idle:
+            self._first = self._first or number
             raise Ended(number)
         self._first = number
 

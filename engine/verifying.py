@@ -170,7 +170,7 @@ class Verification:
             still = after.sources_still(before) and after.targets_still(before)
             if self.signal or still or not (len(differing) or len(extra)):
                 break
-            self._pause(PAUSE_S * PAUSE_GROWTH ** (number - 1))
+            self.desk.signals.pause(PAUSE_S * PAUSE_GROWTH ** (number - 1))
             differing = self._look_again(shown, COMPARE, differing, verdict)
             extra = self._look_again(shown, RECHECK, extra, Verdict())
             after = Census.take(self.plan, self.controls)
@@ -254,11 +254,6 @@ class Verification:
             if firsts.setdefault(target_db, db) != db:
                 yield firsts[target_db], db, target_db
                 firsts[target_db] = db
-
-    def _pause(self, pause_s: float) -> None:
-        until = time.monotonic() + pause_s
-        while time.monotonic() < until and not self.desk.signals.seen():
-            time.sleep(0.05)
 
     # ---- workers --------------------------------------------------------------------------------------------
 

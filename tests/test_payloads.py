@@ -1,0 +1,72 @@
+"""Whether a target restores what a source dumps is known before the first key, and told."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from keyferry.partitioners.control import Control
+from keyferry.partitioners.payloads import format_of, restores
+from keyferry.partitioners.topology import Server as Described
+from keyferry.partitioners.topology import describe
+from keyferry.workers.endpoint import Endpoint
+from tests.conftest import ServerFactory
+from tests.support.binaries import KINDS
+from tests.support.processes import run_keyferry
+from tests.support.servers import Server
+from tests.support.wire import ServerError
+from tests.test_options import at
+
+#: Bytes of a payload after its value: the version of its format, in the first two, and a checksum.
+FOOTER_BYTES = 10
+
+
+def described(server: Server) -> Described:
+    control = Control(Endpoint(port=server.port), "source")
+    control.open()
+    try:
+        return describe(control)
+    finally:
+        control.close()
+
+
+def test_what_is_known_of_formats_is_what_servers_do(server: ServerFactory) -> None:
+    servers = {kind: server(kind) for kind in KINDS}
+    known = {kind: described(one) for kind, one in servers.items()}
+    payloads = {}
+    for kind, one in servers.items():
+        one.call("SET", "key", "value")
+        payloads[kind] = one.call("DUMP", "key")
+        footer = payloads[kind][-FOOTER_BYTES:]
+        assert int.from_bytes(footer[:2], "little") == format_of(known[kind])
+    for source, target in product(KINDS, KINDS):
+        with servers[target].connect() as connection:
+            reply = connection.call("RESTORE", "restored", 0, payloads[source], "REPLACE")
+        assert restores(known[target], known[source]) is not isinstance(reply, ServerError), (source, target, reply)
+
+
+def test_of_servers_that_nobody_knows_nothing_is_said() -> None:
+    nobody = Described(Endpoint(), "target", foreign="dragonfly", version="7.0.0")
+    assert format_of(nobody) == 0 and restores(nobody, Described(Endpoint(), "source", version="8.2.3"))
+
+
+@pytest.mark.parametrize(
+    ("pair", "words", "warning"),
+    [
+        (("8.2", "9.1"), (), "keys that are no strings will be put aside: Valkey 9.1"),
+        (("7.0", "6.2"), ("--dry-run",), "keys that are no strings will be put aside: Redis 6.2"),
+        (("7.0", "6.2"), ("--dry-run", "--method", "dump"), "keys will be put aside: Redis 6.2"),
+        (("7.0", "8.2"), ("--dry-run",), ""),
+    ],
+)
+def test_the_plan_warns_of_keys_that_the_target_will_not_restore(
+    pair: tuple[str, str], words: tuple[str, ...], warning: str, server: ServerFactory
+) -> None:
+    source, target = (server(kind) for kind in pair)
+    source.call("SET", "string", "value")
+    source.call("HSET", "hash", "field", "value")
+    ran = run_keyferry(*at(source), "replicate", *at(target), "--put-aside", "/dev/null", *words)
+    assert ("will be put aside" in ran.out + ran.err) is bool(warning)
+    assert warning in ran.out + ran.err
+    assert ran.code == (0 if words else 1)

@@ -1,0 +1,68 @@
+"""No wait goes on for ever, and signals end each: also where nothing is on its way yet, or any more."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from keyferry.hook import run_hook
+from keyferry.signals import Ended, Signals
+from tests.conftest import ServerFactory
+from tests.support.live import start_live
+from tests.support.processes import start_keyferry
+from tests.support.servers import free_port
+from tests.test_options import at, write_strings
+
+
+@pytest.mark.parametrize("command", ["replicate", "compare"])
+def test_waiting_for_a_server_ends_with_the_first_signal(command: str, server: ServerFactory) -> None:
+    source = server("7.0")
+    with start_keyferry(*at(source), command, "-p", str(free_port()), "--wait-for", "60s") as run:
+        run.wait_for_text("waiting: ")
+        run.signal_all(signal.SIGTERM)
+        ran = run.wait(10)
+    assert ran.code == 143, ran.err
+    assert "Traceback" not in ran.err and not ran.left
+
+
+def test_a_signal_that_has_come_before_ends_what_begins_to_wait() -> None:
+    with Signals() as signals:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Ended), signals.at_once():
+            raise AssertionError("it went on")
+
+
+def test_a_pause_ends_with_the_first_signal() -> None:
+    with Signals() as signals:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        began = time.monotonic()
+        signals.pause(30)
+        assert time.monotonic() - began < 5 and signals.seen() == signal.SIGTERM
+
+
+def test_the_command_at_the_end_of_a_live_copy_ends_with_the_run(server: ServerFactory, tmp_path: Path) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 10)
+    begun = tmp_path / "begun"
+    with start_live(source, target, "--on-converged", f"echo > {begun}; sleep 100; exit 0") as run:
+        deadline = time.monotonic() + 30
+        while not begun.exists():
+            assert time.monotonic() < deadline and run.running, run.err
+            time.sleep(0.05)
+        run.signal(signal.SIGTERM)
+        ran = run.wait(15)
+    assert ran.code == 143, ran.err
+    assert not ran.left  # neither the shell nor what it had started
+
+
+def test_the_command_at_the_end_of_a_live_copy_has_a_time_out() -> None:
+    began = time.monotonic()
+    assert run_hook("sleep 100; exit 0", {}, Signals(), timeout_s=0.3) == "the command did not end within 0.3 s"
+    assert time.monotonic() - began < 10
+    assert run_hook("exit 3", {}, Signals()) == "the command ended with code 3"
+    assert run_hook('test "$FACT" = told', {"FACT": "told"}, Signals()) == ""
