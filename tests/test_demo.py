@@ -15,17 +15,16 @@ from typing import Any
 import pytest
 
 from keyferry.commands import demo
-from keyferry.copying import Copy
 from keyferry.grammar import Invocation
+from keyferry.live_copy import LiveCopy
 from keyferry.logs import Log
-from keyferry.survey import Controls
 from tests.support.processes import VERIFIED, Result, Run, start_command, start_keyferry
 
 #: The demo is to be over within so many seconds; a signal ends it within so many.
 WHOLE_S, SIGNAL_S = 30.0, 10.0
 
 #: Words by which each moment of a demo is recognised on stderr, in their order.
-MOMENTS = ("1/3", "2/3", "generate begins", "3/3", "copy begins", "verify begins")
+MOMENTS = ("1/4", "2/4", "generate begins", "3/4", "4/4", "copy begins", "verify begins")
 
 
 @pytest.fixture
@@ -58,7 +57,8 @@ def test_the_demo_shows_a_copy_from_start_to_end(folder: Path) -> None:
         result = run.wait(WHOLE_S)
     assert result.code == 0, result.err
     assert result.seconds < WHOLE_S
-    for start in ("generate +20,000 keys", "copy +20,000 keys", "verify +20,000 keys", "OK:20000 V:0 >:0 <:0 T:0$"):
+    starts = ("generate +20,000 keys", r"churn +[78],\d{3} changes", "copy +~", r"live +\d,\d{3} keys +converged")
+    for start in (*starts, r"verify +\d{2},\d{3} keys", r"OK:\d{5} V:0 >:0 <:0 T:0$"):
         assert re.search(f"^{start}", result.out, re.MULTILINE), result.out
     lines = result.out.splitlines() + [line for line in result.err.splitlines() if str(folder) not in line]
     assert max(map(len, lines)) <= 80
@@ -72,14 +72,15 @@ def test_keys_says_how_many(keys: int, folder: Path) -> None:
     with start_demo(folder, "--keys", str(keys), "--quiet") as run:
         result = run.wait(WHOLE_S)
     assert (result.code, result.err) == (0, "")
-    assert result.out.splitlines()[-1] == f"OK:{keys} V:0 >:0 <:0 T:0"
+    assert re.match(f"generate +{keys:,} keys? ", result.out)
+    assert re.fullmatch(r"OK:\d+ V:0 >:0 <:0 T:0", result.out.splitlines()[-1])
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 def test_a_signal_at_any_moment_leaves_nothing(moment: str, number: signal.Signals, folder: Path) -> None:
     """As from a terminal: every process of the group gets it."""
-    with start_demo(folder, "--keys", "100000") as run:
+    with start_demo(folder, "--keys", "30000") as run:
         run.wait_for_text(moment)
         began = time.monotonic()
         run.signal_all(number)
@@ -104,9 +105,9 @@ def test_a_second_signal_ends_it_at_once_and_leaves_nothing(delay_s: float, fold
     assert_nothing_left(result, folder)
 
 
-@pytest.mark.parametrize("moment", ["1/3", "generate begins", "copy begins", "verify begins"])
+@pytest.mark.parametrize("moment", ["1/4", "generate begins", "3/4", "copy begins", "verify begins"])
 def test_even_a_killed_demo_leaves_no_server(moment: str, folder: Path) -> None:
-    with start_demo(folder, "--keys", "100000") as run:
+    with start_demo(folder, "--keys", "30000") as run:
         run.wait_for_text(moment)
         run.signal(signal.SIGKILL)
         result = run.wait(SIGNAL_S)
@@ -114,12 +115,12 @@ def test_even_a_killed_demo_leaves_no_server(moment: str, folder: Path) -> None:
 
 
 def test_the_table_of_what_was_done_comes_also_after_a_signal(folder: Path) -> None:
-    with start_demo(folder, "--keys", "100000") as run:
-        run.wait_for_text("3/3")
+    with start_demo(folder, "--keys", "30000") as run:
+        run.wait_for_text("4/4")
         run.signal(signal.SIGINT)
         result = run.wait(SIGNAL_S)
     assert result.code == 130
-    assert result.out.startswith("generate    100,000 keys")
+    assert result.out.startswith("generate     30,000 keys")
 
 
 def test_without_the_extra_it_says_what_to_install(folder: Path) -> None:
@@ -153,15 +154,17 @@ def spoiled(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
     """`spoiled(*command)`: the exit code and table of a demo whose target gets a command more after the copy."""
     said: list[str] = []
     monkeypatch.setattr(demo, "say_result", said.append)
+    monkeypatch.setattr(demo, "CHURN", 1)
+    monkeypatch.setattr(demo, "CHURN_S", 1)
 
     def run(*command: str) -> tuple[int, str]:
-        verify = Copy._verify
+        verify = LiveCopy._verify
 
-        def spoil_first(self: Copy, plan: Any, controls: Controls, *rest: Any) -> None:
-            controls.targets[0].call(*command)
-            verify(self, plan, controls, *rest)
+        def spoil_first(self: LiveCopy, coordinator: Any) -> tuple[bool | None, int]:
+            self.controls.targets[0].call(*command)
+            return verify(self, coordinator)
 
-        monkeypatch.setattr(Copy, "_verify", spoil_first)
+        monkeypatch.setattr(LiveCopy, "_verify", spoil_first)
         code = demo.run(Invocation("demo", options={"keys": 50}), Log(0))
         return code, said[0]
 

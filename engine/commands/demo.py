@@ -1,4 +1,4 @@
-"""`keyferry demo`: generate, copy and verify between two throw-away servers, to see how it goes.
+"""`keyferry demo`: generate, copy live while a writer changes the source, and verify, between two throw-away servers.
 
 It does by itself what a user would do by hand: the steps run through the code of `keyferry generate` and `keyferry
 replicate`, which verifies what it has copied. Everything is gone afterwards, whatever ends the demo.
@@ -6,6 +6,7 @@ replicate`, which verifies what it has copied. Everything is gone afterwards, wh
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, field
 
 from ..copying import Copy
@@ -16,9 +17,12 @@ from ..logs import Log
 from ..output import say_result
 from ..signals import Ended, Signals
 from ..text import plural
+from ..writer import Writer
 
 #: Expiries of the data: a part of the keys has one, and none ends while the demo runs.
 TTL_SHARE, TTL = "25%", "1h-24h"
+#: So many changes a second are made for so long; the copy is over when the source has been quiet for a second.
+CHURN, CHURN_S, IDLE_MS = 2_000, 4, 1_000
 
 
 def run(call: Invocation, log: Log) -> int:
@@ -26,7 +30,7 @@ def run(call: Invocation, log: Log) -> int:
     with Signals() as signals:
         demo = _Demo(call.options["keys"], log, signals)
         try:
-            log.notice("1/3 starting two Valkey servers: in memory, on unix sockets of their own")
+            log.notice("1/4 starting two Valkey servers: in memory, on unix sockets of their own")
             with Embedded("source", demo.stop) as source, Embedded("target", demo.stop) as target:
                 exit_code = demo.run(source, target)
             log.notice("both servers are ended, and their folders removed")
@@ -35,6 +39,22 @@ def run(call: Invocation, log: Log) -> int:
             if demo.table:
                 say_result("\n".join(demo.table))
     return exit_code
+
+
+class _Terminating(Signals):
+    """To a live copy Ctrl-C means to cut over; in a demo it means to end, as SIGTERM does."""
+
+    def __init__(self, signals: Signals) -> None:
+        super().__init__()
+        self._signals = signals
+
+    def seen(self) -> int:
+        """SIGTERM, once any ending signal has come."""
+        return signal.SIGTERM if self._signals.seen() else 0
+
+    def status_asked(self) -> bool:
+        """Whether SIGUSR1 has come."""
+        return self._signals.status_asked()
 
 
 @dataclass
@@ -52,26 +72,36 @@ class _Demo:
             raise Ended(number)
 
     def run(self, source: Embedded, target: Embedded) -> int:
-        """Generate, copy, verify; the exit code."""
-        self.log.notice(f"2/3 keyferry generate: {plural(self.keys, 'key')} of all types, {TTL_SHARE} with an expiry")
+        """Generate, change, copy, verify; the exit code."""
+        self.log.notice(f"2/4 keyferry generate: {plural(self.keys, 'key')} of all types, {TTL_SHARE} with an expiry")
         self._generate(source)
         self.stop()
-        self.log.notice("3/3 keyferry replicate: copy, then compare every key on both sides")
-        exit_code = self._copy(source, target)
+        self.log.notice(f"3/4 keyferry generate --churn: {CHURN:,} changes a second for {CHURN_S} s, from now on")
+        with Writer(self._changes(source), self.stop) as writer:
+            self.log.notice("4/4 keyferry replicate --live: copy, follow the changes, compare every key")
+            exit_code = self._copy(source, target, writer)
         self.stop()
         return exit_code
+
+    def _changes(self, source: Embedded) -> list[str]:
+        data = ["--keys", str(self.keys), "--ttl-share", TTL_SHARE, "--ttl", TTL]
+        return ["-s", source.endpoint.socket, *data, "--churn", str(CHURN), "--for", f"{CHURN_S}s"]
 
     def _generate(self, source: Embedded) -> None:
         call = from_python("generate", [source.endpoint], keys=self.keys, ttl_share=TTL_SHARE, ttl=TTL)
         summary = Generation(call.servers[0], call.options, self.log, self.signals).run()
         self.table += summary.text().splitlines()
 
-    def _copy(self, source: Embedded, target: Embedded) -> int:
+    def _copy(self, source: Embedded, target: Embedded, writer: Writer) -> int:
         aside = str(target.folder / "put-aside.jsonl")
-        call = from_python("replicate", [source.endpoint, target.endpoint], put_aside=aside)
-        copy = Copy(call, self.log, self.signals)
+        servers = [source.endpoint, target.endpoint]
+        call = from_python("replicate", servers, put_aside=aside, live=True, idle_timeout=IDLE_MS / 1000)
+        copy = Copy(call, self.log, _Terminating(self.signals))
         try:
-            return copy.run().exit_code
+            exit_code = copy.run().exit_code
+            self.stop()
+            self.table += writer.table()
+            return exit_code
         finally:
             if copy.summary:
                 self.table += copy.summary.text().splitlines()
