@@ -235,6 +235,7 @@ class Copy:
             verify_note=" (--no-verify)" if self.options["no_verify"] else "",
             evicted=now.watch.keys,
             accept_eviction=self.options["accept_eviction"],
+            replicas=[one.lag for one in now.outlook.replicas] if now.outlook else [],
         )
         if coordinator.signal:
             summary.exit_code = EXIT_SIGNAL + coordinator.signal

@@ -55,6 +55,9 @@ def warnings(environ: Mapping[str, str]) -> list[str]:
 
 
 def _variables(row: Option) -> Iterator[str]:
+    if row.source_only:
+        yield variable(row, "source")
+        return
     yield variable(row)
     if row.place == SIDE:
         yield variable(row, "source")

@@ -15,15 +15,17 @@ from .feeding import Feeding
 from .live import Field, Live
 from .live_result import LiveResult
 from .logs import Log
+from .partitioners.replicas import Goal
 from .partitioners.topology import describe
 from .planning import Plan
 from .removals import Removals, refuse_what_has_shrunk
+from .replica_watch import pairs_of
 from .signals import Signals
 from .supply import owners_in
 from .survey import Controls, check_identities
 from .trespass import Trespass
 from .verify_plan import reverse_tasks
-from .workers.errors import NotConverged
+from .workers.errors import AccessError, NotConverged
 from .workers.task import Counts, Task
 
 #: For the last look we wait so long for the feed, beside what a lost connection may take.
@@ -185,6 +187,7 @@ class Following:
     def _undisturbed(self, since: float) -> bool:
         """Whether nothing in scope was written since then: a fence, and if need be a look at what events name."""
         live = self.live
+        self._wait_for_replicas()
         self._wait_for_fence()
         if live.sweeping or self.signal:
             return False
@@ -197,6 +200,22 @@ class Following:
         self._coordinate([], "live")
         written = live.activity_at > since or live.streams_changed
         return not (self.signal or live.sweeping or written)
+
+    def _wait_for_replicas(self) -> None:
+        """Replicas that are read may be quiet only because they are behind: they get what their masters have now."""
+        pairs = pairs_of(self.plan, self.controls.sources)
+        deadline = time.monotonic() + LOOK_S
+        try:
+            goal = Goal(pairs)
+            while (missing := goal.missing())[0]:
+                if time.monotonic() > deadline:
+                    raise NotConverged(missing[0], side="source", address=missing[1])
+                time.sleep(0.05)
+        except AccessError as error:
+            self.parts.log.warning(f"whether the replica has all that its master has is not known: {error}")
+        finally:
+            for pair in pairs:
+                pair.master.close()
 
     def _wait_for_fence(self) -> None:
         feeding = self.live.feeding

@@ -20,6 +20,7 @@ from .workers.endpoint import Endpoint, from_uri
 from .workers.errors import UsageError
 
 _TWO_HINT = "keyferry replicate SOURCE TARGET"
+_SOURCE_HINT = "it stands before the command: keyferry --read-from replica replicate SOURCE TARGET"
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def from_python(command: str, servers: Sequence[str | Endpoint], **keywords: obj
     for server in endpoints:
         if server.db is not None:
             _check_databases(values, f"the database of {server.address}")
+    if any(server.read_from != "master" for server in endpoints[1:]):
+        raise UsageError("read_from is about the source", side="target", hint="a target is written to: its master")
     _bound_workers(values, [server.pool for server in endpoints], "workers" in explicit)
     return _made(COMMAND_NAMES[command], endpoints, values, explicit=explicit)
 
@@ -142,6 +145,8 @@ def _check_places(command: Command, before: Part, after: Part) -> None:
                 raise UsageError(f"{one.label} is no option of {command.name}", hint=f"it belongs to {of}")
             if row.place == COMMAND and side == "source":
                 raise UsageError(f"{one.label} belongs after the command", hint=f"keyferry {command.name} {one.label}")
+            if row.source_only and (command.servers != TWO or side == "target"):
+                raise UsageError(f"{one.label} is about the source of a copy or a comparison", hint=_SOURCE_HINT)
             if row.place == SIDE and command.servers == NONE:
                 text = f"{one.label} is no option of {command.name}: it starts its own servers"
                 raise UsageError(text, hint=f"keyferry {command.name} --help")
@@ -165,7 +170,8 @@ def _side_options(part: Part, side: str = "") -> Layer:
 
 
 def _side_environment(environ: Mapping[str, str], side: str = "") -> dict[str, Given]:
-    return environment.given(environ, [row for row in options.OPTIONS if row.place == SIDE], side)
+    rows = [row for row in options.OPTIONS if row.place == SIDE and (side == "source" or not row.source_only)]
+    return environment.given(environ, rows, side)
 
 
 def _two(before: Part, after: Part, environ: Mapping[str, str]) -> list[Side]:

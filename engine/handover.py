@@ -6,9 +6,10 @@ WHY
     target, and their ranges go on from there.
 
 WHICH NODES ARE THE SAME
-    Those with the same run_id and master_replid, the same slots as in the plan of before, in a cluster in which no slot
-    has moved, if all processes of the target are the same, too. Between the last look of one pass and the first one of
-    the next, a slot may go away and come back: that makes a node's epoch grow, which the next pass looks at.
+    Those with the same run_id and master_replid, replicas with the same connection to their master, and the same slots
+    as in the plan of before, in a cluster in which no slot has moved, if all processes of the target are the same, too.
+    Between the last look of one pass and the first one of the next, a slot may go away and come back: that makes a
+    node's epoch grow, which the next pass looks at.
 
 LIMITATIONS
     A node is read again from its beginning where its cursors cannot be split, as positions tell nothing there, and
@@ -22,6 +23,7 @@ from collections.abc import Sequence
 
 from .copy_pass import CopyPass
 from .lookout import Lookout
+from .partitioners.replicas import Standing
 from .planning import Plan
 from .text import plural
 from .workers.errors import ChangedError
@@ -51,7 +53,10 @@ def kept_of(before: CopyPass, plan: Plan) -> Kept:
     for number, node in enumerate(old.sources):
         now = numbers.get(node.run_id)
         watched = lookout.ids[number] in lookout.picture.epochs
-        if now is not None and watched and _is_the_same(node, new.sources[now]) and not _begins_again(before, number):
+        if now is None or not watched or _begins_again(before, number):
+            continue
+        links = before.plan.survey.sources[number].standing, plan.survey.sources[now].standing
+        if _is_the_same(node, new.sources[now]) and _has_kept_its_data(*links):
             kept[number] = now
     return kept
 
@@ -86,6 +91,13 @@ def _lookout_of(one: CopyPass) -> Lookout | None:
 def _is_the_same(old: Node, new: Node) -> bool:
     known = bool(old.run_id and old.replid)
     return known and (old.run_id, old.replid, old.slots) == (new.run_id, new.replid, new.slots)
+
+
+def _has_kept_its_data(old: Standing | None, new: Standing | None) -> bool:
+    """Whether a replica, if it is one, was not synchronised anew, which changes neither run_id nor master_replid."""
+    if old is None or new is None:
+        return old is new
+    return old.link_id == new.link_id != 0
 
 
 def _are_the_same(old: Sequence[Node], new: Sequence[Node]) -> bool:

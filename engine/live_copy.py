@@ -140,6 +140,7 @@ class LiveCopy:
             verify_note=" (--no-verify)" if self.options["no_verify"] else "",
             evicted=self.watch.keys,
             accept_eviction=self.options["accept_eviction"],
+            replicas=[one.lag for one in copy.outlook.replicas] if copy.outlook else [],
             live=following.result,
             verdict=self.verdict,
         )

@@ -10,6 +10,9 @@ HOW IT WORKS
     first, then the node that takes it in: keys go only that way, so none escapes. Then the cluster is looked at once
     more: only when nothing has moved since is the source read.
 
+WHERE REPLICAS ARE READ they have to get in step with their masters first: what has left one of them may not have
+    arrived at the other. And a replica does not say ASK: a slot that is open is waited for.
+
 LIMITATIONS
     Where keys are copied by name, none is looked for: a name leads to its key wherever that is. Keys that were copied
     before their slot moved are counted twice; the figures carry `~`.
@@ -24,8 +27,9 @@ from dataclasses import replace
 from .lookout import Changes, Lookout, slots_text
 from .partitioners.control import Control, ReplyError
 from .partitioners.keys import cut
+from .partitioners.replicas import REMEDY, Goal, Pair
 from .text import plural
-from .workers.errors import AccessError, RunError
+from .workers.errors import AccessError, RunError, StateError
 from .workers.task import COPY_KEYS, Task
 
 #: A slot's names are asked for with room for so many that come meanwhile.
@@ -55,13 +59,15 @@ class Moves:
         self.pending: set[int] = set()
         self.settled = False
         self.any = False  # slots have moved in this run
+        self.pairs: list[Pair] = []  # where replicas are read; `controls` are connected to these
+        self._goal: Goal | None = None
         self._failing_since: float | None = None
         self._next_try = 0.0
 
     def note(self, found: Changes) -> None:
         """Remember what the lookout has found, and say it."""
         if new := found.slots - self.pending:
-            self.any, self.settled = True, False
+            self.any, self.settled, self._goal = True, False, None
             self.pending |= new
             what = ": the keys there are looked at again at the end" if self.databases else ""
             self.say(f"source: {slots_text(new)} moving or moved{what}")
@@ -77,12 +83,26 @@ class Moves:
             if not self.pending:
                 self.note(self.lookout.look())
                 self.settled = not self.pending
+            if self.pairs and self.pending:
+                self._look_at_replicas()
             made = self._tasks_of_some()
-        except AccessError as error:
+        except (AccessError, StateError) as error:
             self._fail(error)
             return []
         self._failing_since = None
         return made
+
+    def _look_at_replicas(self) -> None:
+        """Raise StateError while keys of moved slots may be in no replica, or cannot be asked of one."""
+        still_open = self.pending & self.lookout.picture.open_slots
+        if still_open:
+            text = f"{slots_text(still_open)} still moving, which replicas do not tell"
+            hint = "end the move, or read the masters: --read-from master"
+            raise StateError(text, side="source", address=self.controls[0].endpoint.address, hint=hint)
+        self._goal = self._goal or Goal(self.pairs)
+        reason, address = self._goal.missing()
+        if reason:
+            raise StateError(reason, side="source", address=address, hint=REMEDY)
 
     def _tasks_of_some(self) -> list[Task]:
         made: list[Task] = []
@@ -107,12 +127,15 @@ class Moves:
         others = [number for number in range(len(self.controls)) if number != owner]
         return [owner, *others] if slot in self.lookout.picture.open_slots else [owner]
 
-    def _fail(self, error: AccessError) -> None:
+    def _fail(self, error: AccessError | StateError) -> None:
         now = time.monotonic()
-        self._failing_since = self._failing_since or now
+        if self._failing_since is None:
+            self._failing_since = now
+            self.say(f"waiting: {error}")
         self._next_try = now + AGAIN_S
         if now - self._failing_since > self.retry_for_s:
-            raise RunError(error.message, side=error.side, address=error.address, hint=error.hint) from None
+            kind = StateError if isinstance(error, StateError) else RunError
+            raise kind(error.message, side=error.side, address=error.address, hint=error.hint) from None
 
 
 def names_in_slot(control: Control, db: int, slot: int) -> list[bytes]:

@@ -64,6 +64,7 @@ class Option:
     repeats: bool = False  # may be given several times; the value is the list of all
     mistaken: tuple[str, ...] = ()  # names in other tools; they are not accepted, but lead here
     elsewhere: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)  # command → its group, metavar, help
+    source_only: bool = False  # SIDE: of the source of commands on two servers only
     issue: str = "first"
 
     def of(self, command: str) -> Option:
@@ -164,6 +165,8 @@ OPTIONS = (
     _side("tls-ciphers", "", values.TEXT, "LIST", "ciphers of TLS 1.2", issue="topology"),
     _side("tls-ciphersuites", "", values.TEXT, "LIST", "ciphers of TLS 1.3", issue="topology"),
     _side("remap", "", values.REMAP, "A=B", "node A of the cluster is reached at B", repeats=True, issue="topology"),
+    _side("read-from", "", values.choice("master", "replica"), "WHO", "source only: master or replica",
+          default_text="master", source_only=True, issue="topology"),
     _side("pool", "m", values.whole(1, 10_000), "N", "most connections to a side", default_text="max(8, workers)"),
     _side("latency", "l", None, "", "show how long requests take", default=False),
     _global("help", "", None, "", "show this help", environment=False),
@@ -300,8 +303,14 @@ EXCLUSIVE = (("quiet", "info", "debug"), ("dbs", "db_map"), ("flush", "churn_onl
 
 def options_of(command: str, *places: str) -> list[Option]:
     """The rows of a command at some places, in the table's order; global rows belong to all commands."""
-    rows = [row for row in OPTIONS if row.place in places and (row.place in (SIDE, GLOBAL) or command in row.commands)]
+    rows = [row for row in OPTIONS if row.place in places and _belongs(row, command)]
     return [row.of(command) for row in rows]
+
+
+def _belongs(row: Option, command: str) -> bool:
+    if row.source_only:
+        return COMMAND_NAMES[command].servers == TWO
+    return row.place in (SIDE, GLOBAL) or command in row.commands
 
 
 def filled(command: str, given: Mapping[str, Any]) -> dict[str, Any]:

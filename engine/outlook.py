@@ -1,13 +1,15 @@
-"""What may change under a copy: clusters and masters on either side, and what follows for the source's keys."""
+"""What may change under a copy: clusters and masters on either side, replicas that are read, and what follows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from .lookout import Lookout, slots_text
 from .moves import Moves
 from .partitioners.control import Control
 from .planning import Plan
+from .replica_watch import ReplicaWatch, pairs_of, watches_of
 from .succession import Succession
 from .workers.task import Task
 
@@ -16,9 +18,15 @@ class Outlook:
     """`begin` and `end` enclose the run; between them `take_in` and, when all else is done, `tasks` until `settled`."""
 
     def __init__(
-        self, moves: Moves | None, target: Lookout | None, successions: list[Succession], say: Callable[[str], None]
+        self,
+        moves: Moves | None,
+        target: Lookout | None,
+        successions: list[Succession],
+        replicas: list[ReplicaWatch],
+        say: Callable[[str], None],
     ) -> None:
-        self.moves, self.target, self.successions, self.say = moves, target, successions, say
+        self.moves, self.target, self.replicas, self.say = moves, target, replicas, say
+        self.watches: list[Succession | ReplicaWatch] = [*successions, *replicas]
         self.target_moved = False
 
     @property
@@ -42,21 +50,21 @@ class Outlook:
             self.moves.note(self.moves.lookout.begin())
         if self.target:
             self.target.begin()
-        for succession in self.successions:
-            succession.start()
+        for watch in self.watches:
+            watch.start()
 
     def end(self) -> None:
         """Look no more."""
         for lookout in (self.moves.lookout if self.moves else None, self.target):
             if lookout:
                 lookout.end()
-        for succession in self.successions:
-            succession.end()
+        for watch in self.watches:
+            watch.end()
 
     def take_in(self) -> None:
         """What was seen since the last call. Raises ChangedError where nodes have come that the plan does not know."""
-        for succession in self.successions:
-            succession.check()
+        for watch in self.watches:
+            watch.check()
         if self.moves:
             self.moves.note(self.moves.lookout.news())
         if self.target and (moved := self.target.news().moved):
@@ -69,15 +77,15 @@ class Outlook:
 
     def last_look(self) -> None:
         """Once everything is written: raises ChangedError where the target is not the one any more that it was."""
-        for succession in self.successions:
-            succession.check(fresh=True)
+        for watch in self.watches:
+            watch.check(fresh=True)
         if self.target and self.target.look().moved:
             self.target_moved = True
 
     def moves_meanwhile(self) -> bool:
         """Whether slots have moved on either side since the last look. Raises ChangedError."""
-        for succession in self.successions:
-            succession.check(fresh=True)
+        for watch in self.watches:
+            watch.check(fresh=True)
         lookouts = [one for one in (self.moves.lookout if self.moves else None, self.target) if one]
         found = [lookout.look() for lookout in lookouts]
         return any(one.slots for one in found)
@@ -87,6 +95,10 @@ class Outlook:
         for lookout in (self.moves.lookout if self.moves else None, self.target):
             if lookout:
                 lookout.close()
+        for replica in self.replicas:
+            replica.close()
+        for pair in self.moves.pairs if self.moves else ():
+            pair.master.close()
 
 
 def outlook_of(plan: Plan, sources: list[Control], say: Callable[[str], None]) -> Outlook | None:
@@ -94,13 +106,19 @@ def outlook_of(plan: Plan, sources: list[Control], say: Callable[[str], None]) -
     found, setup = plan.survey, plan.setup
     moves = target = None
     if found.sources[0].clustered:
-        lookout = Lookout("source", setup.sources, [server.node_id for server in found.sources])
+        # Who owns a slot, masters know; and what they have given away, their replicas have to learn first.
+        owners = [replace(node, endpoint=one.master or one.endpoint) for node, one in zip(setup.sources, found.sources)]
+        lookout = Lookout("source", owners, [server.node_id for server in found.sources])
         parts = [] if plan.by_name else plan.databases
         databases = list(dict.fromkeys((part.db, part.target_db) for part in parts))
         moves = Moves(lookout, sources, databases, setup.retry_for_s, say)
         moves.settled = plan.by_name  # names lead to their keys wherever those are
+        moves.pairs = pairs_of(plan, sources)
     if found.targets[0].clustered:
         target = Lookout("target", setup.targets, [server.node_id for server in found.targets])
-    nodes = [(one.side, one.endpoint) for one in found.sources + found.targets]
+    nodes = [(one.side, one.master or one.endpoint) for one in found.sources + found.targets]
     successions = [Succession(side, endpoint) for side, endpoint in nodes if endpoint.sentinels]
-    return Outlook(moves, target, successions, say) if moves or target or successions else None
+    replicas = watches_of(plan, say)
+    if not (moves or target or successions or replicas):
+        return None
+    return Outlook(moves, target, successions, replicas, say)

@@ -44,7 +44,7 @@ def uses_of(
     absolute = frozenset(side for side, found in nodes.items() if all(server.knows((7, 0)) for server in found))
     chosen, renamed = options["dbs"], options["db_map"] or {}
     selects = bool(any(dbs) or any(renamed) or any(renamed.values()) or (chosen and chosen != [0]))
-    return Uses(options, absolute, selects, writes)
+    return Uses(options, absolute, selects, writes, replicas=any(one.master for one in sources))
 
 
 def check(sides: list[tuple[Control, Server]], uses: Uses, may_write: bool) -> Permissions:

@@ -338,7 +338,8 @@ def _node(server: Server) -> Node:
         server.announced,
         slots,
         reads,
-        server.fields_may_expire,
+        replica=server.clustered and server.master is not None,
+        fields_may_expire=server.fields_may_expire,
     )
 
 
@@ -411,6 +412,9 @@ def warnings_of(survey: Survey, on_conflict: str) -> list[str]:
     for target_db, keys in survey.target_sizes.items():
         if keys:
             found.append(f"target db {target_db} holds {plural(keys, 'key')}: {EXISTING[on_conflict]}")
+    for server in survey.sources:
+        if server.standing and not server.standing.link_up:
+            found.append(f"{server.endpoint.address} is a replica that has lost its master: what it holds may be old")
     for servers in (survey.sources, survey.targets):
         policies = {server.policy for server in servers if server.maxmemory and server.policy.startswith(EVICTING)}
         if policies:

@@ -8,15 +8,19 @@ from dataclasses import replace
 
 from . import undo
 from .logs import Log
-from .partitioners import cluster, sentinel, topology
+from .partitioners import cluster, replicas, sentinel, topology
 from .partitioners.cluster import Master
 from .partitioners.control import Control
 from .partitioners.topology import Server
 from .workers.endpoint import Endpoint
-from .workers.errors import StateError, UnreachedError, UsageError
+from .workers.errors import AccessError, StateError, UnreachedError, UsageError
 
 #: A server that does not answer is tried again after so long.
 CONNECT_PAUSE_S = 0.5
+#: A replica that is to get in step is looked at so often.
+IN_STEP_PAUSE_S = 0.1
+#: The master of a replica that the user has named may not be within our reach.
+MASTER_ANSWER_S = 2.0
 
 
 Seeds = tuple[list[Endpoint], list[Endpoint]]  # addresses of source and target; the first is the user's
@@ -94,6 +98,10 @@ def reach_all(
     while True:
         try:
             controls, servers = _reach_all(seeds, side, wait_for_s, patient and len(seeds) == 1, log, may_change)
+            if seeds[0].read_from == "replica":
+                controls, servers = take_replicas(controls, servers, wait_for_s, log, may_change)
+            elif side == "source":
+                servers = [as_replica(*one) if one[1].role == "slave" else one[1] for one in zip(controls, servers)]
             for server in servers:
                 topology.refuse_what_we_cannot_copy(server, writes)
             return controls, servers
@@ -181,3 +189,83 @@ def _reach_master(
         announced=master.place.address,
         replicas=tuple(cluster.endpoint_of(at, place) for place in master.replicas),
     )
+
+
+def take_replicas(
+    masters: list[Control], servers: list[Server], wait_for_s: float, log: Log, may_change: bool
+) -> tuple[list[Control], list[Server]]:
+    """A replica in the place of each master, with the slots of that; who is a replica already stays.
+
+    Raises StateError where a master has none to read from, or where those of a cluster do not get in step.
+    """
+    controls: list[Control] = []
+    found: list[Server] = []
+    try:
+        for control, server in zip(masters, servers):
+            if server.role != "master":
+                one, seen = control, as_replica(control, server)
+            else:
+                one, seen = _reach_replica(control, server, wait_for_s, log, may_change)
+            controls.append(one)
+            found.append(seen)
+        if found[0].clustered:
+            pairs = [replicas.Pair(one.node_id, *both) for one, *both in zip(servers, masters, controls)]
+            _wait_until_in_step(pairs, wait_for_s)
+    except BaseException:
+        for one in controls:
+            one.close()
+        raise
+    finally:
+        for control in masters:
+            if control not in controls:
+                control.close()
+    return controls, found
+
+
+def as_replica(control: Control, server: Server) -> Server:
+    """A replica that the user has named, with what is to be known of one. How far it is behind, its master tells."""
+    standing = replicas.standing_of(control)
+    at = control.endpoint.at(*standing.master) if standing.master else None
+    lag = -1
+    if at is not None:
+        master = Control(at.within(MASTER_ANSWER_S), control.side)
+        try:
+            lag = max(0, replicas.standing_of(master).offset - standing.offset)
+        except AccessError:
+            pass  # many see their own replica only
+        finally:
+            master.close()
+    return replace(server, standing=standing, master=at or server.endpoint, lag_bytes=lag)
+
+
+def _reach_replica(
+    master: Control, server: Server, wait_for_s: float, log: Log, may_change: bool
+) -> tuple[Control, Server]:
+    candidates = server.replicas or replicas.replicas_told(master)
+    at = replace(replicas.best_of(master, candidates), sentinels=(), service="")
+    control, found = reach(at, master.side, wait_for_s, False, log, may_change)
+    standing = replicas.standing_of(control)
+    return control, replace(
+        found,
+        slots=server.slots,
+        # A cluster knows its slots by the master, and tells of it where to go for them.
+        node_id=server.node_id,
+        announced=server.announced,
+        replicas=(server.endpoint, *server.replicas),
+        standing=standing,
+        master=server.endpoint,
+        lag_bytes=max(0, replicas.standing_of(master).offset - standing.offset),
+    )
+
+
+def _wait_until_in_step(pairs: Sequence[replicas.Pair], wait_for_s: float) -> None:
+    """Before this, a slot may have moved between masters whose replicas do not know it yet."""
+    goal = replicas.Goal(pairs)
+    deadline = time.monotonic() + wait_for_s
+    while True:
+        reason, address = goal.missing()
+        if not reason:
+            return
+        if time.monotonic() >= deadline:
+            raise StateError(reason, side=pairs[0].replica.side, address=address, hint=replicas.REMEDY)
+        time.sleep(IN_STEP_PAUSE_S)

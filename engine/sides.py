@@ -26,7 +26,7 @@ ADDRESS = ("uri", "hostname", "port", "socket")
 PASSWORDS = ("pass", "askpass", "pass_file")
 _FIELDS = {"hostname": "host", "port": "port", "socket": "socket", "user": "user", "db": "db", "timeout": "timeout_s",
            "pool": "pool", "latency": "latency", "cluster": "cluster", "remap": "remap", "tls": "tls",
-           **{name: name for name in TLS}}  # fmt: skip
+           "read_from": "read_from", **{name: name for name in TLS}}  # fmt: skip
 #: Options that are a file's or a folder's path; the guard and others may work elsewhere.
 _PATHS = ("cacert", "cacertdir", "cert", "key")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")

@@ -14,6 +14,7 @@ from .workers.task import Counts
 if TYPE_CHECKING:
     from .churning import Churned
     from .live_result import LiveResult
+    from .replica_watch import Lag
     from .verdict import Verdict
 
 #: So many reasons are listed for keys that were put aside.
@@ -39,6 +40,7 @@ class Summary:
     accept_eviction: bool = False  # … and at the source that is expected
     exit_code: int = EXIT_OK
     live: LiveResult | None = None  # changes were followed
+    replicas: list[Lag] = field(default_factory=list)  # of the source, that were read
     churn: Churned | None = None  # what was changed after the phase; phase "churn" is that alone
     verdict: Verdict | None = None  # of the verification; phase "compare" is that alone
 
@@ -91,7 +93,8 @@ class Summary:
             f" · changing {verdict.kinds[CHANGING]:,} · unreadable {verdict.kinds[UNREADABLE]:,}"
             f" · retried {verdict.counts.retried:,}"
         )
-        return [*verdict.lines(), outcomes, *table(self.latency), *verdict.differing_lines(), verdict.line]
+        replicas = [f"replica   {lag.text}" for lag in self.replicas]
+        return [*verdict.lines(), outcomes, *replicas, *table(self.latency), *verdict.differing_lines(), verdict.line]
 
     def _phase_lines(self) -> list[str]:
         counts, seconds = self.counts, max(self.seconds, 0.001)
@@ -113,6 +116,7 @@ class Summary:
             )
         if any(self.evicted):
             lines.append("evicted meanwhile: {:,} at the source · {:,} at the target".format(*self.evicted))
+        lines += [f"replica   {lag.text}" for lag in self.replicas]
         return lines + self._aside_lines() + table(self.latency)
 
     def _aside_lines(self) -> list[str]:
@@ -161,6 +165,7 @@ class Summary:
                 "verified": self.verdict is not None,
                 "verify": self.verdict.fields() if self.verdict else None,
                 "latency_ms": [row.fields() for row in self.latency],
+                "replicas": [lag.fields() for lag in self.replicas],
             }
         )
 
@@ -174,4 +179,5 @@ class Summary:
             "verified": self.verdict is not None,
             "verify": self.verdict.fields() if self.verdict else None,
             "latency_ms": [row.fields() for row in self.latency],
+            "replicas": [lag.fields() for lag in self.replicas],
         }

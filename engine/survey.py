@@ -141,7 +141,9 @@ def _who(servers: list[Server]) -> str:
     """A side as its user named it, or the first master of a cluster and how many there are."""
     first = servers[0]
     address = f"{first.endpoint.user}@{first.endpoint.address}" if first.endpoint.user else first.endpoint.address
-    return f"{address} (cluster of {plural(len(servers), 'master')})" if first.clustered else address
+    if first.clustered:
+        return f"{address} (cluster of {plural(len(servers), 'master')}{', by replicas' * (first.master is not None)})"
+    return f"{address} (replica of {first.master.address})" if first.master else address
 
 
 def products(servers: list[Server]) -> str:

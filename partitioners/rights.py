@@ -39,6 +39,7 @@ class Uses:
     absolute: frozenset[str] = frozenset(("source", "target"))  # sides that know PEXPIRETIME; others have PTTL
     selects: bool = False  # it uses databases other than 0
     writes: bool = True  # it copies; else it only compares
+    replicas: bool = False  # the source's nodes are replicas
     switches: bool = False  # notifications are switched on for the run
 
     def replaces_none(self) -> bool:
@@ -137,6 +138,7 @@ def _elements() -> list[Right]:
     return rows + _both("HPEXPIRETIME", KEY, "FIELDS", 1, "f", when=Uses.compares, since=(7, 4))
 
 
+RESYNC = "which resyncs of the replica are full ones: each counts as one"
 LATE = "that nothing of a lost connection is executed late"
 
 RIGHTS: tuple[Right, ...] = (
@@ -179,6 +181,8 @@ RIGHTS: tuple[Right, ...] = (
     _source("CLUSTER GETKEYSINSLOT", 0, 1, clustered=True),
     *_both("ASKING", clustered=True),
     *_both("CLUSTER INFO", clustered=True, without="whether the cluster calls itself healthy"),
+    _source("READONLY", clustered=True, when=lambda uses: uses.replicas),
+    _source("CLIENT LIST", "TYPE", "MASTER", when=lambda uses: uses.replicas, without=RESYNC),
     *_both("INFO", "server", without="whether the same process answers all the time, and whether it evicts keys"),
     *_both("CONFIG GET", "databases", without="how many databases it has, and how long a value may be"),
     _source("MEMORY USAGE", KEY, when=_sizes),

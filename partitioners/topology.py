@@ -15,6 +15,7 @@ from ..workers.resp import info_fields
 from ..workers.slots import Range
 from . import cluster
 from .control import Control, ReplyError
+from .replicas import Standing
 
 #: What servers take as one argument unless told otherwise (proto-max-bulk-len).
 DEFAULT_MAX_VALUE_BYTES = 512 << 20
@@ -66,6 +67,9 @@ class Server:
     node_id: str = ""  # what its cluster calls it
     announced: str = ""  # host:port, as its cluster tells it
     replicas: tuple[Endpoint, ...] = ()
+    standing: Standing | None = None  # of a replica that is read
+    master: Endpoint | None = None  # … and where its master is
+    lag_bytes: int = -1  # … and how far it was behind; -1 = not told
 
     @property
     def clustered(self) -> bool:

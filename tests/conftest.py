@@ -39,6 +39,8 @@ BY_TURNS = (
     "test_support_sentinels",
     "test_cluster",
     "test_moving",
+    "test_replicas",
+    "test_replicas_changing",
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -332,9 +333,13 @@ def test_the_further_rights_of_options_are_those_of_the_table() -> None:
         "--on-conflict": {"on_conflict": "skip"},
     }
     table = {row[0].replace("`", ""): row[1:] for row in rows(section("Permissions"))}
-    of_clusters = {side: [one for one in rights.RIGHTS if one.clustered and one.side == side] for side in SIDES}
+    plain = rights.Uses(options.from_keywords("replicate"))
+    clustered = [one for one in rights.RIGHTS if one.clustered and one.when(plain)]
+    of_clusters = {side: [one for one in clustered if one.side == side] for side in SIDES}
     cells = zip(SIDES, table.pop("a cluster"), strict=True)
     assert all(cell.replace("`", "") == rights.acl_rules(of_clusters[side]) for side, cell in cells)
+    of_replicas = [one for one in rights.RIGHTS if one.when(replace(plain, replicas=True)) and not one.when(plain)]
+    assert table.pop("--read-from replica") == [f"`{rights.acl_rules(of_replicas)}`", ""]
     assert table.keys() == chosen.keys()
     for name, keywords in chosen.items():
         for side, cell in zip(SIDES, table[name], strict=True):

@@ -283,6 +283,8 @@ class Connection:
         yield _Step((b"CLIENT", b"ID"), needed=False, check=self._note_id)
         yield _Step((b"INFO", b"server"), needed=False, check=self._check_run_id)
         yield _Step((b"INFO", b"replication"), needed=False, check=self.check_replid)
+        if self.node.replica:
+            yield _Step((b"READONLY",), needed=True)
         if self.node.no_touch and self.node.read:
             # Reading must not make a cold key look hot to the server's eviction.
             yield _Step((b"CLIENT", b"NO-TOUCH", b"ON"), needed=False)

@@ -60,6 +60,7 @@ class Endpoint:
     cluster: bool = False  # the user says that it is a cluster's node
     seeds: tuple[tuple[str, int], ...] = ()  # other addresses of the same cluster that the user has named
     remap: tuple[tuple[str, str], ...] = ()  # what a cluster announces, and where we reach it: host:port both
+    read_from: str = "master"  # or "replica": of each master one of its replicas is read; sources only
     sentinels: tuple[tuple[str, int], ...] = ()  # who say where the master of `service` is
     service: str = ""
     sentinel_user: str = ""

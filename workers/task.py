@@ -255,6 +255,7 @@ class Node:
     announced: str = ""  # host:port, as its cluster tells it
     slots: list[Range] = field(default_factory=list)  # that it owns in its cluster, as first and last; [] = no cluster
     read: bool = False  # values are read from it, which must not make them look used
+    replica: bool = False  # it is a replica in a cluster, which reads its keys only to those who say READONLY
     fields_may_expire: bool = True  # its version knows fields of hashes that expire
 
     def pack(self) -> dict[str, Any]:

@@ -83,7 +83,15 @@ def plan_lines(plan: Plan) -> list[str]:
 
 def _server(server: Server) -> str:
     slots = f", {count_slots(server.slots):,} slots" if server.slots else ""
-    return f"{server.endpoint.address}  {server.name}  {server.mode} {server.role}{slots}"
+    return f"{server.endpoint.address}  {server.name}  {server.mode} {server.role}{slots}{_lag(server)}"
+
+
+def _lag(server: Server) -> str:
+    """What is to be known of a replica that is read."""
+    if server.master is None or server.standing is None:
+        return ""
+    behind = "behind" if server.lag_bytes < 0 else f"{server.lag_bytes:,} bytes behind"
+    return f", {behind} {server.master.address}" + ("" if server.standing.link_up else ", whose link is down")
 
 
 def _choices(setup: Setup) -> list[str]:
@@ -109,6 +117,8 @@ def plan_fields(plan: Plan) -> dict[str, object]:
             "mode": server.mode,
             "role": server.role,
             "slots": [list(one) for one in server.slots],
+            "master": server.master.address if server.master else None,
+            "lag_bytes": server.lag_bytes if server.lag_bytes >= 0 else None,
         }
         for server in found.sources + found.targets
     ]

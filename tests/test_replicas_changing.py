@@ -1,0 +1,148 @@
+"""Replicas that change while they are read: synchronised anew, promoted, gone; and slots that move between masters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.conftest import ClusterFactory, ServerFactory
+from tests.support.compare import assert_equal
+from tests.support.live import wait_until
+from tests.support.mover import Mover
+from tests.support.processes import VERIFIED, Result, run_keyferry
+from tests.support.replication import MASTER, follow, synchronise_anew, wait_until_in_step
+from tests.support.sentinels import Sentinels
+from tests.test_cluster import Side, keys_of, write_many
+from tests.test_options import write_strings
+
+KEYS = 12_000
+
+
+def copied_while(source: str, target: Side, happens: Callable[[], object], *words: str) -> Result:
+    """A copy of about two seconds from a replica, in whose midst something happens."""
+    line = ("-u", source, "--read-from", "replica", "replicate", "-u", target.uri, "--rate", "6000", *words)
+    with ThreadPoolExecutor(1) as others:
+        ran = others.submit(run_keyferry, *line, env=VERIFIED, timeout=100)
+        wait_until(lambda: keys_of(target) > 2_000)
+        assert not ran.done()
+        happens()
+        return ran.result()
+
+
+@pytest.mark.parametrize("kind", ["7.0", "9.1"])
+def test_a_replica_that_is_synchronised_anew_is_read_again(kind: str, server: ServerFactory) -> None:
+    """It keeps its run_id and its master_replid, and may be up again before anybody looks."""
+    master, replica, target = server(kind, *MASTER), server(kind, fresh=True), server(kind)
+    write_strings(master, KEYS)
+    follow(replica, master)
+    ran = copied_while(master.uri, target, lambda: synchronise_anew(master, replica))
+    assert ran.code == 0, ran.err
+    assert "synchronised anew (a full resync): the copy begins again" in ran.err
+    assert_equal(master, target)
+
+
+def test_a_link_that_comes_back_where_it_was_costs_nothing(server: ServerFactory) -> None:
+    master, replica, target = server("8.2", *MASTER), server("8.2", fresh=True), server("8.2")
+    write_strings(master, KEYS)
+    follow(replica, master)
+    ran = copied_while(master.uri, target, lambda: replica.call("CLIENT", "KILL", "TYPE", "master"))
+    assert ran.code == 0 and "begins again" not in ran.err, ran.err
+    assert_equal(master, target)
+
+
+def test_in_the_place_of_a_replica_that_is_gone_another_is_read(server: ServerFactory) -> None:
+    master, target = server("7.0", *MASTER), server("7.0")
+    replicas = [server("7.0", fresh=True) for _ in range(2)]
+    write_strings(master, KEYS)
+    for replica in replicas:
+        follow(replica, master)
+
+    def kill_the_one_that_is_read() -> None:
+        read = max(replicas, key=lambda one: one.call("CLIENT", "LIST").count(b"name=keyferry:"))
+        read.kill()
+
+    ran = copied_while(master.uri, target, kill_the_one_that_is_read)
+    assert ran.code == 0, ran.err
+    assert "longer than 5 s: the copy begins again" in ran.err
+    assert_equal(master, target)
+
+
+@pytest.mark.soak
+def test_a_replica_that_becomes_the_master_is_left_for_another(server: ServerFactory) -> None:
+    target = server("7.0")
+    with Sentinels("7.0") as group:
+        write_strings(group.master, KEYS)
+        wait_until_in_step(group.master, *group.replicas)
+        ran = copied_while(group.uri, target, group.failover)
+        assert ran.code == 0 and "the copy begins again" in ran.err, ran.err
+        assert f"(replica of {group.master.address})" in ran.err
+        assert_equal(group.master, target)
+
+
+def test_a_cluster_whose_replica_takes_over_loses_nothing(cluster: ClusterFactory, server: ServerFactory) -> None:
+    source, target = cluster("8.2", 2, 1, fresh=True), server("8.2")
+    write_many(source, KEYS)
+    for master in source.masters:
+        wait_until_in_step(master, *source.replicas_of(master))
+    ran = copied_while(source.uri, target, lambda: source.fail_over(source.masters[1]))
+    assert ran.code == 0, ran.err
+    assert "what was copied of 1 node stands" in ran.err
+    assert_equal(source, target)
+
+
+def test_a_replica_in_a_cluster_that_is_synchronised_anew_is_read_again_alone(
+    cluster: ClusterFactory, server: ServerFactory
+) -> None:
+    source, target = cluster("7.0", 2, 1, *MASTER), server("7.0")
+    write_many(source, KEYS)
+    for master in source.masters:
+        wait_until_in_step(master, *source.replicas_of(master))
+    master = source.masters[0]
+    [replica] = source.replicas_of(master)
+    key = next(f"missed:{n}" for n in range(100) if source.owner(f"missed:{n}") is master)
+    ran = copied_while(source.uri, target, lambda: synchronise_anew(master, replica, key))
+    assert ran.code == 0, ran.err
+    assert f"what was copied of 1 node stands; {replica.address} is copied again" in ran.err
+    assert_equal(source, target)
+
+
+@pytest.mark.parametrize("kind", ["7.0", "9.1"])
+def test_keys_of_slots_that_move_between_masters_are_found_at_their_replicas(
+    kind: str, cluster: ClusterFactory, server: ServerFactory
+) -> None:
+    source, target = cluster(kind, 2, 1), server(kind)
+    write_many(source, KEYS)
+    for master in source.masters:
+        wait_until_in_step(master, *source.replicas_of(master))
+    to = source.masters[0]
+
+    def move() -> None:
+        with Mover(source, range(10_000, 10_200), to):
+            pass
+
+    ran = copied_while(source.uri, target, move)
+    assert ran.code == 0, ran.err
+    assert "of moved slots are copied again" in ran.err
+    assert_equal(source, target)
+
+
+def test_a_slot_that_stays_open_is_waited_for_and_then_refused(cluster: ClusterFactory, server: ServerFactory) -> None:
+    """A replica does not say ASK: what has left it may be in nobody's reach."""
+    source, target = cluster("7.0", 2, 1, fresh=True), server("7.0")
+    write_many(source, 300)
+    one, other = source.masters
+    slot = min(
+        slot
+        for slot, owner in source.owners().items()
+        if owner == one.address and one.call("CLUSTER", "COUNTKEYSINSLOT", slot)
+    )
+    source.move_slot(slot, other, leave_open=True)
+    words = ("-u", source.uri, "--read-from", "replica", "replicate", "-u", target.uri, "--retry-for", "2s")
+    ran = run_keyferry(*words, env=VERIFIED)
+    assert ran.code == 7 and f"slot {slot} still moving" in ran.err and "--read-from master" in ran.err, ran.err
+    source.move_slot(slot, other)
+    ran = run_keyferry(*words, env=VERIFIED)
+    assert ran.code == 0, ran.err
+    assert_equal(source, target)
