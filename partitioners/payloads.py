@@ -24,7 +24,7 @@ def format_of(server: Server) -> int:
     """The version of the payloads that a server dumps; 0 where it is not known."""
     if server.foreign or not server.version_numbers:
         return 0
-    known = _FORMATS[server.product]
+    known = _FORMATS.get(server.product, ())
     return next((version for since, version in known if server.version_numbers >= since), 0)
 
 

@@ -19,8 +19,17 @@ from .replicas import Standing
 
 #: What servers take as one argument unless told otherwise (proto-max-bulk-len).
 DEFAULT_MAX_VALUE_BYTES = 512 << 20
-#: Fields of INFO by which servers that only speak the protocol say who they are.
-FOREIGN_FIELDS = ("dragonfly_version", "kvrocks_version", "garnet_version", "upstash_version", "keydb_version")
+#: Fields of INFO by which servers that only speak the protocol say who they are, and their names. What they call
+#: redis_version is the version whose commands they have.
+FOREIGN = {
+    "dragonfly_version": "Dragonfly",
+    "kvrocks_version": "Kvrocks",
+    "garnet_version": "Garnet",
+    "upstash_version": "Upstash",
+    "keydb_version": "KeyDB",
+}
+#: The same for servers that were Redis once, and are probed like it.
+DESCENDANTS = {"valkey_version": "Valkey", "redict_version": "Redict", "mvcc_depth": "KeyDB"}
 #: So many databases are asked about where a server tells neither which hold keys nor how many there are; it refuses
 #: the first that it does not have.
 ASKED_DATABASES = 64
@@ -44,7 +53,8 @@ class Server:
     endpoint: Endpoint
     side: str
     product: str = "Redis"
-    version: str = ""
+    version: str = ""  # of a foreign server, that of Redis whose commands it has
+    own_version: str = ""  # of a foreign server
     run_id: str = ""
     replid: str = ""  # master_replid
     mode: str = "standalone"
@@ -60,6 +70,7 @@ class Server:
     changes: int = -1  # rdb_changes_since_last_save; -1 = not told
     saved_at: int = -1  # rdb_last_save_time, seconds; a save begins to count changes anew
     saving: bool = False
+    time_s: int = -1  # its clock when it was asked; -1 = not told
     max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES
     cpu_s: float = 0.0
     slots: tuple[Range, ...] = ()  # that it owns in its cluster
@@ -78,7 +89,7 @@ class Server:
     @property
     def name(self) -> str:
         """Product and version, as users know them."""
-        return f"{self.product} {self.version}".strip()
+        return f"{self.product} {self.own_version or self.version}".strip()
 
     @property
     def version_numbers(self) -> tuple[int, ...]:
@@ -112,16 +123,19 @@ def describe(control: Control) -> Server:
     info = info_fields(reply)
     if not {"redis_version", "valkey_version"} & info.keys():
         info = _by_hello(control) | info
+    foreign = next((name for name in FOREIGN if name in info), "")
+    descendant = next((name for field, name in DESCENDANTS.items() if field in info), "Redis")
     return Server(
         endpoint=control.endpoint,
         side=control.side,
-        product="Valkey" if "valkey_version" in info else "Redis",
+        product=FOREIGN.get(foreign, descendant),
+        own_version=info.get(foreign, ""),
         version=info.get("valkey_version") or info.get("redis_version", ""),
         run_id=info.get("run_id", ""),
         replid=info.get("master_replid", ""),
         mode=_mode(control, info),
         role=info.get("role", "master"),
-        foreign=next((name.removesuffix("_version") for name in FOREIGN_FIELDS if name in info), ""),
+        foreign=FOREIGN.get(foreign, ""),
         databases=_databases(info) if b"# Keyspace" in reply else _databases_by_asking(control),
         max_databases=_max_databases(control, info),
         used_memory=int(info.get("used_memory", 0)),
@@ -132,6 +146,7 @@ def describe(control: Control) -> Server:
         changes=int(info.get("rdb_changes_since_last_save", -1)),
         saved_at=int(info.get("rdb_last_save_time", -1)),
         saving=info.get("rdb_bgsave_in_progress", "0") != "0",
+        time_s=int(info.get("server_time_usec", -1)) // 1_000_000,
         max_value_bytes=int(setting(control, "proto-max-bulk-len") or DEFAULT_MAX_VALUE_BYTES),
         cpu_s=float(info.get("used_cpu_user", 0)) + float(info.get("used_cpu_sys", 0)),
     )

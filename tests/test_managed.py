@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal
 from tests.support.dataset import fill
-from tests.support.disguises import WithoutInfo
-from tests.support.processes import run_keyferry
+from tests.support.disguises import InfoFields, WithoutInfo
+from tests.support.processes import VERIFIED, run_keyferry
 from tests.support.respproxy import Args, Proxy
 from tests.support.wire import ServerError
 from tests.test_options import at, keyspace, write_strings
@@ -51,6 +52,45 @@ def test_a_managed_pair_is_copied_whole_and_the_plan_lists_what_could_not_be_che
     unknown = [line for line in plan.out.splitlines() if line.startswith("not checked: ")]
     assert any("source: how many databases it has" in line and "CONFIG GET" in line for line in unknown)
     assert any("target: whether the same process answers" in line for line in unknown)
+    assert_equal(source, target)
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_server_that_hides_its_run_id_alone_is_copied_whole_and_the_plan_says_so(
+    side: str, server: ServerFactory
+) -> None:
+    source, target = server("7.0"), server("9.1", fresh=True)
+    fill(source, 2_000)
+    hidden = source if side == "source" else target
+    with Proxy(hidden, InfoFields("run_id")) as proxy:
+        ends = (proxy, target) if hidden is source else (source, proxy)
+        words = [*at(ends[0]), "replicate", *at(ends[1])]
+        plan, ran = run_keyferry(*words, "--dry-run"), run_keyferry(*words, env=VERIFIED)
+    assert (plan.code, ran.code) == (0, 0), plan.err + ran.err
+    unknown = f"not checked: {side}: whether the same process answers all the time (no run_id in INFO)"
+    assert plan.out.splitlines().count(unknown) == 1 and unknown in ran.err
+    assert_equal(source, target)
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"dragonfly_version": "df-v1.40.1"}, "Dragonfly df-v1.40.1"),
+        ({"kvrocks_version": "2.11.1"}, "Kvrocks 2.11.1"),
+        ({"garnet_version": "1.0.65"}, "Garnet 1.0.65"),
+        ({"mvcc_depth": "0"}, "KeyDB 7.0.15"),
+    ],
+)
+def test_other_servers_are_called_by_their_names(fields: dict[str, str], name: str, server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 50)
+    with Proxy(source, InfoFields(**fields)) as proxy:
+        ran = run_keyferry(*at(proxy), "replicate", *at(target))
+        pinged = run_keyferry("ping", *at(proxy), "--json")
+    assert ran.code == 0, ran.err
+    assert f" db 0 · {name} · 50 keys" in ran.err
+    (told,) = json.loads(pinged.out)
+    assert f"{told['product']} {told['version']}" == name
     assert_equal(source, target)
 
 

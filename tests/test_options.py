@@ -13,7 +13,7 @@ import termios
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from keyferry.options import OPTIONS
@@ -88,11 +88,16 @@ runpy.run_module("keyferry", run_name="__main__", alter_sys=True)
 
 
 def at_a_terminal(
-    *words: str, typed: Iterable[str] = (), kind: str = "xterm", input: bytes | None = None
+    *words: str,
+    typed: Iterable[str] = (),
+    kind: str = "xterm",
+    input: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    meanwhile: Callable[[Run], None] = lambda run: None,
 ) -> tuple[Result, str]:
     """Run a command line whose stderr is a terminal of a kind; the result, and all that the terminal was sent.
 
-    Each text of `typed` is typed when a password is asked for.
+    Each text of `typed` is typed when a password is asked for; `meanwhile` is called after that.
     """
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, 80))
@@ -100,11 +105,12 @@ def at_a_terminal(
     reader = threading.Thread(target=_read, args=(master, screen))
     reader.start()
     try:
-        environ = {"TERM": kind}
+        environ = {"TERM": kind, **(env or {})}
         with start_command(sys.executable, "-c", TERMINAL, os.ttyname(slave), *words, env=environ, input=input) as run:
             for number, text in enumerate(typed, 1):
                 _wait_for_prompts(run, screen, number)
                 os.write(master, text.encode() + b"\n")
+            meanwhile(run)
             ran = run.wait()
     finally:
         os.close(slave)  # with its last writer gone, the reader comes to the end

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ServerFactory
-from tests.support.processes import children_of, command_line, environment, run_keyferry, start_keyferry
+from tests.support.processes import Run, children_of, command_line, environment, run_keyferry, start_keyferry
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
-from tests.test_options import at, write_strings
+from tests.test_options import at, at_a_terminal, write_strings
 
 #: Nothing else looks like these.
 SECRETS = ("S3cr3t-of-the-source", "S3cr3t-of-the-target")
-WAYS = ("file", "environment", "uri in the environment", "words", "uri")
+WAYS = ("file", "prompt", "environment", "uri in the environment", "words", "uri")
 
 
 def words_of(way: str, side: int, port: int, folder: Path) -> tuple[list[str], dict[str, str]]:
@@ -24,6 +26,8 @@ def words_of(way: str, side: int, port: int, folder: Path) -> tuple[list[str], d
         path.write_text(secret + "\n")
         path.chmod(0o600)
         return ["-p", str(port), "--pass-file", str(path)], {}
+    if way == "prompt":
+        return ["-p", str(port), "--askpass"], {}
     if way == "environment":
         return [], {f"KEYFERRY_{name}_PORT": str(port), f"KEYFERRY_{name}_PASS": secret}
     if way == "uri in the environment":
@@ -47,21 +51,38 @@ def test_a_password_is_nowhere_while_a_copy_runs_nor_after_it(way: str, server: 
         words_of(way, side, one.port, secret_files) for side, one in enumerate((source, target))
     )
     line = [*first, "replicate", *second, "-d", "--log-file", str(kept / "log"), "--put-aside", str(kept / "aside")]
-    line += ["--rate", "1500", "--source-rdbcompression", "off", "--no-verify"]
-    with start_keyferry(*line, env={**around, **more, "XDG_STATE_HOME": str(kept)}) as run:
-        run.wait_for_text("copy begins")
-        undo = [path.read_text() for path in kept.rglob("undo/*.json")]
+    line += ["--rate", "1500", "--source-rdbcompression", "off", "--no-verify", "--progress", "log"]
+    env = {**around, **more, "XDG_STATE_HOME": str(kept)}
+    undo: list[str] = []
+
+    def look(run: Run) -> None:
+        wait_until(run, lambda: (kept / "log").exists() and "copy begins" in (kept / "log").read_text())
+        undo.extend(path.read_text() for path in kept.rglob("undo/*.json"))
         helpers = children_of(run.pid)
         assert len(helpers) >= 3  # fork server, guard, workers
         for pid in helpers:
             assert not found_in(command_line(pid) + environment(pid)), command_line(pid)
         # What the user has typed there is seen by others as long as the command runs, of which it warns.
         assert bool(found_in(command_line(run.pid))) == (way in ("words", "uri"))
-        ran = run.wait()
-    assert ran.code in (0, 1), ran.err
-    assert ran.err.count("Using a password with -a or in a URI") == (way in ("words", "uri"))
-    texts = [ran.out, ran.err, *undo, *(path.read_text(errors="replace") for path in kept.rglob("*") if path.is_file())]
+
+    if way == "prompt":
+        ran, screen = at_a_terminal(*line, typed=SECRETS, env=env, meanwhile=look)
+    else:
+        with start_keyferry(*line, env=env) as run:
+            look(run)
+            ran, screen = run.wait(), ""
+    assert ran.code in (0, 1), ran.err + screen
+    assert (ran.err + screen).count("Using a password with -a or in a URI") == (way in ("words", "uri"))
+    texts = [ran.out, ran.err, screen, *undo]
+    texts += [path.read_text(errors="replace") for path in kept.rglob("*") if path.is_file()]
     assert (kept / "log").stat().st_size and not found_in("".join(texts).encode())
+
+
+def wait_until(run: Run, done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not done():
+        assert run.running and time.monotonic() < deadline, run.err
+        time.sleep(0.01)
 
 
 def found_in(text: bytes) -> list[str]:

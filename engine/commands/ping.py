@@ -125,7 +125,7 @@ def line(answer: Answer) -> str:
     """One server on two lines of at most 80 columns; more where a killed run has left something."""
     server = answer.server
     times = " ".join(f"{name} {time_ms:.2f}" for name, time_ms in answer.times_ms.items())
-    name = f"{server.foreign or server.name}  {server.mode} {server.role}  {plural(server.keys, 'key')}"
+    name = f"{server.name}  {server.mode} {server.role}  {plural(server.keys, 'key')}"
     lines = [f"{server.endpoint.address}  {name}", f"  round trip ms: {times}"]
     lines += [f"  left by a run that was killed; to put it back: {command}" for command in answer.commands]
     lines += [line for role in answer.roles for line in role_lines(role)]
@@ -145,8 +145,8 @@ def fields(answer: Answer) -> dict[str, object]:
     server = answer.server
     return {
         "address": server.endpoint.address,
-        "product": server.foreign or server.product,
-        "version": server.version,
+        "product": server.product,
+        "version": server.own_version or server.version,
         "mode": server.mode,
         "role": server.role,
         "run_id": server.run_id,

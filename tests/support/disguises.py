@@ -152,6 +152,23 @@ class WithoutCommands(Hooks):
         return [None if name in self._names else one for name, one in zip(asked, reply, strict=True)]
 
 
+class InfoFields(Hooks):
+    """INFO has other fields: those named are left out, `more` are added to its first section."""
+
+    replies_of = frozenset({b"INFO"})
+
+    def __init__(self, *without: str, **more: str) -> None:
+        self._without = tuple(f"{name}:".encode() for name in without)
+        self._more = [f"{name}:{value}".encode() for name, value in more.items()]
+
+    def on_reply(self, args: Args, reply: Any) -> Any:
+        if not isinstance(reply, bytes):
+            return reply
+        heading, *lines = reply.split(b"\r\n")
+        lines = [line for line in lines if not line.startswith(self._without)] if self._without else lines
+        return b"\r\n".join([heading, *self._more, *lines])
+
+
 class WithoutInfo(Hooks):
     """INFO lacks the named sections, as on managed servers: `WithoutInfo("server", "memory")`."""
 
