@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .partitioners import topology
+from .partitioners.control import Control
 from .partitioners.topology import Server
 from .planning import Plan
 from .survey import Controls, database_size
 from .text import plural
 from .verdict import Verdict
 from .workers.task import Scope
+
+#: The second of a save is waited for to end, by so many looks with pauses between.
+SECOND_LOOKS, SECOND_PAUSE_S = 12, 0.1
 
 
 @dataclass(frozen=True)
@@ -24,9 +29,10 @@ class Census:
     target_keys: dict[int, int]
 
     @classmethod
-    def take(cls, plan: Plan, controls: Controls) -> Census:
-        """Ask all. Raises AccessError."""
-        sources, targets = [[topology.describe(one) for one in side] for side in (controls.sources, controls.targets)]
+    def take(cls, plan: Plan, controls: Controls, first: bool = False) -> Census:
+        """Ask all; the `first` one is what later ones are compared with. Raises AccessError."""
+        look = _after_its_save if first else topology.describe
+        sources, targets = [[look(one) for one in side] for side in (controls.sources, controls.targets)]
         ours = {part.scope: topology.database_size(controls.sources[part.node], part.db) for part in plan.databases}
         theirs = {db: database_size(controls.targets, db) for db in {part.target_db for part in plan.databases}}
         return cls(sources, targets, ours, theirs)
@@ -40,6 +46,17 @@ class Census:
         return all(is_still(then, now) for then, now in _pairs(before.targets, self.targets))
 
 
+def _after_its_save(control: Control) -> Server:
+    """Look at a server in a later second than that of its last save, if it does not save all the time."""
+    found = topology.describe(control)
+    for _ in range(SECOND_LOOKS):
+        if found.time_s != found.saved_at or found.changes < 0:
+            break
+        time.sleep(SECOND_PAUSE_S)
+        found = topology.describe(control)
+    return found
+
+
 def _pairs(before: list[Server], after: list[Server]) -> Iterable[tuple[Server, Server]]:
     return zip(before, after, strict=True)
 
@@ -47,8 +64,13 @@ def _pairs(before: list[Server], after: list[Server]) -> Iterable[tuple[Server, 
 def is_still(then: Server, now: Server) -> bool:
     """Whether nothing was written to a server between two looks at it; False where nobody knows.
 
-    A save sets the number of changes back, when it begins to those that came while it ran.
+    A save sets the number of changes back, when it begins to those that came while it ran. It is known by the second
+    in which it began: where the first look was in the second of a save, another one may have followed in that second.
     """
+    return then.time_s != then.saved_at and _looks_still(then, now)
+
+
+def _looks_still(then: Server, now: Server) -> bool:
     if then.run_id != now.run_id or then.saved_at != now.saved_at or then.saving or now.saving:
         return False
     return then.changes == now.changes >= 0
@@ -56,7 +78,7 @@ def is_still(then: Server, now: Server) -> bool:
 
 def is_written(then: Server, now: Server) -> bool:
     """Whether a server is known to have been written to between two looks at it."""
-    return now.changes >= 0 and not is_still(then, now)
+    return now.changes >= 0 and not _looks_still(then, now)
 
 
 def settle_counts(

@@ -45,8 +45,8 @@ class Lag:
     def text(self) -> str:
         """For the closing table."""
         if self.last < 0:
-            return f"{self.address}, by how much it was behind its master is not known"
-        return f"{self.address}, behind its master by at most {size_text(self.most)}, {size_text(self.last)} at the end"
+            return f"{self.address}, how far behind its master is not known"
+        return f"{self.address}, at most {size_text(self.most)} behind its master, {size_text(self.last)} at the end"
 
     def fields(self) -> dict[str, object]:
         """For programs."""

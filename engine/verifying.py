@@ -95,7 +95,7 @@ class Verification:
         return verdict
 
     def _verify(self, shown: Display) -> Verdict | None:
-        before = Census.take(self.plan, self.controls)
+        before = Census.take(self.plan, self.controls, first=True)
         self.setup = _setup(self.plan, before)
         verdict = Verdict(mode=self.desk.options["verify"], before=self.extra_before, named=self.setup.named)
         verdict.sampled = self.setup.filters.sample_below is not None

@@ -70,6 +70,7 @@ class Server:
     changes: int = -1  # rdb_changes_since_last_save; -1 = not told
     saved_at: int = -1  # rdb_last_save_time, seconds; a save begins to count changes anew
     saving: bool = False
+    time_s: int = -1  # its clock when it was asked; -1 = not told
     max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES
     cpu_s: float = 0.0
     slots: tuple[Range, ...] = ()  # that it owns in its cluster
@@ -145,6 +146,7 @@ def describe(control: Control) -> Server:
         changes=int(info.get("rdb_changes_since_last_save", -1)),
         saved_at=int(info.get("rdb_last_save_time", -1)),
         saving=info.get("rdb_bgsave_in_progress", "0") != "0",
+        time_s=int(info.get("server_time_usec", -1)) // 1_000_000,
         max_value_bytes=int(setting(control, "proto-max-bulk-len") or DEFAULT_MAX_VALUE_BYTES),
         cpu_s=float(info.get("used_cpu_user", 0)) + float(info.get("used_cpu_sys", 0)),
     )
