@@ -17,6 +17,7 @@ from tests.support.dataset import fill
 from tests.support.processes import VERIFIED, Result, run_keyferry
 from tests.support.proxy import FaultProxy
 from tests.support.replication import wait_until_in_step
+from tests.support.sentinels import Sentinels
 from tests.support.servers import Server
 from tests.support.words import read, refusal
 from tests.test_options import at
@@ -294,3 +295,21 @@ def test_clusters_are_read_and_written_by_tls(cluster: ClusterFactory, certifica
         assert target.dbsize() == source.dbsize()
     # What groups have read, 7.0 does not tell its replicas.
     assert [line for line in differences(source, target) if "entries-read" not in line] == []
+
+
+def test_sentinels_and_the_servers_of_their_service_are_reached_by_tls(
+    server: ServerFactory, certificates: Certificates
+) -> None:
+    target = server("7.0")
+    with Sentinels("7.0", tls=certificates.words()) as group:
+        fill(group.master, 300)
+        wait_until_in_step(group.master, *group.replicas)
+        trust = ("-u", group.uri, "-t", "--cacert", certificates.cacert)
+        for words in ((), ("--read-from", "replica")):
+            target.call("FLUSHALL")
+            ran = run_keyferry(*trust, *words, "replicate", *at(target), env=VERIFIED)
+            assert ran.code == 0 and f":{group.master.tls_port}" in ran.err, ran.err
+            assert target.call("DBSIZE") == group.master.call("DBSIZE")
+        assert f":{group.replicas[0].tls_port} (replica of " in ran.err
+        plain = run_keyferry("-u", group.uri, "replicate", *at(target))
+        assert plain.code == 3 and "TLS?" in plain.err
