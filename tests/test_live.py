@@ -479,7 +479,7 @@ def test_a_fence_is_two_pings_with_a_pause_and_the_last_look_comes_after_it(serv
     with Monitor(source) as seen:
         with start_live(source, target) as run:
             assert followed(run).ran.code == 0
-    listens = next(one for one in seen.commands if one.args[:2] == (b"CLIENT", b"TRACKING"))
+    listens = next(one for one in seen.commands if one.args[:3] == (b"CLIENT", b"TRACKING", b"ON"))
     feed = [one for one in seen.commands if one.client == listens.client and one.time_s >= listens.time_s]
     pings = [one.time_s for one in feed if one.name == "PING"][1:]  # the first one confirms the subscription
     assert len(pings) >= 4 and len(pings) % 2 == 0

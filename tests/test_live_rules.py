@@ -158,16 +158,20 @@ def test_a_flush_that_an_event_has_told_of_is_not_told_twice() -> None:
 def test_a_source_is_still_since_the_first_of_equal_looks_and_a_save_makes_that_unknown() -> None:
     stillness = Stillness()
     for asked_at, saves, since in (
-        (1.0, Saves(5, "a", False), 1.0),
-        (2.0, Saves(5, "a", False), 1.0),
+        (1.0, Saves(5, "a", False), 0.0),
+        (1.9, Saves(5, "a", False), 0.0),  # in the second of the save, as far as we know
+        (2.1, Saves(5, "a", False), 2.1),
+        (2.9, Saves(5, "a", False), 2.1),
         (3.0, Saves(6, "a", False), 3.0),
         (4.0, Saves(6, "a", True), 0.0),
-        (5.0, Saves(0, "b", False), 5.0),
-        (6.0, Saves(0, "c", False), 6.0),
+        (5.0, Saves(0, "b", False), 0.0),
+        (5.5, Saves(0, "b", False), 0.0),
+        (6.5, Saves(0, "c", False), 0.0),
         (7.0, None, 0.0),
-        (8.0, Saves(0, "c", False), 8.0),
+        (8.0, Saves(0, "c", False), 0.0),
+        (9.1, Saves(0, "c", False), 9.1),
     ):
-        stillness.look(saves, asked_at)
+        stillness.look(saves, asked_at, told_at=asked_at)
         assert stillness.since == since, asked_at
 
 

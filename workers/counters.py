@@ -64,19 +64,29 @@ class Saves:
         return cls(int(changes), fields.get("rdb_last_save_time", ""), fields.get("rdb_bgsave_in_progress") == "1")
 
 
+#: A save is known by the second in which it began: another one of that second looks the same.
+SAVE_S = 1.0
+
+
 @dataclass
 class Stillness:
-    """Since when a source was not written to, by its count of changes. A save makes what came before it unknown."""
+    """Since when a source was not written to, by its count of changes. A save makes what came before it unknown.
+
+    So does the rest of its second: only looks after that tell of any other save.
+    """
 
     last: Saves | None = None
     since: float = 0.0  # when the first of equal looks was asked for; 0: not still
+    _save_told_at: float = 0.0  # when we first knew of the last save
 
-    def look(self, now: Saves | None, asked_at: float) -> None:
-        """Take in what a look has told that was asked for at this time."""
+    def look(self, now: Saves | None, asked_at: float, told_at: float) -> None:
+        """Take in what a look has told: by times of ours, when it was asked for and when its answer had come."""
         if now is None or now.saving:
             self.since = 0.0
+        elif self.last is None or now.saved_at != self.last.saved_at:
+            self.since, self._save_told_at = 0.0, told_at
         elif now != self.last or not self.since:
-            self.since = asked_at
+            self.since = asked_at if asked_at >= self._save_told_at + SAVE_S else 0.0
         self.last = now
 
 

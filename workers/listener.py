@@ -106,7 +106,7 @@ class Listener:
                 return  # lost: who has lost it knows
             info = info_fields(replies[0]) if isinstance(replies[0], bytes) else {}
             saves = Saves.told(info)
-            self.stillness.look(saves, asked_at)
+            self.stillness.look(saves, asked_at, time.monotonic())
             if long:
                 self._take_long(replies, conn)
                 self._check_mute(saves)
