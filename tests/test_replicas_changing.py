@@ -19,7 +19,7 @@ from tests.support.clusternodes import slot_of
 from tests.support.compare import assert_equal
 from tests.support.live import wait_until
 from tests.support.mover import Mover
-from tests.support.processes import VERIFIED, Result, run_keyferry
+from tests.support.processes import VERIFIED, Result, run_keyferry, start_keyferry
 from tests.support.proxy import FaultProxy
 from tests.support.replication import MASTER, follow, link_of, synchronise_anew, wait_until_in_step
 from tests.support.sentinels import Sentinels
@@ -50,6 +50,20 @@ def test_a_replica_that_is_synchronised_anew_is_read_again(kind: str, server: Se
     assert ran.code == 0, ran.err
     assert "synchronised anew (a full resync): the copy begins again" in ran.err
     assert_equal(master, target)
+
+
+def test_a_comparison_with_a_replica_that_is_synchronised_anew_begins_again(server: ServerFactory) -> None:
+    master, replica, target = server("7.0", *MASTER), server("7.0", fresh=True), server("7.0")
+    for one in (master, target):
+        write_strings(one, KEYS)
+    follow(replica, master)
+    line = ("-u", master.uri, "--read-from", "replica", "compare", "-u", target.uri, "--rate", "6000")
+    with start_keyferry(*line) as run:
+        run.wait_for_text("verify begins")
+        synchronise_anew(master, replica, "key:1")
+        ran = run.wait()
+    assert "(a full resync): the comparison begins again" in ran.err
+    assert ran.code == 1 and f"OK:{KEYS - 1} V:1 >:0 <:0 T:0" in ran.out, ran.out
 
 
 def test_a_link_that_comes_back_where_it_was_costs_nothing(server: ServerFactory) -> None:
