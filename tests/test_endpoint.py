@@ -54,7 +54,8 @@ SERVICE = {"host": "h", "port": 1, "service": "main", "sentinels": (("h", 1), ("
     ],
 )
 def test_a_uri_says_what_stands_in_it_and_nothing_else(uri: str, said: dict[str, object]) -> None:
-    whether_tls = {"tls": False} if "://" in uri else {}  # a scheme says whether, a bare address does not
+    # A scheme says whether, but for that of Sentinels; a bare address does not.
+    whether_tls = {"tls": False} if "://" in uri and "sentinel" not in uri else {}
     assert parse_uri(uri) == whether_tls | said
 
 

@@ -7,12 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import keyferry
+from keyferry.lookout import Changes, Lookout
+from keyferry.moves import Moves
+from keyferry.partitioners.control import Control
+from keyferry.partitioners.replicas import Pair
+from keyferry.workers.slots import ranges_of
+from keyferry.workers.task import Node, Task
 from tests.conftest import ClusterFactory, ServerFactory
+from tests.support.clusternodes import slot_of
 from tests.support.compare import assert_equal
 from tests.support.live import wait_until
 from tests.support.mover import Mover
-from tests.support.processes import VERIFIED, Result, run_keyferry
-from tests.support.replication import MASTER, follow, synchronise_anew, wait_until_in_step
+from tests.support.processes import VERIFIED, Result, run_keyferry, start_keyferry
+from tests.support.proxy import FaultProxy
+from tests.support.replication import MASTER, follow, link_of, synchronise_anew, wait_until_in_step
 from tests.support.sentinels import Sentinels
 from tests.test_cluster import Side, keys_of, write_many
 from tests.test_options import write_strings
@@ -41,6 +50,20 @@ def test_a_replica_that_is_synchronised_anew_is_read_again(kind: str, server: Se
     assert ran.code == 0, ran.err
     assert "synchronised anew (a full resync): the copy begins again" in ran.err
     assert_equal(master, target)
+
+
+def test_a_comparison_with_a_replica_that_is_synchronised_anew_begins_again(server: ServerFactory) -> None:
+    master, replica, target = server("7.0", *MASTER), server("7.0", fresh=True), server("7.0")
+    for one in (master, target):
+        write_strings(one, KEYS)
+    follow(replica, master)
+    line = ("-u", master.uri, "--read-from", "replica", "compare", "-u", target.uri, "--rate", "6000")
+    with start_keyferry(*line) as run:
+        run.wait_for_text("verify begins")
+        synchronise_anew(master, replica, "key:1")
+        ran = run.wait()
+    assert "(a full resync): the comparison begins again" in ran.err
+    assert ran.code == 1 and f"OK:{KEYS - 1} V:1 >:0 <:0 T:0" in ran.out, ran.out
 
 
 def test_a_link_that_comes_back_where_it_was_costs_nothing(server: ServerFactory) -> None:
@@ -146,3 +169,35 @@ def test_a_slot_that_stays_open_is_waited_for_and_then_refused(cluster: ClusterF
     ran = run_keyferry(*words, env=VERIFIED)
     assert ran.code == 0, ran.err
     assert_equal(source, target)
+
+
+def test_keys_of_moved_slots_are_not_looked_for_before_the_replicas_are_in_step(
+    cluster: ClusterFactory, server: ServerFactory
+) -> None:
+    """What a slot's new master has may not be at its replica yet."""
+    source, master, replica = cluster("7.0", 2, 0), server("7.0", *MASTER), server("7.0", fresh=True)
+    assert source.call("SET", "key", "value") == b"OK"
+    ends = [keyferry.Endpoint(port=one.port) for one in (*source.masters, master, replica)]
+    *controls, ahead, behind = [Control(end, "source") for end in ends]
+    slots = [ranges_of(sorted(seen.slots)) for one in source.masters for seen in source.view() if seen.id == one.id]
+    nodes = [Node(end, slots=owned) for end, owned in zip(ends, slots, strict=False)]
+    lookout = Lookout("source", nodes, [one.id for one in source.masters])
+    said: list[str] = []
+    moves = Moves(lookout, controls, [(0, 0)], 10, said.append)
+    moves.pairs = [Pair("", ahead, behind)]
+    with FaultProxy(master.port, watch=False) as proxy:
+        assert replica.call("REPLICAOF", "127.0.0.1", proxy.port) == b"OK"
+        wait_until(lambda: link_of(replica) == "up")
+        proxy.set("stall replies after 0 bytes")
+        master.call("SET", "late", "1")
+        moves.note(Changes({slot_of("key")}, set()))
+        assert moves.tasks() == [] and not moves.settled
+        assert "bytes behind its master" in said[-1]
+        proxy.set("")
+        proxy.release()
+        found: list[Task] = []
+        wait_until(lambda: bool(found.extend(moves.tasks()) or found))
+    assert [task.keys for task in found] == [[b"key"]]
+    lookout.close()
+    for control in (*controls, ahead, behind):
+        control.close()

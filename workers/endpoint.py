@@ -138,7 +138,9 @@ def parse_uri(text: str) -> dict[str, Any]:
         raise UsageError(f"{name}: the scheme is unknown", hint=_SCHEMES_HINT)
     try:
         said = {"cluster": True} if scheme in CLUSTER_SCHEMES else {}
-        return reader(rest) | {"tls": scheme in TLS_SCHEMES} | said
+        if scheme not in SENTINEL_SCHEMES:  # those leave it to -t
+            said["tls"] = scheme in TLS_SCHEMES
+        return reader(rest) | said
     except ValueError as error:
         raise UsageError(f"{name}: {error}", hint=hint) from None
 

@@ -11,7 +11,7 @@ started them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from .servers import Server
@@ -29,15 +29,17 @@ class Sentinel(Server):
 
     _first = "PING"
 
-    def __init__(self, kind: str, lines: list[str], password: str = "") -> None:
+    def __init__(self, kind: str, lines: list[str], password: str = "", tls: Sequence[str] = ()) -> None:
         self._lines = lines
-        super().__init__(kind, password=password)
+        super().__init__(kind, password=password, tls=tls)
 
     def _words(self, extra: list[str]) -> list[str]:
         path = self.folder / "sentinel.conf"
         if not path.exists():
             own = [f"port {self.port}", "bind 127.0.0.1", f"dir {self.folder}", f"logfile {self.folder / 'log'}"]
             own += [f"requirepass {self.password}"] if self.password else []
+            own += [f"tls-port {self.tls_port}", "tls-replication yes"] if self._tls else []
+            own += [f"{name[2:]} {value}" for name, value in zip(self._tls[::2], self._tls[1::2], strict=True)]
             path.write_text("\n".join([*own, *self._lines]) + "\n")
         return [str(path), "--sentinel", *extra]
 
@@ -59,6 +61,7 @@ class Sentinel(Server):
 class Sentinels:
     """A running group. `password` is of the servers, `sentinel_password` of the Sentinels themselves.
 
+    With `tls`, as for Server, all speak TLS with each other.
     `down_after_ms`: who says nothing for so long is down; a failover takes that and one to three seconds.
     """
 
@@ -70,21 +73,23 @@ class Sentinels:
         *,
         password: str = "",
         sentinel_password: str = "",
+        tls: Sequence[str] = (),
         down_after_ms: int = 1_000,
     ) -> None:
         self.kind = kind
         self.servers: list[Server] = []
         self.sentinels: list[Sentinel] = []
         words = ["--repl-diskless-sync-delay", "0", *(["--masterauth", password] if password else [])]
+        words += ["--tls-replication", "yes"] if tls else []
         try:
             for _ in range(1 + replicas):
-                self.servers.append(Server(kind, *words, password=password))
+                self.servers.append(Server(kind, *words, password=password, tls=tls))
             master = self.servers[0]
             for replica in self.servers[1:]:
-                assert replica.call("REPLICAOF", master.host, master.port) == b"OK"
+                assert replica.call("REPLICAOF", *told(master).split(":")) == b"OK"
             self._until(self._in_step, "replicas are not in step")
             lines = _lines(master, password, sentinel_password, down_after_ms, quorum=sentinels // 2 + 1)
-            self.sentinels += [Sentinel(kind, lines, sentinel_password) for _ in range(sentinels)]
+            self.sentinels += [Sentinel(kind, lines, sentinel_password, tls) for _ in range(sentinels)]
             self.wait_until_ready()
         except BaseException:
             self.stop()
@@ -93,13 +98,13 @@ class Sentinels:
     @property
     def uri(self) -> str:
         """redis+sentinel://host:port,…/service, without passwords."""
-        return f"redis+sentinel://{','.join(one.address for one in self.sentinels)}/{SERVICE}"
+        return f"redis+sentinel://{','.join(map(told, self.sentinels))}/{SERVICE}"
 
     @property
     def master(self) -> Server:
         """The server that the first running Sentinel calls the master."""
         address = next(one for one in self.sentinels if one.running).master_address()
-        return next(server for server in self.servers if server.address == address)
+        return next(server for server in self.servers if told(server) == address)
 
     @property
     def replicas(self) -> list[Server]:
@@ -151,7 +156,7 @@ class Sentinels:
 
     def _agree(self, other_than: Server | None = None) -> bool:
         addresses = {one.master_address() for one in self.sentinels if one.running}
-        if len(addresses) != 1 or (other_than and addresses == {other_than.address}):
+        if len(addresses) != 1 or (other_than and addresses == {told(other_than)}):
             return False
         with self.master.connect(timeout_s=10) as connection:
             return bool(connection.must("ROLE")[0] == b"master")
@@ -185,12 +190,17 @@ class Sentinels:
 
 def _lines(master: Server, password: str, sentinel_password: str, down_after_ms: int, quorum: int) -> list[str]:
     lines = [
-        f"sentinel monitor {SERVICE} {master.host} {master.port} {quorum}",
+        f"sentinel monitor {SERVICE} {told(master).replace(':', ' ')} {quorum}",
         f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}",
         f"sentinel failover-timeout {SERVICE} 5000",
     ]
     lines += [f"sentinel auth-pass {SERVICE} {password}"] if password else []
     return lines + ([f"sentinel sentinel-pass {sentinel_password}"] if sentinel_password else [])
+
+
+def told(server: Server) -> str:
+    """host:port, as Sentinels tell it: the port for TLS where there is one."""
+    return f"{server.host}:{server.tls_port or server.port}"
 
 
 def _link_state(server: Server) -> str:
