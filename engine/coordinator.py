@@ -402,9 +402,22 @@ class Coordinator:
         if self.ledger.suspects and not worker.tasks:
             worker.alone = True
             return self.ledger.suspects.popleft()
+        if self._would_meet_own_keys():
+            return None
         if not self.ledger.waiting or (self.live and self.live.crowded and self.ledger.waiting[0].task.work == LOOK_UP):
             return None
         return self.ledger.waiting.popleft()
+
+    def _would_meet_own_keys(self) -> bool:
+        """Whether a scanner has to wait until the ranges are over that it reads again.
+
+        They take what exists for others' keys, and would find those that it has written.
+        """
+        if self.setup.on_conflict == "replace" or not self.ledger.waiting:
+            return False
+        given = self.ledger.given.keys()
+        scans = self.ledger.waiting[0].task.kind == LIST_KEYS
+        return scans and any(not worker.tasks <= given for worker in self.crew.workers)
 
     def _share_out(self, governor: Governor) -> None:
         """Tell each worker its part of the limits; one that has nothing to copy keeps none."""

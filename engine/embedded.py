@@ -89,6 +89,7 @@ class Embedded:
         deadline = time.monotonic() + START_S
         while not self._answers():
             if self._keeper.poll() is not None:
+                self._stop()  # a signal for us and our group comes to it as well, until it has a session of its own
                 said = self._keeper.communicate()[0].decode(errors="replace").strip()
                 raise self._failed(said or "the server ended at once")
             if time.monotonic() > deadline:

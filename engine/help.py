@@ -71,7 +71,7 @@ EXAMPLES = {
         "keyferry ping old:6379 new:6379 --for replicate",
         "keyferry ping -h old --askpass --json",
     ),
-    "demo": ("keyferry demo", "keyferry demo --keys 100000"),
+    "demo": ("keyferry demo", "keyferry demo --keys 5000"),
 }
 
 

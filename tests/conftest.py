@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -44,9 +45,30 @@ BY_TURNS = (
 )
 
 
+#: Of these files, or single tests, with many cases only a part is in one run, for the same reason: one case of so many.
+IN_PART = {
+    "test_matrix": 6,
+    "test_rights": 3,
+    "test_docs::test_a_copy_sends_only_what_is_documented": 3,
+    "test_weather": 2,
+    "test_moving": 2,
+    "test_demo": 2,
+    "test_live": 2,
+    "test_signals": 2,
+    "test_undo": 2,
+    "test_options_pace": 2,
+}
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is not this run's turn as `soak`: each test of a file begins with another version."""
+    """Mark what is not in this run as `soak`."""
+    _leave_versions_out(items)
+    _leave_cases_out(items)
+
+
+def _leave_versions_out(items: list[pytest.Item]) -> None:
+    """Of BY_TURNS: each test of a file begins with another version."""
     turns: dict[str, int] = {}
     for item in items:
         call = getattr(item, "callspec", None)
@@ -55,6 +77,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         rest = sorted((name, str(value)) for name, value in call.params.items() if name != "kind")
         turn = turns.setdefault(f"{item.path.stem} {item.originalname} {rest}", len(turns))  # type: ignore[attr-defined]
         if (KINDS.index(call.params["kind"]) + turn) % 2:
+            item.add_marker(pytest.mark.soak)
+
+
+def _leave_cases_out(items: list[pytest.Item]) -> None:
+    """Of IN_PART: cases in the order of a checksum of their names, so that no parameter is preferred."""
+    cases: dict[tuple[int, str], list[pytest.Item]] = {}
+    for item in items:
+        name = f"{item.path.stem}::{getattr(item, 'originalname', '')}"
+        part = IN_PART.get(item.path.stem) or IN_PART.get(name)
+        if part and hasattr(item, "callspec") and not item.get_closest_marker("soak"):
+            cases.setdefault((part, name), []).append(item)
+    for (part, _), alike in cases.items():
+        alike.sort(key=lambda item: crc32(item.name.encode()))
+        for item in alike[-(-len(alike) // part) :]:
             item.add_marker(pytest.mark.soak)
 
 
