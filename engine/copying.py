@@ -190,12 +190,21 @@ class Copy:
             self._verify_what_is_there(now, self.summary)
         return self.summary
 
+    def look_out(self, plan: Plan, controls: Controls) -> Outlook | None:
+        """The outlook of the next phase, in the place of the one before."""
+        before, self.outlook = self.outlook, outlook_of(plan, controls.sources, self.log.notice)
+        if before:
+            before.close()
+            if self.outlook:
+                self.outlook.go_on(before)
+        return self.outlook
+
     def _pass(self, plan: Plan, controls: Controls, shown: Display) -> CopyPass:
         """What is at work for a plan; it goes on where the pass before has ended, as far as that is of use."""
         aside = AsideFile(plan.put_aside, self._tell_aside)
         self.aside_path = aside.path
         watch = Watch(zip(controls.sources, plan.survey.sources), zip(controls.targets, plan.survey.targets))
-        outlook = self.outlook = outlook_of(plan, controls.sources, self.log.notice)
+        outlook = self.look_out(plan, controls)
         coordinator = Coordinator.of_plan(
             plan,
             LocalProcesses(),
