@@ -40,7 +40,7 @@ class LiveCopy:
         self.copy, self.plan, self.controls = copy, plan, controls
         self.options: dict[str, Any] = copy.options
         self.signals = ending_live(copy.signals)
-        self.aside = AsideFile(plan.put_aside, copy._tell_aside)
+        self.aside = AsideFile(plan.put_aside, copy.tell_aside)
         copy.aside_path = self.aside.path
         found = plan.survey
         self.watch = Watch(zip(controls.sources, found.sources), zip(controls.targets, found.targets))
