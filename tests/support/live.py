@@ -37,6 +37,11 @@ def generated(server: Server, keys: int, *words: str) -> None:
     assert ran.code == 0, ran.err
 
 
+def notify(server: Server) -> None:
+    """Switch the notifications of all changes on."""
+    server.call("CONFIG", "SET", "notify-keyspace-events", "KA")
+
+
 def start_writer(server: Server, keys: int, rate: int, seconds: float, *words: str) -> Run:
     """Keep changing that data set for so long."""
     how = ("--churn-only", "--churn", str(rate), "--for", f"{seconds:g}s", "--workers", "1", "--progress", "none")
