@@ -13,13 +13,13 @@ import pytest
 import keyferry
 from keyferry import options, permissions
 from keyferry.partitioners import rights
-from keyferry.partitioners.control import Control
 from keyferry.partitioners.rights import SOURCE, TARGET, Right, Uses
 from keyferry.partitioners.topology import Server as Described
 from keyferry.partitioners.topology import describe
 from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.binaries import KINDS
 from tests.support.compare import assert_equal
+from tests.support.control import control_of
 from tests.support.dataset import fill
 from tests.support.monitor import Monitor
 from tests.support.processes import run_keyferry
@@ -45,12 +45,8 @@ class Pair:
         return keyferry.Endpoint(port=self.servers[side].port, user="app", password="pw")
 
     def described(self, side: str) -> Described:
-        control = Control(keyferry.Endpoint(port=self.servers[side].port), side)
-        control.open()
-        try:
+        with control_of(self.servers[side], side) as control:
             return describe(control)
-        finally:
-            control.close()
 
     def rights(self, side: str, keywords: dict[str, Any]) -> list[Right]:
         chosen = options.from_keywords("replicate", **keywords)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .compare import assert_equal
+from .keyspace import Database
 from .processes import VERIFIED, Result, Run, run_keyferry, start_keyferry
 from .servers import Server
 from .summary import result_of
@@ -83,7 +84,7 @@ def follow_writes(
         return followed(run)
 
 
-def assert_converged(source: Server, target: Server, done: Followed, gaps: int | None = 0) -> None:
+def assert_converged(source: Database, target: Database, done: Followed, gaps: int | None = 0) -> None:
     """It ended with exit code 0, with so many gaps (None: any number), and both sides are equal."""
     assert done.ran.code == 0, done.ran.err
     assert done.live["converged"]
