@@ -17,28 +17,28 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from .apart import keys_of
+from .apart import take_apart
+from .clocks import Clocks
 from .crew import Crew, Worker
+from .ending import Ending
 from .eviction import Watch
 from .fence import Fence
 from .governor import Governor
-from .ledger import DEATHS_TO_SPLIT, Entry, Ledger, small_enough_to_list
+from .ledger import DEATHS_TO_SPLIT, Entry, Ledger
 from .live import Live
 from .outages import Outages
 from .outlook import Outlook
 from .partitioners.control import Control
-from .partitioners.topology import clock_shifts_ms
 from .planning import Plan
 from .reasons import most_important
 from .records import Records
+from .scanners import Scanners
 from .state import State
 from .supply import Supply
 from .workers import errors
-from .workers.cursor import RING
 from .workers.pace import NOTHING
 from .workers.task import (
     COPY_KEYS,
-    COPY_RANGE,
     LIST_KEYS,
     LOOK_UP,
     SIFT_KEYS,
@@ -48,19 +48,12 @@ from .workers.task import (
     Order,
     Progress,
     Report,
-    Scope,
     Setup,
     Task,
 )
 
 #: The loop looks at signals, clocks and silence at least so often.
 TICK_S = 0.2
-#: Clocks drift: their difference is measured again after so long.
-CLOCK_S = 60.0
-#: When one worker cannot go on, the others have so long to finish what is on its way.
-FAILURE_S = 3.0
-#: After the first signal, windows have so long to be acknowledged.
-DRAIN_S = 15.0
 #: More deaths than this are no accident, and no single key either.
 DEATHS_MAX = 64
 
@@ -91,32 +84,25 @@ class Coordinator:
         live: Live | None = None,
         writes: bool = True,
     ) -> None:
-        self.setup, self.aside = setup, aside
+        self.setup, self.aside, self.wanted = setup, aside, workers
         self.say, self.warn, self.tick = say, warn, tick
         self.signal_seen, self.measured, self.controls, self.silence_s = signal_seen, measured, controls, silence_s
-        self.governor = governor
-        self.watch = watch
-        self.outlook = outlook
+        self.governor, self.watch, self.outlook = governor, watch, outlook
         self.supply = supply  # makes tasks of keys by name, in place of ranges
         self.live = live  # changes are followed
-        self.wanted = workers
         self.ledger = Ledger(tasks)
         self.ledger.looks_up_besides = live is not None
         self.state = State(keys_total)
         self.crew = Crew(executor)
-        self.listers: dict[tuple[Scope, str], Worker] = {}  # of LIST_KEYS tasks
-        self.restarted: dict[Scope, str] = {}  # databases whose cursors turned out not to be a ring, and why
+        self.scanners = Scanners(setup, self.ledger, self.crew, say)
         written = controls[1] if controls and writes else []
         self.fence = Fence(written, setup.targets, setup.retry_for_s, warn)
         if live:
             self.fence.late_writes = live.late_writes
         self.outages = Outages(say, warn, setup.retry_for_s)
         self.deaths = 0
-        self.signal = 0
-        self.signal_at = 0.0
-        self.failure: errors.KeyferryError | None = None
-        self.failed_at = 0.0
-        self._clock_at = time.monotonic()
+        self.ending = Ending(warn)
+        self.clocks = Clocks(controls)
 
     @classmethod
     def of_plan(cls, plan: Plan, executor: Any, **more: Any) -> Coordinator:
@@ -129,6 +115,11 @@ class Coordinator:
     def cpu_s(self) -> float:
         """Processor time of all workers, those that are gone included."""
         return self.crew.cpu_s
+
+    @property
+    def signal(self) -> int:
+        """The signal that has ended the run, or 0."""
+        return self.ending.signal
 
     # ---- the loop -------------------------------------------------------------------------------------------
 
@@ -145,8 +136,8 @@ class Coordinator:
                 self._turn()
             for aside in [*self.ledger.left_aside(), *(self.live.take_asides() if self.live else [])]:
                 self.aside.add(aside)
-            if self.failure:
-                raise self.failure
+            if self.ending.failure:
+                raise self.ending.failure
             self.crew.quit()
         finally:
             if self.governor:
@@ -154,7 +145,7 @@ class Coordinator:
             if self.outlook:
                 self.outlook.end()
             self.crew.close()
-            if self._left_writes_behind():
+            if self.ending.leaves_writes_behind:
                 self.fence.close(self.crew.clients)
             self._update_state()
 
@@ -163,19 +154,10 @@ class Coordinator:
         self.ledger.close(self.fence.held)
         return self.ledger
 
-    def _left_writes_behind(self) -> bool:
-        """Whether workers were ended with writes on their way, to a target that can be reached."""
-        if self.failure is None:
-            return False
-        return isinstance(self.failure, errors.ChangedError) or self.failure.side != "target"
-
     def _over(self) -> bool:
-        if self.failure and time.monotonic() > self.failed_at + FAILURE_S:
+        if self.ending.is_due:
             return True
-        if self.signal and time.monotonic() > self.signal_at + DRAIN_S:
-            self.warn(f"not everything on its way was acknowledged within {DRAIN_S:g} s")
-            return True
-        if self.signal or self.failure:
+        if self.ending.begun:
             return all(worker.drained for worker in self.crew.workers)
         if self.live and not self.live.over:
             return False
@@ -192,7 +174,7 @@ class Coordinator:
         self._give_back(self.fence.released())
         if self.live:
             self._follow(self.live)
-        if self.outlook and not (self.signal or self.failure):
+        if self.outlook and not self.ending.begun:
             self._look_out(self.outlook)
         self._hand_out()
         if self.governor:
@@ -207,7 +189,7 @@ class Coordinator:
 
     def _follow(self, live: Live) -> None:
         """Go on with the changes. What ends that ends the run in order."""
-        if not (self.signal or self.failure):
+        if not self.ending.begun:
             try:
                 live.turn(self)
             except errors.ChangedError:
@@ -242,7 +224,7 @@ class Coordinator:
     def _worker_died(self, worker: Worker, how: str) -> None:
         self.crew.dismiss(worker)
         self.deaths += 1
-        if self.signal or self.failure:
+        if self.ending.begun:
             return
         if self.deaths > DEATHS_MAX:
             raise errors.RunError("workers keep dying", hint="is there memory enough for them?")
@@ -260,7 +242,7 @@ class Coordinator:
             elif entry.task.kind == STREAMS:
                 self.ledger.waiting.append(entry)
             elif entry.task.kind == LIST_KEYS:
-                self._begin_again(entry.task, self.restarted.get(entry.task.scope, ""))
+                self._begin_again(entry.task, self.scanners.restarted.get(entry.task.scope, ""))
             elif entry.deaths < DEATHS_TO_SPLIT:
                 self.ledger.suspects.append(entry)
             else:
@@ -268,25 +250,18 @@ class Coordinator:
 
     def _take_apart(self, entry: Entry) -> None:
         """Split a task that has killed three workers, or put its only key aside."""
-        task = entry.task
-        if task.kind == COPY_RANGE and small_enough_to_list(task):
-            assert self.controls is not None
-            looks_up = task.work == LOOK_UP
-            words = [] if looks_up else self.setup.filters.scan_words
-            own, twice = keys_of(self.controls[looks_up][task.node], task, words)
-            self.ledger.split(entry, own)
-            if twice:
-                self.ledger.put_off.append(replace(task, kind=COPY_KEYS, keys=twice, counted=False))
-        elif len(task.keys) != 1:
-            self.ledger.split(entry, task.keys or None)
-        else:
-            self.ledger.ranges_done += 1
-            if task.counted:
-                self.say("a key kills the workers that read it: it is put aside")
-                self.ledger.totals.setdefault(task.scope, Counts()).add(Counts(aside=1))
-                self.aside.add(Aside(task.keys[0], task.db, "unknown", 0, f"killed {DEATHS_TO_SPLIT} workers"))
-                if self.supply:
-                    self.supply.settled(task, copied=0)
+        task, looks_up = entry.task, entry.task.work == LOOK_UP
+        words = [] if looks_up else self.setup.filters.scan_words
+        control = self.controls[looks_up][task.node] if self.controls else None
+        if take_apart(entry, self.ledger, control, words):
+            return
+        self.ledger.ranges_done += 1
+        if task.counted:
+            self.say("a key kills the workers that read it: it is put aside")
+            self.ledger.totals.setdefault(task.scope, Counts()).add(Counts(aside=1))
+            self.aside.add(Aside(task.keys[0], task.db, "unknown", 0, f"killed {DEATHS_TO_SPLIT} workers"))
+            if self.supply:
+                self.supply.settled(task, copied=0)
 
     # ---- reports --------------------------------------------------------------------------------------------
 
@@ -309,83 +284,60 @@ class Coordinator:
         worker.free = min(report.free, most - len(worker.tasks))
         if not worker.tasks:
             worker.alone = False
-        if report.failure and not self.failure:
+        if report.failure and not self.ending.failure:
             self._fail(errors.unpack(report.failure))
 
     def _fail(self, error: errors.KeyferryError) -> None:
         """End the run; the workers tell what they have written before."""
-        self.failure, self.failed_at = error, time.monotonic()
+        self.ending.by_failure(error)
         self._drain()
 
     def _take_in_news(self, worker: Worker, news: Progress) -> None:
         if self.live and self.live.take_news(news):
             return
         entry = self.ledger.given.get(news.task)
-        copied = _taken(entry.unsettled) + _taken(news.counts) if entry else 0
+        worked = entry.unsettled.worked + news.counts.worked if entry else 0
         for aside in self.ledger.acknowledge(news):
             (self.live or self.aside).add(aside)
         if self.supply and entry and news.finished:
-            self.supply.settled(entry.task, copied)
+            self.supply.settled(entry.task, worked)
         if news.listed is not None and entry and self.supply and entry.task.kind == SIFT_KEYS:
             self.supply.sifted(entry.task, news.listed)
         elif news.listed is not None and entry and self.live and entry.task.kind == STREAMS:
             self.live.listed(worker, entry.task, news.listed)
         elif news.listed is not None and entry:
-            self._add_listed(worker, entry.task, news.listed)
+            self.scanners.listed(worker, entry.task, news.listed)
         if news.opaque and entry:
             self._begin_again(entry.task, news.opaque)
         if news.finished or news.opaque:
             worker.tasks.discard(news.task)
             if entry and entry.task.kind == COPY_KEYS:
-                self._credit(entry.task)
-
-    # ---- cursors that cannot be split -----------------------------------------------------------------------
+                self.scanners.copied(entry.task)
 
     def _begin_again(self, task: Task, why: str) -> None:
-        """Give up the pass of a database, and begin it again with one scanner."""
-        nodes = self.setup.targets if task.work == LOOK_UP else self.setup.sources
-        node = f"{nodes[task.node].endpoint.address} " if len(nodes) > 1 else ""
-        self.say(f"{node}db {task.scanned_db}: its cursors cannot be split ({why}): it is read again by one scanner")
+        """Read a database whose cursors cannot be split again, with one scanner."""
         if not (self.live and task.work == LOOK_UP):
-            self.restarted[task.scope] = why
-        self.ledger.forget(task.scope, task.work)
+            self.scanners.restarted[task.scope] = why
         if not self.live:
             self.aside.forget(task.scope)
-        whole: dict[str, Any] = {"start": 0, "end": RING, "checked": False, "keys": [], "by_slot": False}
-        whole |= {"no_expiries": False, "no_field_expiries": False}
-        self.ledger.add(replace(task, kind=LIST_KEYS, own=True, **whole))
-
-    def _add_listed(self, worker: Worker, task: Task, keys: list[bytes]) -> None:
-        if task.kind == COPY_RANGE:
-            again = replace(task, kind=COPY_KEYS, keys=keys, counted=False, own=True)
-            return self.ledger.put_off.append(again)
-        self.listers[task.scope, task.work] = worker
-        self.ledger.add(replace(task, kind=COPY_KEYS, keys=keys))
-
-    def _credit(self, task: Task) -> None:
-        """A batch of a scanner's keys is copied: it may hand up another one."""
-        lister = self.listers.get((task.scope, task.work))
-        if lister in self.crew.workers:
-            lister.seat.send(Order(credit=1))
+        self.scanners.take_over(task, why)
 
     # ---- orders ---------------------------------------------------------------------------------------------
 
     def _hand_out(self) -> None:
-        if self.supply and not (self.signal or self.failure):
+        if self.supply and not self.ending.begun:
             self._restock(self.supply)
-        if self.signal or self.failure or (self.live and not self.live.ready):
+        if self.ending.begun or (self.live and not self.live.ready):
             return
         self.ledger.bring_up_what_was_put_off()
         for worker in self.crew.workers:
-            entries = []
+            tasks = []
             while worker.free > 0 and (entry := self._next_for(worker)) is not None:
-                entries.append(entry)
+                tasks.append(self.ledger.give(entry))
                 worker.tasks.add(entry.task.id)
                 worker.free -= 1
-            if entries:
-                order = Order(tasks=[self.ledger.give(entry) for entry in entries])
-                if not worker.seat.send(order):
-                    worker.heard_at = 0.0  # it takes no orders: silence will be noticed at once
+            if tasks and not worker.seat.send(Order(tasks=tasks)):
+                worker.heard_at = 0.0  # it takes no orders: silence will be noticed at once
 
     def _restock(self, supply: Supply) -> None:
         """Put as many tasks into the queue as workers can take now."""
@@ -402,22 +354,12 @@ class Coordinator:
         if self.ledger.suspects and not worker.tasks:
             worker.alone = True
             return self.ledger.suspects.popleft()
-        if self._would_meet_own_keys():
+        if not self.ledger.waiting:
             return None
-        if not self.ledger.waiting or (self.live and self.live.crowded and self.ledger.waiting[0].task.work == LOOK_UP):
+        task = self.ledger.waiting[0].task
+        if self.scanners.has_to_wait(task) or (self.live and self.live.crowded and task.work == LOOK_UP):
             return None
         return self.ledger.waiting.popleft()
-
-    def _would_meet_own_keys(self) -> bool:
-        """Whether a scanner has to wait until the ranges are over that it reads again.
-
-        They take what exists for others' keys, and would find those that it has written.
-        """
-        if self.setup.on_conflict == "replace" or not self.ledger.waiting:
-            return False
-        given = self.ledger.given.keys()
-        scans = self.ledger.waiting[0].task.kind == LIST_KEYS
-        return scans and any(not worker.tasks <= given for worker in self.crew.workers)
 
     def _share_out(self, governor: Governor) -> None:
         """Tell each worker its part of the limits; one that has nothing to copy keeps none."""
@@ -429,17 +371,15 @@ class Coordinator:
                 worker.share = theirs
 
     def _look_at_silence(self) -> None:
-        now = time.monotonic()
-        for worker in list(self.crew.workers):
-            if now - worker.heard_at > self.silence_s:
-                self._worker_died(worker, f"has been silent for {self.silence_s:g} s")
+        for worker in self.crew.silent(self.silence_s):
+            self._worker_died(worker, f"has been silent for {self.silence_s:g} s")
 
     def _look_at_signals(self) -> None:
         seen = self.signal_seen()
         if self.live and seen == signal.SIGINT:
             self.live.cut_over_now()
         elif seen and not self.signal:
-            self.signal, self.signal_at = seen, time.monotonic()
+            self.ending.by_signal(seen)
             self.say("stopping: what is on its way is finished; the same again stops at once")
             self._drain()
 
@@ -447,13 +387,7 @@ class Coordinator:
         self.crew.tell(Order(drain=True))
 
     def _look_at_clocks(self) -> None:
-        now = time.monotonic()
-        if self.controls and now - self._clock_at > CLOCK_S:
-            self._clock_at = now
-            try:
-                shifts = clock_shifts_ms(*self.controls)
-            except errors.AccessError:
-                return  # next time; the workers have connections of their own, and will tell
+        if (shifts := self.clocks.look()) is not None:
             self.crew.tell(Order(shifts=shifts))
 
     def _look_at_evictions(self) -> None:
@@ -464,8 +398,3 @@ class Coordinator:
         if unread_bytes is not None:
             self.setup = replace(self.setup, unread_bytes=unread_bytes)
             self.crew.tell(Order(unread_bytes=unread_bytes))
-
-
-def _taken(counts: Counts) -> int:
-    """How many keys count towards a limit."""
-    return counts.copied + counts.doubtful

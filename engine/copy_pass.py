@@ -52,7 +52,7 @@ class CopyPass:
             return False
         held_still = control.select(part.db) == b"OK" and control.call("DBSIZE") == self.plan.survey.sizes[part.scope]
         if self.plan.setup.filters.scan_words or (coordinator.supply and coordinator.supply.at_limit):
-            return held_still and not (part.opaque or part.scope in coordinator.restarted)
+            return held_still and not (part.opaque or part.scope in coordinator.scanners.restarted)
         if held_still and read < part.keys:
             # A replica counts keys that have expired until its master tells it to drop them.
             told = "the slots hold" if part.by_slot else "its DBSIZE is"

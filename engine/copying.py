@@ -291,7 +291,7 @@ class Copy:
             names = self.names.again() if self.names else None
             supply = supply_of(plan, controls.sources, names, COMPARE)
         desk = Desk(self.options, self.log, self.signals, self.latencies, self.diff_file)
-        opaque = coordinator.restarted
+        opaque = coordinator.scanners.restarted
         verification = Verification(plan, controls, desk, opaque, supply, self.extra_before)
         try:
             summary.verdict = verification.run()

@@ -60,6 +60,11 @@ class Crew:
         for worker in [worker for worker in self.workers if worker.seat in ready]:
             yield worker, worker.seat.receive()
 
+    def silent(self, longer_s: float) -> list[Worker]:
+        """Those that have reported nothing for longer."""
+        now = time.monotonic()
+        return [worker for worker in self.workers if now - worker.heard_at > longer_s]
+
     def tell(self, order: Order) -> None:
         """The same order to all."""
         for worker in self.workers:

@@ -14,12 +14,12 @@ import secrets
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
+from .companion import NotUp, wait_until_up
 from .workers.endpoint import Endpoint
 from .workers.errors import AccessError, UsageError
 
@@ -27,7 +27,6 @@ from .workers.errors import AccessError, UsageError
 START_S = 10.0
 #: How long the end of a server may take before we go on without waiting for it.
 STOP_S = 5.0
-PAUSE_S = 0.005
 #: A unix socket's path has at most 107 bytes, of which ours needs so many below the folder for temporary files.
 PATH_ROOM = 60
 
@@ -68,9 +67,11 @@ class Embedded:
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
-            self._wait_until_it_answers()
-        except BaseException:
+            wait_until_up(self._keeper, self._answers, self._said, self._stop, START_S)
+        except BaseException as error:
             self._end()
+            if isinstance(error, NotUp):
+                raise self._failed(str(error)) from None
             raise
         return self
 
@@ -85,21 +86,13 @@ class Embedded:
             *("--enable-debug-command", "local", "--daemonize", "no", "--loglevel", "warning"),
         ]
 
-    def _wait_until_it_answers(self) -> None:
-        deadline = time.monotonic() + START_S
-        while not self._answers():
-            if self._keeper.poll() is not None:
-                self._stop()  # a signal for us and our group comes to it as well, until it has a session of its own
-                said = self._keeper.communicate()[0].decode(errors="replace").strip()
-                raise self._failed(said or "the server ended at once")
-            if time.monotonic() > deadline:
-                raise self._failed(f"no answer within {START_S:g} s")
-            self._stop()
-            time.sleep(PAUSE_S)
-
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(self.endpoint.socket) == 0
+
+    def _said(self) -> str:
+        """The server's last line, once the keeper has ended."""
+        return self._keeper.communicate()[0].decode(errors="replace").strip()
 
     def _failed(self, why: str) -> AccessError:
         return AccessError(f"the throw-away server did not start: {why}", side=self.side, address=self.endpoint.address)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import environment, options, sides
+from .contradictions import EXCLUSIVE, check_together
 from .options import COMMAND, COMMAND_NAMES, GLOBAL, MANY, NONE, ONE, SIDE, TWO, Command
 from .sides import Layer, Said, Side
 from .words import Given, Part, asked, command_at, read_part, unknown_command
@@ -96,7 +97,7 @@ def _invocation(command: Command, before: Part, after: Part, environ: Mapping[st
     _check_places(command, before, after)
     given = _options(command, before, after, environ)
     chosen = {key: said.value for key, said in given.items()}
-    options.check_together(command.name, chosen, {key: said.label for key, said in given.items()})
+    check_together(command.name, chosen, {key: said.label for key, said in given.items()})
     values = options.filled(command.name, chosen)
     resolved = _SIDES[command.servers](before, after, environ)
     for side in resolved:
@@ -160,7 +161,7 @@ def _options(command: Command, before: Part, after: Part, environ: Mapping[str, 
     """Global and command options by key: those of both sides, and of the environment what they leave open."""
     flags = sides.layer(one for one in before.given + after.given if one.option.place != SIDE)
     rows = options.options_of(command.name, GLOBAL, COMMAND)
-    taken = {key for keys in options.EXCLUSIVE if flags.keys() & set(keys) for key in keys} | flags.keys()
+    taken = {key for keys in EXCLUSIVE if flags.keys() & set(keys) for key in keys} | flags.keys()
     others = [one for key, one in environment.given(environ, rows).items() if key not in taken]
     return sides.layer(others) | flags
 

@@ -64,9 +64,9 @@ def kept_of(before: CopyPass, plan: Plan) -> Kept:
 def go_on(before: CopyPass, after: CopyPass, kept: Kept) -> None:
     """Let a pass that has not begun yet go on with nodes where an earlier one has ended."""
     after.coordinator.ledger.go_on(before.coordinator.ledger, kept)
-    for (node, db), why in before.coordinator.restarted.items():
+    for (node, db), why in before.coordinator.scanners.restarted.items():
         if node in kept:
-            after.coordinator.restarted[kept[node], db] = why
+            after.coordinator.scanners.restarted[kept[node], db] = why
     for number, now in kept.items():
         after.watch.sources[now].go_on(before.watch.sources[number])
     numbers = {target.run_id: number for number, target in enumerate(before.plan.setup.targets)}

@@ -116,7 +116,7 @@ class LiveCopy:
             self.shown = None
         desk = Desk(self.options, self.copy.log, self.signals, self.copy.latencies, self.copy.diff_file)
         before = 0 if self.options["prune"] else self.copy.extra_before
-        verification = Verification(self.plan, self.controls, desk, coordinator.restarted, None, before)
+        verification = Verification(self.plan, self.controls, desk, coordinator.scanners.restarted, None, before)
         try:
             self.verdict = verification.run()
         finally:

@@ -9,6 +9,7 @@ from .eviction import unread_bytes
 from .feed_choice import choose, flags_wanted, warnings_of_feed
 from .filtering import filter_lines
 from .limits import Limits
+from .pairs import refuse_keys_at_the_target, refuse_same_database
 from .partitioners import ranges, slots
 from .partitioners.cluster import slots_in
 from .partitioners.payloads import warnings_of_payloads
@@ -19,7 +20,6 @@ from .permissions import Permissions
 from .text import plural
 from .undo import Wanted
 from .workers.cursor import RING
-from .workers.errors import RefusedError, UsageError
 from .workers.expiry import Clock
 from .workers.filters import Filters
 from .workers.task import COPY_RANGE, LIST_KEYS, Node, Scope, Setup, Task
@@ -210,9 +210,9 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
     refuse_same_database(survey, pairs)
     if options["require_empty"] and not again:
         refuse_keys_at_the_target(survey)
-    workers, lanes = options["workers"], LANES
+    workers = options["workers"]
     databases = [
-        plan_database(survey, (node, db), target, max(1, workers * lanes // len(survey.sources)), options)
+        plan_database(survey, (node, db), target, max(1, workers * LANES // len(survey.sources)), options)
         for db, target in pairs
         for node in range(len(survey.sources))
     ]
@@ -221,8 +221,37 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         work = min(work, -(-options["limit"] // MIN_RANGE_KEYS))
     workers = max(1, workers if options["live"] else min(workers, work))
     feed = choose(survey, [db for db, _ in pairs], options) if options["live"] else ""
-    limits = Limits(options["rate"], options["bandwidth"], options["max_source_latency"])
-    setup = Setup(
+    setup = _setup(survey, options, pool, workers)
+    return Plan(
+        survey=survey,
+        databases=databases,
+        workers=workers,
+        lanes=LANES,
+        setup=setup,
+        warnings=survey.permissions.warnings
+        + warnings_of(survey, options["on_conflict"])
+        + warnings_of_payloads(survey.sources, survey.targets, options["method"])
+        + _warnings_of_settings(survey, options)
+        + warnings_of_feed(survey, feed),
+        silence_s=options["silence_s"],
+        put_aside=options["put_aside"] or "",
+        settings=_settings(survey, options) + (flags_wanted(survey, feed) if options["enable_notifications"] else []),
+        limits=_limits(options),
+        feed=feed,
+        again=again,
+        limit=options["limit"],
+        keys_from=options["keys_from"] or "",
+        filter_lines=filter_lines(options, survey.filters, all(part.by_slot for part in databases)),
+    )
+
+
+def _limits(options: dict[str, Any]) -> Limits:
+    return Limits(options["rate"], options["bandwidth"], options["max_source_latency"])
+
+
+def _setup(survey: Survey, options: dict[str, Any], pool: int, workers: int) -> Setup:
+    """What each of the workers is told."""
+    return Setup(
         sources=[_node(server) for server in survey.sources],
         targets=[_node(server) for server in survey.targets],
         job=survey.job,
@@ -234,38 +263,17 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         shifts=survey.shifts,
         on_conflict=options["on_conflict"],
         atomic=options["atomic"],
-        lanes=lanes,
-        most_lanes=max(lanes, MOST_LANES // workers),
+        lanes=LANES,
+        most_lanes=max(LANES, MOST_LANES // workers),
         links=max(1, pool // options["workers"]),
         batch_keys=options["batch"],
         scan_count=options["scan_count"],
         measured=[one.side for one in (survey.sources[0], survey.targets[0]) if one.endpoint.latency],
         retry_for_s=options["retry_for"],
-        paced=bool(limits),
+        paced=bool(_limits(options)),
         unread_bytes=[unread_bytes(server.maxmemory, server.used_memory) for server in survey.sources],
         workers=workers,
         filters=survey.filters,
-    )
-    return Plan(
-        survey=survey,
-        databases=databases,
-        workers=workers,
-        lanes=lanes,
-        setup=setup,
-        warnings=survey.permissions.warnings
-        + warnings_of(survey, options["on_conflict"])
-        + warnings_of_payloads(survey.sources, survey.targets, options["method"])
-        + _warnings_of_settings(survey, options)
-        + warnings_of_feed(survey, feed),
-        silence_s=options["silence_s"],
-        put_aside=options["put_aside"] or "",
-        settings=_settings(survey, options) + (flags_wanted(survey, feed) if options["enable_notifications"] else []),
-        limits=limits,
-        feed=feed,
-        again=again,
-        limit=options["limit"],
-        keys_from=options["keys_from"] or "",
-        filter_lines=filter_lines(options, survey.filters, all(part.by_slot for part in databases)),
     )
 
 
@@ -341,69 +349,6 @@ def _node(server: Server) -> Node:
         replica=server.clustered and server.master is not None,
         fields_may_expire=server.fields_may_expire,
     )
-
-
-def refuse_same_database(survey: Survey, pairs: list[tuple[int, int]]) -> None:
-    """A database copied onto itself would be at best useless; raises RefusedError."""
-    same = next((one for one in survey.sources for other in survey.targets if _are_one(one, other)), None)
-    for db, target_db in pairs:
-        if same and db == target_db:
-            what = "cluster" if same.clustered else "database"
-            raise RefusedError(
-                f"source and target are the same {what}: {same.endpoint.address} db {db}",
-                hint="name two servers, or two databases of one (-n)",
-            )
-
-
-def refuse_databases_that_are_not_there(target: Server, pairs: list[tuple[int, int]]) -> None:
-    """A cluster has database 0, and more only by a setting of Valkey 9; raises RefusedError."""
-    for db, target_db in pairs:
-        if target.clustered and target_db >= max(1, target.max_databases):
-            most = plural(max(1, target.max_databases), "database")
-            raise RefusedError(
-                f"it is a cluster with {most}, so db {db} cannot become db {target_db}",
-                side="target",
-                address=target.endpoint.address,
-                hint=f"--db-map {db}:0 sends its keys to db 0",
-            )
-
-
-def _are_one(source: Server, target: Server) -> bool:
-    if source.run_id:
-        return source.run_id == target.run_id
-    return source.endpoint.address == target.endpoint.address
-
-
-def refuse_keys_at_the_target(survey: Survey) -> None:
-    """For those who want to be sure that they write into empty databases; raises RefusedError."""
-    held = [f"db {db} holds {plural(keys, 'key')}" for db, keys in survey.target_sizes.items() if keys]
-    if held:
-        raise RefusedError(
-            f"not empty: {', '.join(held)}",
-            side="target",
-            address=survey.targets[0].endpoint.address,
-            hint="empty it, or leave --require-empty out: --on-conflict says what becomes of its keys",
-        )
-
-
-def choose_databases(options: dict[str, Any], source_db: int | None, target_db: int | None, held: list[int]) -> list:
-    """The pairs (source db, target db) that the options ask for; `held` are the databases that hold keys."""
-    chosen: list[int] | str | None = options["dbs"]
-    mapped: dict[int, int] | None = options["db_map"]
-    if chosen is None and mapped is None:
-        return [(source_db or 0, target_db or 0)]
-    if chosen == "all":
-        names = held
-    elif chosen is not None:
-        names = list(chosen)  # type: ignore[arg-type]
-    else:
-        names = list(mapped or {})
-    pairs = [(db, (mapped or {}).get(db, db)) for db in names]
-    targets = [target for _, target in pairs]
-    twice = next((db for db in targets if targets.count(db) > 1), None)
-    if twice is not None and not options["merge_dbs"]:
-        raise UsageError(f"two databases would go into database {twice}", hint="--merge-dbs allows it")
-    return pairs
 
 
 def warnings_of(survey: Survey, on_conflict: str) -> list[str]:

@@ -10,12 +10,13 @@ from . import permissions
 from .feed_choice import flags_of, will_switch
 from .filtering import filters_of
 from .logs import Log
+from .pairs import choose_databases, refuse_databases_that_are_not_there
 from .partitioners import cluster, topology
 from .partitioners.control import Control
 from .partitioners.probe import MIN_KEYS, why_not_a_ring
 from .partitioners.slots import why_not_by_slot
 from .partitioners.topology import Server
-from .planning import RDBCOMPRESSION, Plan, Survey, choose_databases, refuse_databases_that_are_not_there
+from .planning import RDBCOMPRESSION, Plan, Survey
 from .reaching import reach_all
 from .text import plural
 from .workers.endpoint import Endpoint

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Self
 
+from .companion import NotUp, wait_until_up
 from .workers.errors import RunError
 
 #: What the command prints when its first change is on its way.
@@ -23,7 +22,6 @@ BEGUN = b"churn begins"
 START_S = 20.0
 #: How long its end may take once its time is over, or once it was told to end.
 STOP_S = 10.0
-PAUSE_S = 0.02
 
 
 class Writer:
@@ -54,9 +52,11 @@ class Writer:
         assert self._process.stderr is not None
         os.set_blocking(self._process.stderr.fileno(), False)
         try:
-            self._wait_until_it_writes()
-        except BaseException:
+            wait_until_up(self._process, self._has_begun, self._all_said, self._stop, START_S)
+        except BaseException as error:
             self._end()
+            if isinstance(error, NotUp):
+                raise self._failed(str(error)) from None
             raise
         return self
 
@@ -73,22 +73,17 @@ class Writer:
             raise self._failed((self._said + rest).decode(errors="replace").strip())
         return out.decode().splitlines()
 
-    def _wait_until_it_writes(self) -> None:
-        deadline = time.monotonic() + START_S
-        while BEGUN not in self._read():
-            if self._process.poll() is not None and BEGUN not in self._read():
-                self._stop()  # the signal that has ended it was for us as well
-                raise self._failed(self._said.decode(errors="replace").strip())
-            if time.monotonic() > deadline:
-                raise self._failed(f"it did not begin within {START_S:g} s")
-            self._stop()
+    def _has_begun(self) -> bool:
+        return BEGUN in self._read()
+
+    def _all_said(self) -> str:
+        return self._read().decode(errors="replace").strip()
 
     def _read(self) -> bytes:
         """What it has said on stderr so far."""
         assert self._process.stderr is not None
-        if select.select([self._process.stderr], [], [], PAUSE_S)[0]:
-            with contextlib.suppress(BlockingIOError):
-                self._said += os.read(self._process.stderr.fileno(), 1 << 16)
+        with contextlib.suppress(BlockingIOError):
+            self._said += os.read(self._process.stderr.fileno(), 1 << 16)
         return self._said
 
     def _failed(self, why: str) -> RunError:
@@ -101,5 +96,5 @@ class Writer:
         try:
             self._process.communicate(timeout=STOP_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
+            self._process.kill()  # its workers end when its pipes close; they are not waited for
+            self._process.wait(STOP_S)

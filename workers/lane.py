@@ -300,7 +300,7 @@ class Lane:
         segment.counts.add(window.counts)
         segment.asides += window.asides
         segment.findings += window.findings
-        done = window.counts.copied + window.counts.doubtful
+        done = window.counts.worked
         self.chooser.learn(done, window.strings, window.counts.bytes, window.largest)
         self.meter.add(done, opened_at, time.monotonic())
         self.chooser.budget.give(size)

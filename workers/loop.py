@@ -239,7 +239,7 @@ class Worker:
             ended = lane.ended
             for news in lane.news(last):
                 self.report.progress.append(news)
-                if news.counts.copied or news.counts.doubtful:
+                if news.counts.worked:
                     self.patience.clear()
                     self.report.waiting = ""
             if ended:

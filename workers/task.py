@@ -107,6 +107,11 @@ class Counts:
         """Distinct keys that have an outcome."""
         return self.copied + self.expired + self.aside + self.skipped + self.doubtful
 
+    @property
+    def worked(self) -> int:
+        """Those whose values were read to the end."""
+        return self.copied + self.doubtful
+
     def add(self, other: Counts) -> None:
         """Add another's figures to these."""
         self.copied += other.copied

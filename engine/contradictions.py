@@ -1,0 +1,107 @@
+"""Options that contradict each other, or that make no sense without another: each is a usage error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import values
+from .workers.errors import UsageError
+
+#: Of each of these sets, one at most.
+EXCLUSIVE = (("quiet", "info", "debug"), ("dbs", "db_map"), ("flush", "churn_only"), ("no_verify", "verify"))
+#: What makes sense with --live only.
+_OF_LIVE = ("live_only", "idle_timeout", "feed", "enable_notifications", "on_converged")
+
+
+def check_together(command: str, given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+    """Options that contradict each other raise UsageError; `labels` has each as the user wrote it, by key."""
+    for keys in EXCLUSIVE:
+        both = [labels[key] for key in keys if given.get(key)]
+        if len(both) > 1:
+            raise UsageError(f"{both[0]} and {both[1]} exclude each other", hint="keep one")
+    targets = list((given.get("db_map") or {}).values())
+    if len(set(targets)) < len(targets) and not given.get("merge_dbs"):
+        raise UsageError(f"{labels['db_map']} puts two databases into one", hint="--merge-dbs allows it")
+    if given.get("flush") and not given.get("yes"):
+        raise UsageError(f"{labels['flush']} empties the database", hint="add --yes if that is meant")
+    _check_filters(given, labels)
+    if "ttl" in given and not (given.get("ttl_share") or given.get("churn")):
+        raise UsageError(f"{labels['ttl']} needs --ttl-share: no key would get an expiry", hint="--ttl-share 25%")
+    if isinstance(given.get("for"), str) != (command == "ping") and "for" in given:
+        wanted = "replicate" if command == "ping" else values.ABOVE_0.wanted
+        raise UsageError(f"{labels['for']}: must be {wanted}", hint=f"keyferry {command} --help lists the options")
+    if command != "ping":
+        _check_churn(given, labels)
+    _check_live(given, labels)
+    _check_trust(given, labels)
+
+
+def _check_trust(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+    if given.get("prune") and not (given.get("repair") or given.get("live")):
+        raise UsageError(
+            f"{labels['prune']} needs --repair or --live: nothing is removed without", hint="--repair --prune"
+        )
+    if given.get("repair") and given.get("on_conflict") in ("skip", "fail"):
+        raise UsageError(f"{labels['repair']} replaces keys, {labels['on_conflict']} forbids it", hint="keep one")
+    for key in ("repair", "diff_file", "show_diffs"):
+        if given.get(key) and given.get("no_verify"):
+            raise UsageError(f"{labels[key]} needs a verification", hint=f"leave {labels['no_verify']} out")
+
+
+def _check_churn(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+    lonely = next((key for key in ("for", "ops", "churn_only") if given.get(key) and not given.get("churn")), None)
+    if lonely:
+        raise UsageError(f"{labels[lonely]} needs --churn", hint="--churn 1000 changes a thousand keys a second")
+    if given.get("ops"):
+        from .workers.churn import operations_for  # reads tables that the other commands do without
+        from .workers.synth import DEFAULT_SHARES
+
+        suited = operations_for(given.get("types") or DEFAULT_SHARES, given["ops"])
+        idle = [name for name, _ in given["ops"] if name not in dict(suited)]
+        if idle:
+            raise UsageError(
+                f"{labels['ops']}: {idle[0]} does nothing to the types of {labels.get('types', '--types')}",
+                hint="set changes strings and counters, grow all others",
+            )
+
+
+def _check_live(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+    if not given.get("live"):
+        lonely = next((key for key in _OF_LIVE if given.get(key)), None)
+        if lonely:
+            raise UsageError(f"{labels[lonely]} needs --live", hint="--live follows the changes of the source")
+        return
+    if given.get("on_conflict", "replace") != "replace":
+        raise UsageError(
+            f"{labels['on_conflict']} and {labels['live']} exclude each other: a change replaces a key",
+            hint="--require-empty refuses a target that holds keys",
+        )
+    named = next((key for key in ("limit", "keys_from") if given.get(key) is not None), None)
+    if named:
+        raise UsageError(
+            f"{labels[named]} and {labels['live']} exclude each other: the changes are those of a database",
+            hint="choose keys by --match, --include, --exclude, --type",
+        )
+    targets = list((given.get("db_map") or {}).values())
+    if len(set(targets)) < len(targets):
+        raise UsageError(
+            f"{labels['live']} cannot follow two databases into one: what goes in one may live in the other",
+            hint="give each a database of its own (--db-map)",
+        )
+    if given.get("enable_notifications") and given.get("feed") == "tracking":
+        raise UsageError(f"{labels['enable_notifications']} and {labels['feed']} exclude each other", hint="keep one")
+
+
+def _check_filters(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+    if "keys_format" in given and "keys_from" not in given:
+        raise UsageError(f"{labels['keys_format']} needs --keys-from: no file is read", hint="--keys-from FILE")
+    dbs: Any = given.get("dbs") or given.get("db_map") or ()
+    if "keys_from" in given and (dbs == "all" or len(dbs) > 1):
+        several = labels["dbs" if given.get("dbs") else "db_map"]
+        raise UsageError(
+            f"{labels['keys_from']} names keys of one database, {several} chooses several",
+            hint="one run for each database, with -n or a URI's /db",
+        )
+    if {"min_ttl", "max_ttl"} <= given.keys() and given["min_ttl"] > given["max_ttl"]:
+        raise UsageError(f"no key passes both {labels['min_ttl']} and {labels['max_ttl']}", hint="the smaller is MIN")

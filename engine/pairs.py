@@ -1,0 +1,75 @@
+"""Pairs of databases, source and target: which ones the options ask for, and which would be unsafe to copy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .partitioners.topology import Server
+from .text import plural
+from .workers.errors import RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from .planning import Survey
+
+
+def choose_databases(options: dict[str, Any], source_db: int | None, target_db: int | None, held: list[int]) -> list:
+    """The pairs (source db, target db) that the options ask for; `held` are the databases that hold keys."""
+    chosen: list[int] | str | None = options["dbs"]
+    mapped: dict[int, int] | None = options["db_map"]
+    if chosen is None and mapped is None:
+        return [(source_db or 0, target_db or 0)]
+    if chosen == "all":
+        names = held
+    elif chosen is not None:
+        names = list(chosen)  # type: ignore[arg-type]
+    else:
+        names = list(mapped or {})
+    pairs = [(db, (mapped or {}).get(db, db)) for db in names]
+    targets = [target for _, target in pairs]
+    twice = next((db for db in targets if targets.count(db) > 1), None)
+    if twice is not None and not options["merge_dbs"]:
+        raise UsageError(f"two databases would go into database {twice}", hint="--merge-dbs allows it")
+    return pairs
+
+
+def refuse_same_database(survey: Survey, pairs: list[tuple[int, int]]) -> None:
+    """A database copied onto itself would be at best useless; raises RefusedError."""
+    same = next((one for one in survey.sources for other in survey.targets if _are_one(one, other)), None)
+    for db, target_db in pairs:
+        if same and db == target_db:
+            what = "cluster" if same.clustered else "database"
+            raise RefusedError(
+                f"source and target are the same {what}: {same.endpoint.address} db {db}",
+                hint="name two servers, or two databases of one (-n)",
+            )
+
+
+def _are_one(source: Server, target: Server) -> bool:
+    if source.run_id:
+        return source.run_id == target.run_id
+    return source.endpoint.address == target.endpoint.address
+
+
+def refuse_databases_that_are_not_there(target: Server, pairs: list[tuple[int, int]]) -> None:
+    """A cluster has database 0, and more only by a setting of Valkey 9; raises RefusedError."""
+    for db, target_db in pairs:
+        if target.clustered and target_db >= max(1, target.max_databases):
+            most = plural(max(1, target.max_databases), "database")
+            raise RefusedError(
+                f"it is a cluster with {most}, so db {db} cannot become db {target_db}",
+                side="target",
+                address=target.endpoint.address,
+                hint=f"--db-map {db}:0 sends its keys to db 0",
+            )
+
+
+def refuse_keys_at_the_target(survey: Survey) -> None:
+    """For those who want to be sure that they write into empty databases; raises RefusedError."""
+    held = [f"db {db} holds {plural(keys, 'key')}" for db, keys in survey.target_sizes.items() if keys]
+    if held:
+        raise RefusedError(
+            f"not empty: {', '.join(held)}",
+            side="target",
+            address=survey.targets[0].endpoint.address,
+            hint="empty it, or leave --require-empty out: --on-conflict says what becomes of its keys",
+        )
