@@ -15,7 +15,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .apart import take_apart
 from .clocks import Clocks
@@ -25,7 +25,6 @@ from .eviction import Watch
 from .fence import Fence
 from .governor import Governor
 from .ledger import DEATHS_TO_SPLIT, Entry, Ledger
-from .live import Live
 from .outages import Outages
 from .outlook import Outlook
 from .partitioners.control import Control
@@ -51,6 +50,9 @@ from .workers.task import (
     Setup,
     Task,
 )
+
+if TYPE_CHECKING:
+    from .live import Live  # most copies do without
 
 #: The loop looks at signals, clocks and silence at least so often.
 TICK_S = 0.2
@@ -88,8 +90,7 @@ class Coordinator:
         self.say, self.warn, self.tick = say, warn, tick
         self.signal_seen, self.measured, self.controls, self.silence_s = signal_seen, measured, controls, silence_s
         self.governor, self.watch, self.outlook = governor, watch, outlook
-        self.supply = supply  # makes tasks of keys by name, in place of ranges
-        self.live = live  # changes are followed
+        self.supply, self.live = supply, live  # names make tasks, in place of ranges; changes are followed
         self.ledger = Ledger(tasks)
         self.ledger.looks_up_besides = live is not None
         self.state = State(keys_total)
@@ -101,8 +102,7 @@ class Coordinator:
             self.fence.late_writes = live.late_writes
         self.outages = Outages(say, warn, setup.retry_for_s)
         self.deaths = 0
-        self.ending = Ending(warn)
-        self.clocks = Clocks(controls)
+        self.ending, self.clocks = Ending(warn), Clocks(controls)
 
     @classmethod
     def of_plan(cls, plan: Plan, executor: Any, **more: Any) -> Coordinator:
