@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .catching_up import catch_up
 from .coordinator import Coordinator
 from .cutover import CutOver
 from .executors import LocalProcesses
@@ -15,41 +16,21 @@ from .feeding import Feeding
 from .live import Field, Live
 from .live_result import LiveResult
 from .logs import Log
-from .partitioners.replicas import Goal
 from .partitioners.topology import describe
 from .planning import Plan
 from .removals import Removals, refuse_what_has_shrunk
 from .replica_watch import pairs_of
-from .signals import Signals
+from .signals import Signals, ending_live
 from .supply import owners_in
 from .survey import Controls, check_identities
 from .trespass import Trespass
 from .verify_plan import reverse_tasks
-from .workers.errors import AccessError, NotConverged
+from .workers.errors import NotConverged
 from .workers.task import Counts, Task
 
 #: For the last look we wait so long for the feed, beside what a lost connection may take.
 LOOK_S = 60.0
 WRITTEN = "the source was written to until the end"
-
-
-class LiveSignals(Signals):
-    """Signals as a live copy means them: Ctrl-C asks it to cut over, and ends nothing."""
-
-    def __init__(self, signals: Signals) -> None:
-        super().__init__()
-        self._signals = signals
-
-    def seen(self) -> int:
-        """The ending signal, unless it is the one that asks to cut over."""
-        import signal
-
-        found = self._signals.seen()
-        return 0 if found == signal.SIGINT else found
-
-    def status_asked(self) -> bool:
-        """Whether SIGUSR1 has come."""
-        return self._signals.status_asked()
 
 
 @dataclass
@@ -60,6 +41,7 @@ class Memory:
     sizes: dict[int, int] = field(default_factory=dict)  # of the source's databases
     gaps: int = 0
     keys: int = 0
+    warned: set[str] = field(default_factory=set)  # of replicas: why nobody knows what they lack
 
 
 @dataclass
@@ -188,7 +170,8 @@ class Following:
         """Whether nothing in scope was written since then: a fence, and if need be a look at what events name."""
         live = self.live
         self._wait_for_replicas()
-        self._wait_for_fence()
+        if not self.signal:
+            self._wait_for_fence()
         if live.sweeping or self.signal:
             return False
         told = live.feeding.told
@@ -204,15 +187,9 @@ class Following:
     def _wait_for_replicas(self) -> None:
         """Replicas that are read may be quiet only because they are behind: they get what their masters have now."""
         pairs = pairs_of(self.plan, self.controls.sources)
-        deadline = time.monotonic() + LOOK_S
+        parts, signals = self.parts, ending_live(self.parts.signals)
         try:
-            goal = Goal(pairs)
-            while (missing := goal.missing())[0]:
-                if time.monotonic() > deadline:
-                    raise NotConverged(missing[0], side="source", address=missing[1])
-                time.sleep(0.05)
-        except AccessError as error:
-            self.parts.log.warning(f"whether the replica has all that its master has is not known: {error}")
+            self.signal = catch_up(pairs, signals, parts.log.warning, parts.memory.warned)
         finally:
             for pair in pairs:
                 pair.master.close()
@@ -221,7 +198,7 @@ class Following:
         feeding = self.live.feeding
         number = feeding.fence()
         deadline = time.monotonic() + LOOK_S + self.parts.options["retry_for"]
-        signals = LiveSignals(self.parts.signals)
+        signals = ending_live(self.parts.signals)
         while number not in feeding.passed:
             self.signal = signals.seen()
             if self.signal:

@@ -9,7 +9,7 @@ from .aside import AsideFile
 from .coordinator import Coordinator
 from .eviction import Watch
 from .executors import LocalProcesses
-from .following import Following, LiveSignals, Memory, Parts
+from .following import Following, Memory, Parts
 from .forkserver import helpers_cpu_s
 from .governor import Governor
 from .hook import run_hook
@@ -17,6 +17,7 @@ from .live import Live
 from .outlook import outlook_of
 from .planning import Plan
 from .progress import Display, display
+from .signals import ending_live, from_now_on
 from .summary import Summary
 from .survey import Controls
 from .text import key_text, plural, shortened
@@ -39,7 +40,7 @@ class LiveCopy:
     def __init__(self, copy: Copy, plan: Plan, controls: Controls, memory: Memory) -> None:
         self.copy, self.plan, self.controls = copy, plan, controls
         self.options: dict[str, Any] = copy.options
-        self.signals = LiveSignals(copy.signals)
+        self.signals = ending_live(copy.signals)
         self.aside = AsideFile(plan.put_aside, copy._tell_aside)
         copy.aside_path = self.aside.path
         found = plan.survey
@@ -167,7 +168,9 @@ class LiveCopy:
             "KEYFERRY_LIVE_KEYS": str(self.following.result.keys),
             "KEYFERRY_LAG_MAX_SECONDS": f"{self.following.result.lag_max_s:.3f}",
         }
-        if why := run_hook(self.options["on_converged"], facts, self.signals):
+        # Both sides are equal: nothing is left to cut over, so from here on Ctrl-C ends the run, too.
+        signals = from_now_on(self.copy.signals)
+        if why := run_hook(self.options["on_converged"], facts, signals):
             self.copy.log.warning(f"--on-converged: {why}")
-            number = self.signals.seen()
+            number = signals.seen()
             summary.exit_code = EXIT_SIGNAL + number if number else EXIT_INCOMPLETE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 #: What ends a run in order when it comes once, and at once when it comes again.
@@ -82,3 +82,38 @@ class Signals:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+class Reading(Signals):
+    """The signals that another takes in, as a part of a run understands them: of each ending one that has come,
+    `meaning(number)` is what is seen in its place, 0 = none of its concern."""
+
+    def __init__(self, signals: Signals, meaning: Callable[[int], int]) -> None:
+        super().__init__()
+        self._signals, self._meaning = signals, meaning
+
+    def seen(self) -> int:
+        """The number of the ending signal, or 0."""
+        found = self._signals.seen()
+        return self._meaning(found) if found else 0
+
+    def status_asked(self) -> bool:
+        """Whether SIGUSR1 has come since anybody asked."""
+        return self._signals.status_asked()
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """As of the signals themselves: where nothing is on its way, each of them ends the run."""
+        with self._signals.at_once():
+            yield
+
+
+def ending_live(signals: Signals) -> Signals:
+    """To a live copy Ctrl-C means to cut over, and ends nothing."""
+    return Reading(signals, lambda number: 0 if number == signal.SIGINT else number)
+
+
+def from_now_on(signals: Signals) -> Signals:
+    """Only what has not come yet: a signal that was obeyed has nothing to say to what begins after it."""
+    obeyed = signals.seen()
+    return Reading(signals, lambda number: 0 if obeyed else number)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from keyferry.partitioners.probe import MIN_KEYS
 from tests.conftest import ClusterFactory, ClustersFactory, ServerFactory
 from tests.support.clusternodes import slot_of
 from tests.support.clusters import Cluster
@@ -109,3 +110,17 @@ def test_a_master_that_falls_is_followed_to_its_successor(cluster: ClusterFactor
     assert done.ran.code == 0, done.ran.err
     assert "the copy begins again" in done.ran.err
     assert_equal(source, target, ttl_tolerance_ms=TOLERANCE_MS)
+
+
+@pytest.mark.soak
+def test_slots_that_moved_are_proved_equal_where_they_are_now(clusters: ClustersFactory, server: ServerFactory) -> None:
+    """Where cursors go by slot, the ranges of the plan are of the slots that each node had at its beginning."""
+    (source,), target = clusters(("8.2", 2, 0)), server("8.2")
+    with source.connect() as connection:
+        connection.pipeline((b"SET", b"key:%d" % number, b"value") for number in range(2 * MIN_KEYS + 5_000))
+
+    def move() -> None:
+        for number in range(4):
+            source.move_slot(slot_of(b"key:%d" % number), source.masters[number % 2])
+
+    follow(source, target, move)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from keyferry.hook import run_hook
-from keyferry.signals import Ended, Signals
+from keyferry.signals import Ended, Reading, Signals, ending_live
 from tests.conftest import ServerFactory
 from tests.support.live import start_live
 from tests.support.processes import start_keyferry
@@ -37,6 +37,14 @@ def test_a_signal_that_has_come_before_ends_what_begins_to_wait() -> None:
             raise AssertionError("it went on")
 
 
+def test_what_a_part_of_a_run_makes_of_a_signal_does_not_keep_the_run_waiting() -> None:
+    """Ctrl-C may mean to cut over, or to end as SIGTERM does: where nothing is on its way, it ends the run."""
+    for reading in (ending_live, lambda signals: Reading(signals, lambda number: signal.SIGTERM)):
+        with Signals() as signals, pytest.raises(Ended), reading(signals).at_once():
+            os.kill(os.getpid(), signal.SIGINT)
+            raise AssertionError("it went on")
+
+
 def test_a_pause_ends_with_the_first_signal() -> None:
     with Signals() as signals:
         threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
@@ -54,9 +62,9 @@ def test_the_command_at_the_end_of_a_live_copy_ends_with_the_run(server: ServerF
         while not begun.exists():
             assert time.monotonic() < deadline and run.running, run.err
             time.sleep(0.05)
-        run.signal(signal.SIGTERM)
+        run.signal(signal.SIGINT)  # nothing is left to cut over: it ends the run
         ran = run.wait(15)
-    assert ran.code == 143, ran.err
+    assert ran.code == 130, ran.err
     assert not ran.left  # neither the shell nor what it had started
 
 

@@ -15,7 +15,7 @@ from ..generating import Generation
 from ..grammar import Invocation, from_python
 from ..logs import Log
 from ..output import say_result
-from ..signals import Ended, Signals
+from ..signals import Ended, Reading, Signals
 from ..text import plural
 from ..writer import Writer
 
@@ -39,22 +39,6 @@ def run(call: Invocation, log: Log) -> int:
             if demo.table:
                 say_result("\n".join(demo.table))
     return exit_code
-
-
-class _Terminating(Signals):
-    """To a live copy Ctrl-C means to cut over; in a demo it means to end, as SIGTERM does."""
-
-    def __init__(self, signals: Signals) -> None:
-        super().__init__()
-        self._signals = signals
-
-    def seen(self) -> int:
-        """SIGTERM, once any ending signal has come."""
-        return signal.SIGTERM if self._signals.seen() else 0
-
-    def status_asked(self) -> bool:
-        """Whether SIGUSR1 has come."""
-        return self._signals.status_asked()
 
 
 @dataclass
@@ -96,7 +80,8 @@ class _Demo:
         aside = str(target.folder / "put-aside.jsonl")
         servers = [source.endpoint, target.endpoint]
         call = from_python("replicate", servers, put_aside=aside, live=True, idle_timeout=IDLE_MS / 1000)
-        copy = Copy(call, self.log, _Terminating(self.signals))
+        # To a live copy Ctrl-C means to cut over; in a demo it means to end, as SIGTERM does.
+        copy = Copy(call, self.log, Reading(self.signals, lambda number: signal.SIGTERM))
         try:
             exit_code = copy.run().exit_code
             self.stop()
