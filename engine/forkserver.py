@@ -3,7 +3,7 @@
 They start in milliseconds, and never beside the coordinator's threads. This module imports little, so that the fork
 server can be started first and load what it needs while the command finds out about the servers.
 
-It is the standard library's. What `multiprocess` has beyond it is dill, which three processes would load at every start,
+It is the standard library's. What `multiprocess` has beyond it is dill, which three processes would load at each start,
 to pickle the names of two functions.
 """
 
