@@ -45,10 +45,10 @@ def _scan_takes(control: Control, source: Server, *words: str | bytes) -> bool:
     return not source.foreign and not isinstance(control.call("SCAN", 0, "COUNT", 1, *words), ReplyError)
 
 
-def filter_lines(options: Mapping[str, Any], filters: Filters, by_slot: bool) -> list[str]:
+def filter_lines(options: Mapping[str, Any], filters: Filters, some_slots: bool) -> list[str]:
     """Each filter as a plan shows it, with who applies it where that is not always the same.
 
-    `by_slot`: only the slots asked for are scanned.
+    `some_slots`: only the slots asked for are scanned.
     """
     by_scan = {True: ", by SCAN", False: ""}
     lines = []
@@ -59,7 +59,7 @@ def filter_lines(options: Mapping[str, Any], filters: Filters, by_slot: bool) ->
     lines += [f"--include {key_text(glob)}" for glob in filters.include]
     lines += [f"--exclude {key_text(glob)}" for glob in filters.exclude]
     if filters.slots:
-        how = ", by SCAN" if by_slot else ": the names of all keys are read for that"
+        how = ", by SCAN" if some_slots else ": the names of all keys are read for that"
         lines.append(f"--slots {','.join(map(range_text, filters.slots))}{how if not options['keys_from'] else ''}")
     if options["keys_from"]:
         lines.append(f"--keys-from {options['keys_from']}, {options['keys_format']}")

@@ -121,6 +121,7 @@ class Plan:
     limits: Limits = Limits()
     feed: str = ""  # how changes are learned, with --live
     again: bool = False  # an earlier pass of this run has written to the target
+    some_slots: bool = False  # only the slots asked for are scanned, as all cursors go by slot
     limit: int | None = None
     keys_from: str = ""
     filter_lines: list[str] = field(default_factory=list)
@@ -221,6 +222,7 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         work = min(work, -(-options["limit"] // MIN_RANGE_KEYS))
     workers = max(1, workers if options["live"] else min(workers, work))
     feed = choose(survey, [db for db, _ in pairs], options) if options["live"] else ""
+    some_slots = bool(survey.filters.slots) and all(part.by_slot for part in databases)
     setup = _setup(survey, options, pool, workers)
     return Plan(
         survey=survey,
@@ -239,9 +241,10 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         limits=_limits(options),
         feed=feed,
         again=again,
+        some_slots=some_slots,
         limit=options["limit"],
         keys_from=options["keys_from"] or "",
-        filter_lines=filter_lines(options, survey.filters, all(part.by_slot for part in databases)),
+        filter_lines=filter_lines(options, survey.filters, some_slots),
     )
 
 

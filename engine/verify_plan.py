@@ -27,7 +27,7 @@ def shifted(cuts: list[Cut], by_slot: bool = False) -> list[Cut]:
 
 
 def _runs(cuts: list[Cut]) -> list[list[Cut]]:
-    """The ranges in runs, in each of which one begins where the other ends."""
+    """The ranges in runs, in each of which one begins where the other ends; between runs, slots are left out."""
     runs: list[list[Cut]] = []
     for cut in cuts:
         if runs and runs[-1][-1][1] == cut[0]:
@@ -59,9 +59,7 @@ def forward_tasks(
         both = [(sources[part.node], part.db), *((one, part.target_db) for one in targets)]
         part = replace(part, keys=sizes[part.scope], opaque=part.opaque or opaque.get(part.scope, ""))
         if not part.opaque and part.probed:
-            apart = part.by_slot and plan.setup.filters.slots  # slots between two ranges may be none of ours
-            runs = _runs(part.cuts) if apart else [part.cuts]
-            part = replace(part, cuts=[cut for run in runs for cut in shifted(run, part.by_slot)])
+            part = replace(part, cuts=[cut for run in _runs(part.cuts) for cut in shifted(run, part.by_slot)])
         tasks += _tasks_of(
             part,
             COMPARE,

@@ -115,8 +115,7 @@ class Verification:
 
     def _forward(self, shown: Display, before: Census, found: Findings, verdict: Verdict) -> None:
         tasks = [] if self.supply else self._forward_tasks(before)
-        some_slots = self.setup.filters.slots and all(part.by_slot for part in self.plan.databases)
-        keys = self.plan.keys if some_slots else sum(before.source_keys.values())
+        keys = self.plan.keys if self.plan.some_slots else sum(before.source_keys.values())
         done = self._run(shown, tasks, found, self.supply, keys)
         verdict.counts.add(done.state.counts)
         self.read = {scope: counts.read for scope, counts in done.ledger.totals.items()}

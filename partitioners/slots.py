@@ -6,10 +6,11 @@ position in its table, like a database of its own.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from ..workers.cursor import RING, TABLE_BITS, position_of_slot
-from ..workers.slots import MASK, Range, slots_of
+from ..workers.slots import MASK, SLOTS, Range, ranges_of, slots_of
+from .cluster import slots_in
 from .control import Control, ReplyError
 from .ranges import MIN_RANGE_KEYS, RANGE_KEYS, RANGES_A_LANE
 
@@ -23,7 +24,7 @@ Cut = tuple[int, int, int]  # start, end, and the keys that lie between
 
 def why_not_by_slot(control: Control, slots: Sequence[Range]) -> str:
     """'' when the selected database's cursors go by slot, else the reason in a few words. Reads some small SCANs."""
-    numbers = [slot for first, last in slots for slot in range(first, last + 1)]
+    numbers = slots_in(slots)
     asked = numbers[:: max(1, len(numbers) // STARTS)]
     seen = 0
     for slot, reply in zip(asked, control.call_all([("SCAN", slot, "COUNT", COUNT) for slot in asked])):
@@ -40,35 +41,32 @@ def why_not_by_slot(control: Control, slots: Sequence[Range]) -> str:
 
 
 def cut(counts: Mapping[int, int], lanes: int, left_out: Collection[int] = ()) -> list[Cut]:
-    """The ranges of a node: `counts` are the keys of each of its slots, for so many lanes over all workers.
+    """The ranges of a node: `counts` are the keys of its slots, for so many lanes over all workers.
 
-    No range reaches over slots that are `left_out`; there is none at all where all are.
+    Together they cover every slot but those `left_out`, also slots that hold no key or that another node owns: keys may
+    be written there, and slots may move, before the ranges are read. Servers step over empty slots at no cost.
     """
     total = sum(counts.values())
     room = max(MIN_RANGE_KEYS, min(RANGE_KEYS, total // max(1, lanes * RANGES_A_LANE)))
-    cuts: list[Cut] = []
-    start, keys, before = 0, 0, -1
-    for slot in sorted({*counts, *left_out}):
-        if slot in left_out:
-            if keys:
-                cuts.append((start, position_of_slot(before + 1), keys))
-                keys = 0
-            continue
-        count = counts[slot]
+    wanted = [slot for slot in range(SLOTS) if slot not in left_out]
+    return [cut for run in ranges_of(wanted) for cut in _cut_run(counts, run, room)]
+
+
+def _cut_run(counts: Mapping[int, int], run: Range, room: int) -> Iterator[Cut]:
+    """Neighbouring slots: a range ends where the next slot would make it too large; a hot slot is cut by itself."""
+    begin, keys = run[0], 0
+    for slot in range(run[0], run[1] + 1):
+        count = counts.get(slot, 0)
         hot = count > HOT * room
-        if before >= 0 and keys and (hot or keys + count > room):
-            cuts.append((start, position_of_slot(before + 1), keys))
-            keys = 0
-        if not keys:
-            start = position_of_slot(slot)
+        if slot > begin and (hot or (keys and keys + count > room)):
+            yield position_of_slot(begin), position_of_slot(slot), keys
+            begin, keys = slot, 0
         keys += count
-        before = slot
         if hot:
-            cuts += _cut_slot(slot, count, room)
-            keys = 0
-    if keys or (counts and not cuts):
-        cuts.append((start, position_of_slot(before + 1), keys))
-    return cuts
+            yield from _cut_slot(slot, count, room)
+            begin, keys = slot + 1, 0
+    if begin <= run[1]:
+        yield position_of_slot(begin), position_of_slot(run[1] + 1), keys
 
 
 def _cut_slot(slot: int, keys: int, room: int) -> list[Cut]:

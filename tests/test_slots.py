@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyferry.partitioners.slots import cut
+from keyferry.partitioners.slots import Cut, cut
 from keyferry.workers.batch import Row, batch_of
 from keyferry.workers.cursor import RING, cursor_at, position_of, position_of_slot, slot_at
 from keyferry.workers.expiry import NEVER, Expiries
@@ -29,6 +30,12 @@ from keyferry.workers.write import strings_request
 from tests.conftest import ServerFactory
 from tests.support.servers import free_port
 
+#: Single slots, and stretches of them.
+some_slots = st.builds(
+    lambda single, stretches: single.union(*(range(first, min(first + more, SLOTS)) for first, more in stretches)),
+    st.sets(st.integers(0, MASK), max_size=50),
+    st.lists(st.tuples(st.integers(0, MASK), st.sampled_from([2, 30, SLOTS // 2, SLOTS])), max_size=4),
+)
 keys = st.lists(st.binary(max_size=8) | st.sampled_from([b"{a}b", b"{}a", b"{a", b"a}{b}", b"{{a}}"]), max_size=40)
 #: Which of three nodes owns each slot: in stretches, as in life, or slot by slot.
 owners = st.builds(
@@ -125,23 +132,38 @@ def test_a_cursor_by_slot_is_a_position_and_back(slot: int, table: int) -> None:
     assert cursor_at(position_of_slot(slot), by_slot=True) == slot
 
 
+@settings(max_examples=30)
 @given(
     st.dictionaries(st.integers(0, MASK), st.sampled_from([0, 1, 90, 3_000, 200_000]), max_size=200),
-    st.sets(st.integers(0, MASK), max_size=50),
+    some_slots,
     st.integers(1, 64),
 )
-def test_ranges_of_slots_hold_every_key_once_and_none_is_large(
+def test_ranges_of_slots_cover_every_slot_once_but_those_left_out_and_none_is_large(
     counts: dict[int, int], left_out: set[int], lanes: int
 ) -> None:
     left_out -= counts.keys()
     cuts = cut(counts, lanes, left_out)
-    for slot in left_out:
-        assert all(end <= position_of_slot(slot) or start >= position_of_slot(slot + 1) for start, end, _ in cuts)
-    assert all(start < end <= RING for start, end, _ in cuts)
-    assert all(end <= start for (_, end, _), (start, _, _) in pairwise(cuts))
-    for slot, count in counts.items():
-        begin, end = position_of_slot(slot), position_of_slot(slot + 1)
-        inside = [(start, stop) for start, stop, _ in cuts if start < end and stop > begin]
-        assert not count or (inside and inside[0][0] <= begin and inside[-1][1] >= end)
-        assert all(one[1] == other[0] for one, other in pairwise(inside))
-    assert all(size <= 3 * 8192 for _, _, size in cuts)
+    wanted = ranges_of([slot for slot in range(SLOTS) if slot not in left_out])
+    assert joined(cuts) == [(position_of_slot(first), position_of_slot(last + 1)) for first, last in wanted]
+    assert sum(keys for *_, keys in cuts) == pytest.approx(sum(counts.values()), rel=0.01)
+    assert all(keys <= 3 * 8192 for *_, keys in cuts)
+
+
+def joined(cuts: list[Cut]) -> list[tuple[int, int]]:
+    """The stretches that ranges cover together; none of them overlaps another."""
+    stretches: list[tuple[int, int]] = []
+    for start, end, _ in cuts:
+        assert start < end and (not stretches or stretches[-1][1] <= start)
+        if stretches and stretches[-1][1] == start:
+            start = stretches.pop()[0]
+        stretches.append((start, end))
+    return stretches
+
+
+def test_slots_without_keys_are_read_too() -> None:
+    """A key may be written there before its range is read, and nobody else would look for it."""
+    assert cut({7: 0, 8: 10, 9: 0}, lanes=8) == [(0, RING, 10)]
+    others = set(range(SLOTS)) - {7, 8, 9}
+    assert cut({7: 0, 8: 10, 9: 0}, 8, others) == [(position_of_slot(7), position_of_slot(10), 10)]
+    assert cut(dict.fromkeys([7, 8, 9], 0), 8, others) == [(position_of_slot(7), position_of_slot(10), 0)]
+    assert cut({}, 8, set(range(SLOTS))) == []
