@@ -15,7 +15,7 @@ from tests.support.servers import Server
 ROOT = Path(__file__).resolve().parents[1]
 
 #: Packages whose versions matter to one tool or another.
-PACKAGES = ("keyferry", "redis", "hiredis", "multiprocess", "msgpack")
+PACKAGES = ("keyferry", "redis", "hiredis", "msgpack")
 
 
 def machine() -> dict[str, Any]:

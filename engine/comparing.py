@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from .differences import DiffFile
+from .differences import DiffFile, diff_file
 from .forkserver import helpers_cpu_s
 from .grammar import Invocation
 from .latency import Latencies
@@ -49,9 +49,11 @@ class Compare:
         if self.options["dry_run"] and not self.options["repair"]:
             raise UsageError("--dry-run needs --repair: a comparison writes nothing", hint="--repair --dry-run")
         self.began_at = time.monotonic()
-        if self.options["diff_file"]:
-            self.diff_file = DiffFile(self.options["diff_file"])
         self.latencies = Latencies([side for side in (self.call.source, self.call.target) if side])
+        with diff_file(self.options["diff_file"]) as self.diff_file:
+            return self._passes()
+
+    def _passes(self) -> Summary:
         for passes in range(PASSES_MAX):
             controls, plan = self._prepare(again=passes > 0)
             try:

@@ -9,7 +9,7 @@ from . import handover
 from .aside import AsideFile, key_fields
 from .coordinator import Coordinator
 from .copy_pass import CopyPass
-from .differences import DiffFile
+from .differences import DiffFile, diff_file
 from .eviction import Watch
 from .executors import LocalProcesses
 from .feed_choice import feed_setup, refuse_deafness, refuse_silence
@@ -22,6 +22,7 @@ from .outlook import Outlook, outlook_of
 from .partitioners.keys import NamesFile
 from .planning import Plan, make
 from .progress import Display, display
+from .proof import Proof
 from .reaching import add_nodes, seeds_of
 from .settings import Settings
 from .signals import Ended, Signals
@@ -29,18 +30,14 @@ from .summary import Summary
 from .supply import names_file, refuse_to_begin_again, supply_of
 from .survey import Controls, first_line, survey
 from .text import key_text, plural, shortened
-from .verifying import Desk, Verification
-from .workers.errors import EXIT_INCOMPLETE, EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
-from .workers.task import COMPARE, Aside
+from .workers.errors import EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
+from .workers.task import Aside
 
 if TYPE_CHECKING:
     from .following import Memory
 
 #: A server that is another one at every look is not worth more passes than this.
 PASSES_MAX = 10
-#: Where slots move on and on, this many verifications must do.
-VERIFICATIONS_MAX = 5
-MOVES_PAUSE_S = 1.0
 #: So many keys that are put aside are told one by one, while the run goes on.
 TOLD_ASIDE = 5
 
@@ -68,7 +65,7 @@ class Copy:
 
     def plan(self) -> Plan:
         """Find out everything, touch nothing."""
-        controls, plan = self._prepare(may_write=False)
+        controls, plan = self.prepare(may_write=False)
         self._close(controls)
         return plan
 
@@ -80,11 +77,13 @@ class Copy:
         of a cluster that are still the same (`handover.py`).
         """
         self.began_at = time.monotonic()
-        if self.options["diff_file"]:
-            self.diff_file = DiffFile(self.options["diff_file"])
         self.latencies = Latencies([side for side in (self.call.source, self.call.target) if side])
+        with diff_file(self.options["diff_file"]) as self.diff_file:
+            return self._passes()
+
+    def _passes(self) -> Summary:
         for passes in range(PASSES_MAX):
-            controls, plan = self._prepare(may_write=True, again=passes > 0)
+            controls, plan = self.prepare(may_write=True, again=passes > 0)
             try:
                 if not passes:
                     self.extra_before = sum(plan.survey.target_sizes.values())
@@ -113,7 +112,7 @@ class Copy:
         if self.names:
             self.names.close()
 
-    def _prepare(self, may_write: bool, again: bool = False) -> tuple[Controls, Plan]:
+    def prepare(self, may_write: bool, again: bool = False) -> tuple[Controls, Plan]:
         """Find out about both servers; those that have served before are waited for like any lost connection.
 
         A signal ends that at once, as nothing is on its way. Raises Ended then; the summary is of what was done before.
@@ -187,15 +186,24 @@ class Copy:
             raise failure
         self._tell(now, self.summary)
         if not (self.options["no_verify"] or now.coordinator.signal):
-            self._verify_what_is_there(now, self.summary)
+            Proof(self, now, self.summary).run()
         return self.summary
+
+    def look_out(self, plan: Plan, controls: Controls) -> Outlook | None:
+        """The outlook of the next phase, in the place of the one before."""
+        before, self.outlook = self.outlook, outlook_of(plan, controls.sources, self.log.notice)
+        if before:
+            before.close()
+            if self.outlook:
+                self.outlook.go_on(before)
+        return self.outlook
 
     def _pass(self, plan: Plan, controls: Controls, shown: Display) -> CopyPass:
         """What is at work for a plan; it goes on where the pass before has ended, as far as that is of use."""
-        aside = AsideFile(plan.put_aside, self._tell_aside)
+        aside = AsideFile(plan.put_aside, self.tell_aside)
         self.aside_path = aside.path
         watch = Watch(zip(controls.sources, plan.survey.sources), zip(controls.targets, plan.survey.targets))
-        outlook = self.outlook = outlook_of(plan, controls.sources, self.log.notice)
+        outlook = self.look_out(plan, controls)
         coordinator = Coordinator.of_plan(
             plan,
             LocalProcesses(),
@@ -257,58 +265,7 @@ class Copy:
         for text, advice in now.watch.warnings():
             self.log.warning(text, advice)
 
-    def _verify_what_is_there(self, now: CopyPass, summary: Summary) -> None:
-        """Verify by the maps of clusters as they are now; again where they change meanwhile."""
-        outlook = now.outlook
-        moved = outlook is not None and outlook.any_moved
-        for _ in range(VERIFICATIONS_MAX):
-            if moved and not now.plan.by_name:
-                again, fresh = self._prepare(may_write=True, again=True)
-                try:
-                    self._verify(fresh, again, now.coordinator, summary)
-                finally:
-                    again.close()
-            else:
-                self._verify(now.plan, now.controls, now.coordinator, summary)
-            if outlook is None or not outlook.moves_meanwhile() or summary.exit_code > EXIT_SIGNAL:
-                return
-            moved = True
-            self.log.notice("slots have moved during the verification: it is made again")
-            self.signals.pause(MOVES_PAUSE_S)
-            if number := self.signals.seen():
-                summary.verdict, summary.verify_note = None, " (interrupted)"
-                summary.exit_code = EXIT_SIGNAL + number
-                return
-        self.log.warning(
-            "slots moved during each verification: none proves anything", "when they rest: keyferry compare"
-        )
-        summary.exit_code = summary.exit_code or EXIT_INCOMPLETE
-
-    def _verify(self, plan: Plan, controls: Controls, coordinator: Coordinator, summary: Summary) -> None:
-        """Compare what was copied; raises what ends that early."""
-        supply = None
-        if plan.by_name:
-            names = self.names.again() if self.names else None
-            supply = supply_of(plan, controls.sources, names, COMPARE)
-        desk = Desk(self.options, self.log, self.signals, self.latencies, self.diff_file)
-        opaque = coordinator.scanners.restarted
-        verification = Verification(plan, controls, desk, opaque, supply, self.extra_before)
-        try:
-            summary.verdict = verification.run()
-        except KeyferryError as error:
-            summary.exit_code = error.exit_code
-            raise
-        finally:
-            summary.cpu_s += verification.cpu_s
-        summary.latency = self.latencies.rows()
-        summary.judge()
-        if verification.signal:
-            summary.exit_code, summary.verify_note = EXIT_SIGNAL + verification.signal, " (interrupted)"
-        if summary.verdict:
-            for text, advice in summary.verdict.warnings(copied=True):
-                self.log.warning(text, advice)
-
-    def _tell_aside(self, aside: Aside) -> None:
+    def tell_aside(self, aside: Aside) -> None:
         """The first keys that are put aside are told at once: their user may rather end the run and mend the cause."""
         self.told_aside += 1
         if self.told_aside <= TOLD_ASIDE:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from typing import IO, Any
+import stat
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from .aside import key_fields
 from .text import key_text, shortened
@@ -75,28 +77,43 @@ def _size(sight: Sight) -> str:
 
 
 class DiffFile:
-    """The file of --diff-file: written anew, readable by its owner only. Made at once, so that it fails at once."""
+    """The file of --diff-file, readable by its owner only. Made at once, so that it fails at once."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         except OSError as error:
             raise UsageError(f"--diff-file {path}: {error.strerror}", hint="name a file that can be written") from None
-        self._file: IO[str] = os.fdopen(handle, "w", encoding="utf-8")
+        self._begins_anew = stat.S_ISREG(os.fstat(self._handle).st_mode)  # what went into a pipe is gone
 
-    def add(self, found: Finding) -> None:
-        """Write one difference; raises RunError when the disk does not take it."""
+    def write(self, found: Iterable[Finding]) -> None:
+        """Write all differences of a verification, in the place of those of one before, where a run makes several.
+
+        Raises RunError when the disk does not take them.
+        """
         try:
-            self._file.write(json.dumps(record(found)) + "\n")
+            if self._begins_anew:
+                os.ftruncate(self._handle, 0)
+                os.lseek(self._handle, 0, os.SEEK_SET)
+            with open(self._handle, "w", encoding="utf-8", closefd=False) as file:
+                file.writelines(json.dumps(record(one)) + "\n" for one in found)
         except OSError as error:
             raise RunError(f"cannot write {self.path}: {error.strerror}", hint="see --diff-file") from None
 
     def close(self) -> None:
-        """Close the file; raises RunError when the disk does not take what is left."""
-        try:
-            self._file.close()
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                self._file.close()
-            raise RunError(f"cannot write {self.path}: {error.strerror}", hint="see --diff-file") from None
+        """Close the file; everything is written by then."""
+        os.close(self._handle)
+
+
+@contextlib.contextmanager
+def diff_file(path: str | None) -> Iterator[DiffFile | None]:
+    """The file within `with`; None where none was asked for. Raises UsageError for one that cannot be made."""
+    if not path:
+        yield None
+        return
+    file = DiffFile(path)
+    try:
+        yield file
+    finally:
+        file.close()

@@ -14,9 +14,8 @@ import struct
 import sys
 import types
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import wait as wait_for_pipes
 from typing import Any
-
-from multiprocess.connection import wait as wait_for_pipes
 
 from . import forkserver
 from .workers.feed_task import FeedOrder, FeedReport, FeedSetup

@@ -2,30 +2,32 @@
 
 They start in milliseconds, and never beside the coordinator's threads. This module imports little, so that the fork
 server can be started first and load what it needs while the command finds out about the servers.
+
+It is the standard library's. What `multiprocess` has beyond it is dill, which three processes would load at each start,
+to pickle the names of two functions.
 """
 
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any
-
-import multiprocess
-from multiprocess import forkserver, resource_tracker
 
 from .signals import ENDING
 
 
 def begin() -> Any:
-    """Start the fork server, if it is not there; gives the multiprocess context whose processes it forks.
+    """Start the fork server, if it is not there; gives the context whose processes it forks.
 
     A terminal's Ctrl-C reaches every process; what is blocked here is inherited, so that signals to the whole group
     end neither the fork server nor new workers. What comes meanwhile is delivered to us afterwards. The resource
     tracker comes first, as starting it unblocks signals.
     """
-    context = multiprocess.get_context("forkserver")
+    context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["keyferry.workers.loop"])
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)

@@ -14,7 +14,6 @@ from .forkserver import helpers_cpu_s
 from .governor import Governor
 from .hook import run_hook
 from .live import Live
-from .outlook import outlook_of
 from .planning import Plan
 from .progress import Display, display
 from .signals import ending_live, from_now_on
@@ -41,7 +40,7 @@ class LiveCopy:
         self.copy, self.plan, self.controls = copy, plan, controls
         self.options: dict[str, Any] = copy.options
         self.signals = ending_live(copy.signals)
-        self.aside = AsideFile(plan.put_aside, copy._tell_aside)
+        self.aside = AsideFile(plan.put_aside, copy.tell_aside)
         copy.aside_path = self.aside.path
         found = plan.survey
         self.watch = Watch(zip(controls.sources, found.sources), zip(controls.targets, found.targets))
@@ -84,9 +83,7 @@ class LiveCopy:
         if self.shown:
             self.shown.close()
         self.shown = display(self.options["progress"], phase, copy.log, copy.signals.status_asked)
-        if copy.outlook:
-            copy.outlook.close()
-        copy.outlook = outlook_of(plan, self.controls.sources, copy.log.notice)
+        copy.look_out(plan, self.controls)
         governor = Governor(plan.limits, [node.endpoint for node in setup.sources]) if plan.limits else None
         return Coordinator(
             setup,

@@ -44,6 +44,12 @@ class Outlook:
         """Slots have moved on either side, so that the plan's map is of the past."""
         return self.has_moved or self.target_moved
 
+    def go_on(self, before: Outlook) -> None:
+        """What an earlier phase of the same run has seen, as far as the summary tells it."""
+        for replica in self.replicas:
+            for other in before.replicas:
+                replica.go_on(other)
+
     def begin(self) -> None:
         """Look at both sides, and go on looking. Raises ChangedError where the plan is out of date already."""
         if self.moves:

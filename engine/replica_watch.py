@@ -79,6 +79,11 @@ class ReplicaWatch(threading.Thread):
         assert self.server.master is not None
         return Lag(self.server.endpoint.address, self.server.master.address, self.most, self.last)
 
+    def go_on(self, before: ReplicaWatch) -> None:
+        """What was seen of the same replica earlier in this run still counts."""
+        if (before.server.endpoint, before.server.master) == (self.server.endpoint, self.server.master):
+            self.most, self.last = max(self.most, before.most), before.last
+
     def run(self) -> None:
         """Look until told to end."""
         while not self._ended.wait(LOOK_S):

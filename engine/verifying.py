@@ -231,9 +231,7 @@ class Verification:
         found = chain(differing, extra)
         verdict.differences = list(islice(found, self.desk.options["show_diffs"]))
         if self.desk.diff_file:
-            for finding in chain(verdict.differences, found):
-                self.desk.diff_file.add(finding)
-            self.desk.diff_file.close()
+            self.desk.diff_file.write(chain(verdict.differences, found))
             verdict.diff_file = self.desk.diff_file.path
 
     def _look_again(self, shown: Display, work: str, found: Findings, verdict: Verdict) -> Findings:

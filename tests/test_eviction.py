@@ -13,13 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyferry.eviction import LEAST_BYTES, MOST_BYTES, Watch, unread_bytes
-from keyferry.partitioners.control import Control
 from keyferry.partitioners.topology import describe
 from keyferry.workers.budget import Budget, fitting
 from keyferry.workers.choose import Chooser
-from keyferry.workers.endpoint import Endpoint
 from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal
+from tests.support.control import control_of
 from tests.support.processes import run_keyferry
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
@@ -133,10 +132,7 @@ def test_keys_that_were_evicted_halve_the_budget_at_once(server: ServerFactory) 
     write_strings(source, 20_000)
     limit(source, 400 * MB)
     with ExitStack() as stack:
-        controls = [Control(Endpoint(port=one.port), side) for side, one in (("source", source), ("target", target))]
-        for control in controls:
-            control.open()
-            stack.callback(control.close)
+        controls = [stack.enter_context(control_of(*one)) for one in ((source, "source"), (target, "target"))]
         watch = Watch(*[[(control, describe(control))] for control in controls])
         assert watch.unread_bytes == [MOST_BYTES]
         limit(source, -100_000)

@@ -14,7 +14,7 @@ from keyferry.options import COMMAND_NAMES, COMMANDS
 from keyferry.workers.errors import UsageError
 
 LEVELS = ["", *(command.name for command in COMMANDS)]
-HEAVY = {"redis", "hiredis", "tqdm", "multiprocess", "dill", "msgpack", "argparse", "difflib", "logging"}
+HEAVY = {"redis", "hiredis", "tqdm", "multiprocessing", "msgpack", "argparse", "difflib", "logging"}
 
 
 @pytest.mark.parametrize("level", LEVELS)

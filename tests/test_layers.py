@@ -22,7 +22,7 @@ BELOW = {
 #: The only files that know a library; a folder stands for all of its files.
 ENTRANCES = {
     "redis": set(),  # costs 0.1 s to import; the tests and the benchmarks use it
-    "multiprocess": {"engine/executors.py", "engine/forkserver.py"},
+    "multiprocessing": {"engine/executors.py", "engine/forkserver.py"},
     "tqdm": {"engine/progress.py"},
     "hdrh": {"engine/latency.py"},
     "hiredis": {"workers"},
@@ -30,7 +30,7 @@ ENTRANCES = {
 }
 
 #: None of these is loaded by a start that only shows help.
-HEAVY = {"redis", "tqdm", "multiprocess", "hiredis", "hdrh", "ssl"}
+HEAVY = {"redis", "tqdm", "multiprocessing", "hiredis", "hdrh", "ssl"}
 
 
 def files(root: Path) -> list[Path]:
@@ -104,7 +104,7 @@ def test_imports_point_down_and_libraries_enter_at_one_file() -> None:
         ("partitioners/probe.py", "from ..planning import Plan"),
         ("partitioners/probe.py", "import redis.asyncio"),
         ("partitioners/probe.py", "import hiredis"),
-        ("engine/copying.py", "import multiprocess"),
+        ("engine/copying.py", "import multiprocessing"),
         ("engine/copying.py", "from tqdm import tqdm"),
         ("engine/commands/ping.py", "import redis"),
     ],

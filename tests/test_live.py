@@ -16,35 +16,18 @@ from tests.support.binaries import KINDS
 from tests.support.compare import all_keys, assert_equal, lost
 from tests.support.live import (
     assert_converged,
-    feeds,
     follow_writes,
     followed,
     generated,
+    notify,
     start_live,
     start_writer,
     wait_for_feed,
     wait_until,
     wait_until_followed,
 )
-from tests.support.monitor import Monitor
 from tests.support.processes import VERIFIED, run_keyferry, start_keyferry, worker_pids
-from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
-from tests.test_options import at
-
-NOTIFIED = ("--feed", "notifications")
-#: What may be sent to a source (README): nothing of it writes.
-READS = {
-    *("AUTH", "PING", "SELECT", "CLIENT", "INFO", "DBSIZE", "TIME", "SCAN", "HELLO", "PSUBSCRIBE"),
-    *("DUMP", "PEXPIRETIME", "PTTL", "MGET", "GET", "EXISTS", "MEMORY", "TYPE", "STRLEN"),
-    *("LLEN", "SCARD", "HLEN", "ZCARD", "XLEN", "GETRANGE", "LRANGE", "SMEMBERS", "SSCAN", "SMISMEMBER", "HGETALL"),
-    *("HSCAN", "HMGET", "HPEXPIRETIME", "ZRANGE", "XRANGE", "XINFO", "XPENDING"),
-}
-
-
-def notify(server: Server) -> None:
-    server.call("CONFIG", "SET", "notify-keyspace-events", "KA")
-
 
 # ---- it converges -------------------------------------------------------------------------------------------------
 
@@ -267,92 +250,6 @@ def test_only_changes_are_followed_where_that_is_asked_for(server: ServerFactory
     assert all_keys(target) == {b"changed"}
 
 
-# ---- removing -----------------------------------------------------------------------------------------------------
-
-
-def test_keys_of_the_target_stay_and_what_was_not_ours_to_remove_is_told(server: ServerFactory) -> None:
-    source, target = server("7.0"), server("7.0")
-    target.call("SET", "theirs", "1")
-    source.call("MSET", "a", "1", "b", "1")
-    with start_live(source, target, "--idle-timeout", "1s") as run:
-        wait_until_followed(target, "b")
-        source.call("DEL", "a")
-        done = followed(run)
-    assert done.ran.code == 1
-    assert all_keys(target) == {b"a", b"b", b"theirs"}
-    assert 'gone at the source, and still at the target: "a"' in done.ran.err
-    assert done.live["left"] == 1 and not done.live["converged"]
-
-
-@pytest.mark.covers("prune")
-def test_prune_removes_what_the_source_has_not(server: ServerFactory) -> None:
-    source, target = server("7.0"), server("7.0")
-    target.call("MSET", "theirs", "1", "kept:x", "1")
-    source.call("MSET", "a", "1", "b", "1")
-    with start_live(source, target, "--prune", "--exclude", "kept:*", "--idle-timeout", "1s") as run:
-        wait_until_followed(target, "b")
-        source.call("DEL", "a")
-        done = followed(run)
-    assert done.ran.code == 0, done.ran.err
-    assert all_keys(target) == {b"b", b"kept:x"}
-
-
-@pytest.mark.parametrize("words", [("HSET", "theirs", "field", "1"), ("SET", "theirs", "1")], ids=["HSET", "SET"])
-def test_removing_ends_where_others_write_to_the_target(words: tuple[str, ...], server: ServerFactory) -> None:
-    source, target = server("7.0"), server("7.0")
-    source.call("MSET", "a", "1", "b", "1")
-    with start_live(source, target, "--idle-timeout", "3s") as run:
-        wait_until_followed(target, "b")
-        time.sleep(1.5)
-        target.call(*words)
-        run.wait_for_text("others write to the target")
-        source.call("DEL", "a")
-        done = followed(run)
-    assert done.ran.code == 1
-    assert all_keys(target) == {b"a", b"b", b"theirs"}
-
-
-def test_a_key_that_does_not_pass_the_filters_any_more_goes(server: ServerFactory) -> None:
-    source, target = server("7.0"), server("7.0")
-    for name in "abc":
-        source.call("HSET", name, "field", "value")
-    with start_live(source, target, "--type", "hash", "--idle-timeout", "1s") as run:
-        wait_until(lambda: target.call("DBSIZE") == 3)
-        source.call("SET", "a", "a string by now")
-        source.call("DEL", "b")
-        source.call("HSET", "c", "field", "changed")
-        done = followed(run)
-    assert done.ran.code == 0, done.ran.err
-    assert all_keys(target) == {b"c"}
-    assert target.call("HGET", "c", "field") == b"changed"
-
-
-def test_a_source_that_comes_back_empty_does_not_empty_the_target(server: ServerFactory) -> None:
-    source, target = server("7.0", fresh=True), server("7.0")
-    generated(source, 500)
-    with start_live(source, target, "--idle-timeout", "1h") as run:
-        wait_until(lambda: target.call("DBSIZE") == 500)
-        source.restart(keep_data=False)
-        done = followed(run)
-    assert done.ran.code == 8
-    assert "has 0 keys now, not 500: nothing was removed" in done.ran.err
-    assert target.call("DBSIZE") == 500
-
-
-def test_a_source_that_comes_back_with_its_data_is_followed_on(server: ServerFactory) -> None:
-    source, target = server("7.0", fresh=True), server("7.0")
-    generated(source, 500)
-    with start_live(source, target, "--idle-timeout", "3s") as run:
-        wait_until(lambda: target.call("DBSIZE") == 500)
-        source.call("DEL", *sorted(all_keys(source))[:1])
-        source.restart(keep_data=True)
-        wait_for_feed(source)
-        source.call("SET", "marker", "1")
-        done = followed(run)
-    assert done.ran.code == 0, done.ran.err
-    assert_equal(source, target)
-
-
 # ---- the end ------------------------------------------------------------------------------------------------------
 
 
@@ -407,144 +304,3 @@ def test_a_worker_that_is_killed_loses_nothing(server: ServerFactory) -> None:
 
     done = follow_writes(source, target, 20_000, 5000, 4, "--workers", "2", meanwhile=kill)
     assert_converged(source, target, done, gaps=None)
-
-
-# ---- what it needs ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.covers("feed")
-def test_notifications_that_are_off_are_an_error_with_the_command_to_type(server: ServerFactory) -> None:
-    source, target = server("7.0"), server("7.0")
-    source.call("CONFIG", "SET", "notify-keyspace-events", "Ex")
-    for words in (NOTIFIED, ("--dbs", "0,1")):
-        ran = run_keyferry("-p", str(source.port), "replicate", *at(target), "--live", "--idle-timeout", "500", *words)
-        assert ran.code == 6
-        assert "notify-keyspace-events is 'xE'" in ran.err
-        assert "hint: type CONFIG SET notify-keyspace-events AKE there, or use --enable-notifications" in ran.err
-
-
-@pytest.mark.covers("enable-notifications")
-@pytest.mark.parametrize("kind", KINDS)
-def test_notifications_are_switched_on_for_the_run_alone(kind: str, server: ServerFactory) -> None:
-    source, target = server(kind), server(kind)
-    source.call("CONFIG", "SET", "notify-keyspace-events", "Ex")
-    generated(source, 500)
-    with start_live(source, target, "--enable-notifications", "--idle-timeout", "1s") as run:
-        wait_for_feed(source)
-        assert set(source.call("CONFIG", "GET", "notify-keyspace-events")[1].decode()) == set("AKE")
-        wait_until(lambda: target.call("DBSIZE") == 500)
-        source.call("DEL", *sorted(all_keys(source))[:100])
-        done = followed(run)
-    assert_converged(source, target, done)
-    assert set(source.call("CONFIG", "GET", "notify-keyspace-events")[1].decode()) == set("xE")
-
-
-class Dumb(Hooks):
-    """A proxy that says OK to tracking and never tells of a change."""
-
-    def on_command(self, args: Args) -> Answer:
-        return b"+OK\r\n" if [word.upper() for word in args[:2]] == [b"CLIENT", b"TRACKING"] else args
-
-
-def test_a_feed_that_never_tells_anything_is_found_out(server: ServerFactory) -> None:
-    source, target = server("7.0"), server("7.0")
-    generated(source, 1000)
-    with Proxy(source, Dumb()) as proxy, start_live(proxy, target, "--idle-timeout", "1h") as run:
-        wait_until(lambda: target.call("DBSIZE") == 1000)
-        with source.connect() as connection:
-            connection.pipeline([("SET", f"new:{number}", "1") for number in range(1500)])
-        done = followed(run)
-    assert done.ran.code == 8
-    assert "its feed brings no events, though it is written to" in done.ran.err
-
-
-def test_nothing_is_written_to_the_source(server: ServerFactory) -> None:
-    source, target = server("7.0"), server("7.0")
-    notify(source)
-    generated(source, 1000)
-    with Monitor(source) as seen:
-        for words in ((), NOTIFIED):
-            target.call("FLUSHALL")
-            with start_live(source, target, *words) as run:
-                assert followed(run).ran.code == 0
-    assert {one.name for one in seen.commands} <= READS
-    assert {one.args[1].upper() for one in seen.commands if one.name == "CLIENT"} <= {
-        *(b"SETNAME", b"NO-EVICT", b"NO-TOUCH", b"ID", b"INFO", b"LIST", b"TRACKING"),
-    }
-
-
-def test_a_fence_is_two_pings_with_a_pause_and_the_last_look_comes_after_it(server: ServerFactory) -> None:
-    source, target = server("7.0"), server("7.0")
-    generated(source, 100)
-    with Monitor(source) as seen:
-        with start_live(source, target) as run:
-            assert followed(run).ran.code == 0
-    listens = next(one for one in seen.commands if one.args[:3] == (b"CLIENT", b"TRACKING", b"ON"))
-    feed = [one for one in seen.commands if one.client == listens.client and one.time_s >= listens.time_s]
-    pings = [one.time_s for one in feed if one.name == "PING"][1:]  # the first one confirms the subscription
-    assert len(pings) >= 4 and len(pings) % 2 == 0
-    assert all(second - first >= 0.1 for first, second in zip(pings[::2], pings[1::2]))
-    looks = [one.time_s for one in feed if one.name == "INFO" and one.args[1] == b"commandstats"]
-    assert looks[0] < next(one.time_s for one in seen.commands if one.name == "SCAN" and b"500" in one.args)
-    assert looks[-1] > pings[-1]
-    compared = max(one.time_s for one in seen.commands if one.name in ("MGET", "DUMP"))
-    assert pings[-1] > compared, "the last fence is the last act"
-
-
-# ---- what is refused ----------------------------------------------------------------------------------------------
-
-
-def test_one_server_a_replica_and_a_copy_back_are_refused(server: ServerFactory) -> None:
-    source, target, replica = server("7.0"), server("7.0"), server("7.0", fresh=True)
-    ran = run_keyferry(*at(source), "replicate", "-p", str(source.port), "-n", "1", "--live")
-    assert ran.code == 6 and "are one server" in ran.err
-    replica.call("REPLICAOF", "127.0.0.1", source.port)
-    wait_until(lambda: replica.info("replication")["master_link_status"] == "up")
-    ran = run_keyferry(*at(replica), "replicate", "-p", str(source.port), "--live")
-    assert ran.code == 6 and "hold the same data" in ran.err
-    generated(source, 100)
-    with start_live(source, target, "--idle-timeout", "1h") as run:
-        wait_for_feed(source)
-        wait_until(lambda: target.call("DBSIZE") == 100)
-        ran = run_keyferry(*at(target), "replicate", "-p", str(source.port), "--live")
-        assert ran.code == 6
-        assert "in both directions at once every change would come back" in ran.err
-        run.signal_all(signal.SIGINT)
-        assert followed(run).ran.code == 0
-    assert feeds(source) == []
-
-
-@pytest.mark.covers("live-only", "idle-timeout", "feed", "enable-notifications", "on-converged", "live")
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        ("--live-only", "--live-only needs --live"),
-        ("--idle-timeout 500", "--idle-timeout needs --live"),
-        ("--feed tracking", "--feed needs --live"),
-        ("--enable-notifications", "--enable-notifications needs --live"),
-        ("--on-converged true", "--on-converged needs --live"),
-        ("--live --idle-timeout 0", "--idle-timeout '0': must be a duration above 0, like 5s; a bare number"),
-        ("--live --limit 5", "--limit and --live exclude each other"),
-        ("--live --keys-from -", "--keys-from and --live exclude each other"),
-        ("--live --on-conflict skip", "--on-conflict and --live exclude each other"),
-        ("--live --db-map 0:0,1:0 --merge-dbs", "--live cannot follow two databases into one"),
-        ("--live --feed tracking --enable-notifications", "--enable-notifications and --feed exclude each other"),
-    ],
-)
-def test_what_makes_no_sense_is_refused(words: str, says: str) -> None:
-    ran = run_keyferry("replicate", "127.0.0.1:1", "127.0.0.1:2", *words.split())
-    assert ran.code == 2
-    assert says in ran.err.splitlines()[0]
-
-
-def test_a_database_that_appears_is_not_left_out_silently(server: ServerFactory) -> None:
-    source, target = server("7.0"), server("7.0")
-    notify(source)
-    source.call("SET", "a", "1")
-    with start_live(source, target, "--dbs", "all", "--idle-timeout", "1h") as run:
-        wait_until_followed(target, "a")
-        with source.connect(7) as connection:
-            connection.call("SET", "b", "1")
-        done = followed(run)
-    assert done.ran.code == 8
-    assert "database 7 has appeared, and is to be copied too" in done.ran.err

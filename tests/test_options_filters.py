@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +12,6 @@ import pytest
 
 from tests.conftest import ServerFactory
 from tests.support.compare import all_keys, assert_equal
-from tests.support.dataset import fill
 from tests.support.disguises import TableCursors
 from tests.support.monitor import Executed, Monitor
 from tests.support.processes import run_keyferry, start_keyferry, worker_pids
@@ -25,20 +20,24 @@ from tests.support.servers import Server
 from tests.support.summary import result_of
 from tests.support.words import read, refusal
 from tests.test_opaque_cursors import TurnsOpaque
-from tests.test_options import At, at, at_a_terminal, copied, write_strings
+from tests.test_options import At, at, copied, write_strings
 
 #: Commands that bring a value.
 READS = ("GET", "MGET", "DUMP")
 
 
-@pytest.fixture
-def pair(server: ServerFactory) -> tuple[Server, Server]:
+def strings_and_hashes(server: ServerFactory) -> tuple[Server, Server]:
     """A source with 100 strings and 20 hashes, and an empty target."""
     source, target = server("7.0"), server("9.1")
     write_strings(source, 100)
     with source.connect() as connection:
         connection.pipeline(("HSET", f"hash:{number}", "field", "value") for number in range(20))
     return source, target
+
+
+@pytest.fixture
+def pair(server: ServerFactory) -> tuple[Server, Server]:
+    return strings_and_hashes(server)
 
 
 def names(prefix: str, numbers: Iterable[int]) -> set[bytes]:
@@ -187,15 +186,14 @@ def test_a_value_that_is_too_large_never_travels(pair: tuple[Server, Server]) ->
     assert (told["keys"], told["skipped"]) == (121, 2)
 
 
-def test_a_key_that_may_not_be_asked_about_is_not_lost(server: ServerFactory) -> None:
+def test_a_key_that_may_not_be_asked_about_is_not_lost(server: ServerFactory, tmp_path: Path) -> None:
     acl = ("user limited on >secret ~key:* +@all",)
     source, target = server("7.0", acl=acl), server("7.0")
     write_strings(source, 10)
     write_strings(source, 1, prefix="other:")
     words = ("--user", "limited", "--pass=secret", "replicate", *at(target), "--max-size", "1k", "--json")
-    ran = run_keyferry(*at(source), *words, cwd="/tmp")
+    ran = run_keyferry(*at(source), *words, cwd=str(tmp_path))
     told = result_of(ran)
-    Path(told["put_aside_file"] if os.path.isabs(told["put_aside_file"]) else f"/tmp/{told['put_aside_file']}").unlink()
     assert (ran.code, told["keys"], told["put_aside"], told["skipped"]) == (1, 10, 1, 0)
 
 
@@ -204,103 +202,6 @@ def test_rights_that_filters_need_are_asked_for_before_the_first_key(server: Ser
     words = ("--user", "limited", "--pass=secret", "replicate", *at(target), "--max-size", "1k")
     ran = run_keyferry(*at(source), *words)
     assert (ran.code, "may not run MEMORY" in ran.err) == (3, True)
-
-
-# ---- names --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.covers("keys-from", "keys-format")
-@pytest.mark.parametrize("form", ["lines", "nul", "jsonl"])
-def test_the_keys_that_a_file_names_are_copied(form: str, pair: tuple[Server, Server], tmp_path: Path) -> None:
-    source, target = pair
-    chosen = sorted(names("key", range(30)) | names("hash", [3]))
-    listed = [*chosen, b"absent", *chosen[:4]]
-    texts = {
-        "lines": b"\n".join(listed),
-        "nul": b"\0".join(listed),
-        "jsonl": b"\n".join(json.dumps({"key": name.decode()}).encode() for name in listed),
-    }
-    (tmp_path / "names").write_bytes(texts[form])
-    with Monitor(source) as reads:
-        ran = copied(source, target, "--keys-from", str(tmp_path / "names"), "--keys-format", form, "--json")
-    told = result_of(ran)
-    assert all_keys(target) == set(chosen)
-    assert [one for one in reads.commands if one.name == "SCAN"] == [
-        one for one in reads.commands if one.args == (b"SCAN", b"0", b"COUNT", b"1")
-    ]
-    assert (told["keys"], told["absent"], told["expired"], told["read"]) == (31, 1, 0, 32)
-    assert told["exact"] and "4 names came again" in ran.err
-
-
-@pytest.mark.covers("keys-from")
-def test_a_put_aside_file_is_a_list_of_keys(server: ServerFactory, tmp_path: Path) -> None:
-    source, older, same = server("8.2"), server("7.0"), server("8.2")
-    fill(source, 300)
-    words = ("--put-aside", str(tmp_path / "aside"))
-    assert run_keyferry(*at(source), "replicate", *at(older), *words, cwd=str(tmp_path)).code == 1
-    arrived = all_keys(older)
-    listed = ("--keys-from", str(tmp_path / "aside"), "--keys-format", "jsonl")
-    copied(source, same, *listed)
-    assert all_keys(same) == all_keys(source) - arrived
-    copied(source, same)
-    assert_equal(source, same)
-
-
-@pytest.mark.covers("keys-from")
-def test_names_come_by_standard_input_while_a_password_is_typed(server: ServerFactory) -> None:
-    source, target = server("7.0", password="typed secret"), server("9.1")
-    write_strings(source, 10)
-    words = (*at(source), "--askpass", "replicate", *at(target), "--keys-from", "-")
-    ran, _ = at_a_terminal(*words, typed=["typed secret"], input=b"key:1\nkey:7\n")
-    assert ran.code == 0
-    assert all_keys(target) == names("key", [1, 7])
-
-
-def test_names_that_come_slowly_are_copied_as_they_come(pair: tuple[Server, Server]) -> None:
-    source, target = pair
-    words = (*at(source), "replicate", *at(target), "--keys-from", "-", "--json", "--progress", "none")
-    with subprocess.Popen(
-        [sys.executable, "-m", "keyferry", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as run:
-        assert run.stdin and run.stdout
-        for count, name in enumerate(sorted(names("key", range(3))), 1):
-            run.stdin.write(name + b"\n")
-            run.stdin.flush()
-            deadline = time.monotonic() + 30
-            while target.call("DBSIZE") < count:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-        run.stdin.close()
-        told = json.loads(run.stdout.read())
-    assert (told["exit_code"], told["keys"]) == (0, 3)
-
-
-def test_a_file_in_the_wrong_format_is_told_before_anything_is_sent(
-    pair: tuple[Server, Server], tmp_path: Path
-) -> None:
-    source, target = pair
-    (tmp_path / "names").write_text("key:1\n")
-    with Monitor(source) as reads:
-        ran = run_keyferry(
-            *at(source), "replicate", *at(target), "--keys-from", str(tmp_path / "names"), "--keys-format", "jsonl"
-        )
-    assert ran.code == 2
-    assert "line 1 is no record of a key" in ran.err and '{"key": "name"}' in ran.err
-    assert not reads.commands
-
-
-def test_a_wrong_line_further_on_ends_the_run_after_what_was_named_before(
-    pair: tuple[Server, Server], tmp_path: Path
-) -> None:
-    source, target = pair
-    lines = [json.dumps({"key": f"key:{number % 100}", "n": number}) for number in range(100)]
-    lines += [json.dumps({"key": f"absent:{number}"}) for number in range(10_000)]
-    (tmp_path / "names").write_text("\n".join([*lines, "wrong"]))
-    ran = run_keyferry(
-        *at(source), "replicate", *at(target), "--keys-from", str(tmp_path / "names"), "--keys-format", "jsonl"
-    )
-    assert ran.code == 5
-    assert "line 10101 is no record of a key" in ran.err
 
 
 # ---- how many -----------------------------------------------------------------------------------------------------

@@ -6,13 +6,13 @@ from itertools import product
 
 import pytest
 
-from keyferry.partitioners.control import Control
 from keyferry.partitioners.payloads import format_of, restores
 from keyferry.partitioners.topology import Server as Described
 from keyferry.partitioners.topology import describe
 from keyferry.workers.endpoint import Endpoint
 from tests.conftest import ServerFactory
 from tests.support.binaries import KINDS
+from tests.support.control import control_of
 from tests.support.processes import run_keyferry
 from tests.support.servers import Server
 from tests.support.wire import ServerError
@@ -23,12 +23,8 @@ FOOTER_BYTES = 10
 
 
 def described(server: Server) -> Described:
-    control = Control(Endpoint(port=server.port), "source")
-    control.open()
-    try:
+    with control_of(server) as control:
         return describe(control)
-    finally:
-        control.close()
 
 
 def test_what_is_known_of_formats_is_what_servers_do(server: ServerFactory) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +14,13 @@ import pytest
 import keyferry
 from keyferry import options, permissions
 from keyferry.partitioners import rights
-from keyferry.partitioners.control import Control
 from keyferry.partitioners.rights import SOURCE, TARGET, Right, Uses
 from keyferry.partitioners.topology import Server as Described
 from keyferry.partitioners.topology import describe
 from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.binaries import KINDS
 from tests.support.compare import assert_equal
+from tests.support.control import control_of
 from tests.support.dataset import fill
 from tests.support.monitor import Monitor
 from tests.support.processes import run_keyferry
@@ -45,12 +46,8 @@ class Pair:
         return keyferry.Endpoint(port=self.servers[side].port, user="app", password="pw")
 
     def described(self, side: str) -> Described:
-        control = Control(keyferry.Endpoint(port=self.servers[side].port), side)
-        control.open()
-        try:
+        with control_of(self.servers[side], side) as control:
             return describe(control)
-        finally:
-            control.close()
 
     def rights(self, side: str, keywords: dict[str, Any]) -> list[Right]:
         chosen = options.from_keywords("replicate", **keywords)
@@ -200,13 +197,13 @@ def test_a_user_of_some_keys_is_told_where_none_of_them_is_to_be_copied(
     assert "~*" in error.hint and "--match" in error.hint
 
 
-def test_a_user_of_some_keys_is_warned_of_the_others_and_copies_its_own(server: ServerFactory) -> None:
+def test_a_user_of_some_keys_is_warned_of_the_others_and_copies_its_own(server: ServerFactory, tmp_path: Path) -> None:
     source, target = server("7.0"), server("9.1", fresh=True)
     target.call("ACL", "SETUSER", "app", "on", ">pw", "~app:*", "+@all")
     write_strings(source, 30, prefix="app:")
     write_strings(source, 3, prefix="secret:")
     words = [*at(source), "replicate", *at(target), "--user", "app", "-a", "pw", "--no-verify"]
-    ran = run_keyferry(*words)
+    ran = run_keyferry(*words, cwd=str(tmp_path))
     assert ran.code == 1
     told = "warning: target's user app may not touch all keys (3 of the first 33 are refused)"
     assert ran.err.index(told) < ran.err.index("copy begins")

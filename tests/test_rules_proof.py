@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 
 from keyferry.census import is_still
-from keyferry.partitioners.control import Control
 from keyferry.partitioners.topology import describe
 from keyferry.workers.compare import Comparison
-from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.read import Method
 from tests.conftest import ServerFactory
+from tests.support.control import control_of
 from tests.support.processes import VERIFIED, run_keyferry
 from tests.support.respproxy import Args, Hooks, Proxy
 from tests.support.servers import Server
@@ -107,9 +106,7 @@ def test_counting_is_left_to_whole_databases(server: ServerFactory) -> None:
 @pytest.mark.parametrize("kind", ["6.2", "9.1"])
 def test_a_save_between_two_looks_hides_no_write(kind: str, server: ServerFactory) -> None:
     one = server(kind)
-    control = Control(Endpoint(port=one.port), "source")
-    control.open()
-    try:
+    with control_of(one) as control:
         one.client.save()
         time.sleep(1.1)
         before = describe(control)
@@ -119,17 +116,13 @@ def test_a_save_between_two_looks_hides_no_write(kind: str, server: ServerFactor
         after = describe(control)
         assert after.changes == before.changes
         assert not is_still(before, after)
-    finally:
-        control.close()
 
 
 @pytest.mark.parametrize("kind", ["6.2", "9.1"])
 def test_two_saves_in_one_second_hide_no_write(kind: str, server: ServerFactory) -> None:
     """Nothing that a server tells of them differs: not even the second of the last save."""
     one = server(kind)
-    control = Control(Endpoint(port=one.port), "source")
-    control.open()
-    try:
+    with control_of(one) as control:
         while True:
             one.client.save()
             before = describe(control)
@@ -142,8 +135,6 @@ def test_two_saves_in_one_second_hide_no_write(kind: str, server: ServerFactory)
         assert not is_still(before, after)
         time.sleep(1.1)
         assert is_still(describe(control), describe(control))
-    finally:
-        control.close()
 
 
 # ---- rule 17: what changes, and what has expired ---------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Every fault of the proxy really happens, to a real server, at its moment and nowhere else; a map means one thing."""
+"""Every fault of the proxy really happens, to a real server, at its moment and nowhere else."""
 
 from __future__ import annotations
 
@@ -13,29 +13,10 @@ from typing import Any
 
 import hiredis
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.conftest import ServerFactory
 from tests.support.compare import all_keys, assert_equal
 from tests.support.dataset import fill
-from tests.support.faults import (
-    BYTES,
-    CONNECT,
-    DELAY,
-    DIRECTIONS,
-    FAULTS,
-    HALF_CLOSE,
-    REPLY,
-    REQUEST,
-    SLOW,
-    TRANSLATE,
-    BadMap,
-    Moment,
-    Rule,
-    parse,
-    text_of,
-)
 from tests.support.processes import start_command
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Server, free_port
@@ -43,81 +24,6 @@ from tests.support.wire import Connection, ServerError, pack
 
 #: What should happen at once may take so long on a machine under load, seconds.
 PATIENCE_S = 20.0
-#: What should not happen is waited for so long, seconds.
-QUIET_S = 0.3
-
-
-# -- the language -----------------------------------------------------------------------------------------------------
-
-COUNTED = st.integers(1, 10**12)
-NAMES = st.lists(st.sampled_from(["SCAN", "MGET", "MSET", "CLIENT"]), min_size=1, max_size=3).map(tuple)
-MOMENTS = (
-    st.just(Moment())
-    | st.builds(Moment, st.just(BYTES), st.integers(0, 10**12))
-    | st.builds(Moment, st.sampled_from([REQUEST, REPLY]), COUNTED, NAMES)
-)
-ADDRESSES = st.tuples(st.sampled_from(["10.0.0.1", "::1", "host-a"]), st.integers(1, 65535)).map("{0[0]}:{0[1]}".format)
-
-
-@st.composite
-def rules(draw: st.DrawFn) -> Rule:
-    fault = draw(st.sampled_from(FAULTS))
-    values = {SLOW: st.integers(1, 10**9), DELAY: st.floats(0, 10**6, allow_subnormal=False)}
-    pairs = st.lists(st.tuples(ADDRESSES, ADDRESSES), min_size=1, max_size=3).map(tuple)
-    connection = draw(st.integers(0, 10**6))
-    return Rule(
-        fault,
-        draw(values.get(fault, st.just(0))),
-        draw(pairs) if fault == TRANSLATE else (),
-        draw(st.sampled_from(DIRECTIONS if fault == HALF_CLOSE else ("", *DIRECTIONS))),
-        draw(MOMENTS),
-        connection,
-        draw(st.booleans()) if connection else False,
-        draw(st.booleans()),
-    )
-
-
-@given(st.lists(rules(), max_size=4))
-def test_a_map_that_is_printed_means_the_same(given: list[Rule]) -> None:
-    assert parse(text_of(given)) == given
-
-
-def test_a_map_reads_as_it_is_meant() -> None:
-    assert parse("") == []
-    assert parse(" cut ;") == [Rule("cut", moment=Moment(CONNECT))]
-    assert parse("stall replies after 100 bytes always") == [
-        Rule("stall", direction="replies", moment=Moment(BYTES, 100), always=True)
-    ]
-    assert parse("reset at request mget/GET 3 connection 2+; delay 1.5ms") == [
-        Rule("reset", moment=Moment(REQUEST, 3, ("MGET", "GET")), connection=2, later=True),
-        Rule("delay", 1.5),
-    ]
-    assert parse("cut at reply MSET connection 2")[0].moment == Moment(REPLY, 1, ("MSET",))
-
-
-@pytest.mark.parametrize(
-    ("map", "says"),
-    [
-        ("smash", "no fault 'smash'"),
-        ("slow", "missing"),
-        ("slow fast", "'fast' is no number of bytes"),
-        ("slow 0", "a stall"),
-        ("delay 5", "'5' is no time in ms"),
-        ("delay -5ms", "'-5ms' is no time"),
-        ("half-close", "needs a direction"),
-        ("translate 7000=7001", "host:port=host:port"),
-        ("cut after 5", "bytes is missing"),
-        ("cut after 5 commands", "after N bytes"),
-        ("cut at dawn", "no moment 'dawn'"),
-        ("cut at request", "a command is missing"),
-        ("cut at request SCAN 0", "counted from 1"),
-        ("cut connection two", "'two' is no number"),
-        ("cut replies requests", "'requests' has no meaning there"),
-    ],
-)
-def test_a_wrong_map_is_refused_by_its_word(map: str, says: str) -> None:
-    with pytest.raises(BadMap, match=says):
-        parse(map)
 
 
 # -- helpers ----------------------------------------------------------------------------------------------------------
@@ -132,18 +38,6 @@ def before(server: Server, map: str = "") -> Iterator[FaultProxy]:
 def is_healthy(proxy: FaultProxy) -> bool:
     with proxy.connect() as connection:
         return connection.call("PING") == b"PONG"
-
-
-def is_silent(connection: Connection) -> bool:
-    """Whether nothing comes for a while."""
-    connection.set_timeout(QUIET_S)
-    try:
-        connection.receive()
-    except TimeoutError:
-        return True
-    finally:
-        connection.set_timeout(PATIENCE_S)
-    return False
 
 
 def all_bytes(client: socket.socket) -> bytes:
@@ -322,102 +216,6 @@ def test_half_closed_replies_end_for_the_client_only(server: ServerFactory) -> N
             assert all_bytes(client) == b"+PONG\r\n"
             client.sendall(pack([("SET", "k", "v")]))
             eventually(lambda: all_keys(one), {b"k"})
-
-
-# -- faults that hold things up ---------------------------------------------------------------------------------------
-
-
-def test_a_stall_holds_everything_until_it_is_released(server: ServerFactory) -> None:
-    one = server("7.0")
-    with before(one, "stall at request SET") as proxy, proxy.connect() as connection:
-        assert connection.call("PING") == b"PONG"
-        connection.send([("SET", "k", "v"), ("GET", "k")])
-        proxy.wait_until_fired(PATIENCE_S)
-        assert is_silent(connection)
-        assert all_keys(one) == set()
-        assert is_healthy(proxy)
-        proxy.release()
-        assert [connection.receive() for _ in range(2)] == [b"OK", b"v"]
-
-
-def test_a_stall_of_replies_lets_requests_pass(server: ServerFactory) -> None:
-    one = server("7.0")
-    with before(one, "stall replies at request SET") as proxy, proxy.connect() as connection:
-        connection.send([("SET", "k", "v")])
-        eventually(lambda: all_keys(one), {b"k"})
-        assert is_silent(connection)
-        proxy.release()
-        assert connection.receive() == b"OK"
-
-
-def test_a_stall_within_a_reply_leaves_a_part_of_it(server: ServerFactory) -> None:
-    one = server("7.0")
-    one.call("SET", "k", b"v" * 1_000)
-    with before(one, "stall replies after 500 bytes") as proxy, proxy.connect() as connection:
-        connection.send([("GET", "k")])
-        proxy.wait_until_fired(PATIENCE_S)
-        assert is_silent(connection)
-        assert proxy.counters.bytes["replies"] == 500
-        proxy.release()
-        assert connection.receive() == b"v" * 1_000
-
-
-@pytest.mark.parametrize("fenced", [False, True])
-def test_what_a_client_sent_before_it_went_away_is_still_delivered(fenced: bool, server: ServerFactory) -> None:
-    """The network holds it; only the server's end of the connection decides."""
-    one = server("7.0")
-    with before(one, "stall at request SET") as proxy:
-        with proxy.connect() as connection:
-            number = connection.call("CLIENT", "ID")
-            connection.send([("SET", "k", "old")])
-            proxy.wait_until_fired(PATIENCE_S)
-        one.call("SET", "k", "new")
-        if fenced:
-            assert one.call("CLIENT", "KILL", "ID", number) == 1
-        proxy.release()
-        proxy.wait_until_closed(PATIENCE_S)
-        eventually(lambda: one.call("GET", "k"), b"new" if fenced else b"old")
-
-
-def test_a_stalled_client_cannot_send_for_ever(server: ServerFactory) -> None:
-    with before(server("7.0"), "stall at request SET") as proxy, proxy.connect(timeout_s=1) as connection:
-        with pytest.raises(TimeoutError):
-            for _ in range(200):
-                connection.send([("SET", "k", b"v" * 1_000_000)])
-
-
-def test_a_slow_connection_passes_so_many_bytes_a_second(server: ServerFactory) -> None:
-    one = server("7.0")
-    one.call("SET", "k", b"v" * 40_000)
-    with before(one, "slow 50000 replies at request GET") as proxy, proxy.connect() as connection:
-        begun = time.monotonic()
-        assert len(connection.call("GET", "k")) == 40_000
-        assert time.monotonic() - begun > 0.7
-        connection.send([("GET", "k")] * 10)
-        proxy.release()
-        assert {len(connection.receive()) for _ in range(10)} == {40_000}
-        assert time.monotonic() - begun < 8
-        assert is_healthy(proxy)
-
-
-def test_a_delay_adds_to_the_round_trip_and_keeps_order_and_bandwidth(server: ServerFactory) -> None:
-    with before(server("7.0"), "delay 200ms") as proxy, proxy.connect() as connection:
-        begun = time.monotonic()
-        assert connection.call("PING") == b"PONG"
-        assert time.monotonic() - begun >= 0.2
-        words = [b"%d" % number for number in range(20_000)]
-        begun = time.monotonic()
-        assert connection.pipeline(("ECHO", word) for word in words[:2_000]) == words[:2_000]
-        connection.send(("ECHO", word) for word in words)
-        assert [connection.receive() for _ in words] == words
-        assert 0.4 <= time.monotonic() - begun < 10  # two round trips, not 22 000
-
-
-def test_a_delay_of_one_direction_is_half_of_it(server: ServerFactory) -> None:
-    with before(server("7.0"), "delay 300ms requests") as proxy, proxy.connect() as connection:
-        begun = time.monotonic()
-        connection.call("PING")
-        assert 0.15 <= time.monotonic() - begun < 0.3
 
 
 # -- lies -------------------------------------------------------------------------------------------------------------

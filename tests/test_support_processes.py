@@ -21,9 +21,9 @@ from tests.support.processes import (
 
 # Two workers by a fork server, as the product has them.
 POOL = """
-import multiprocess, time
+import multiprocessing, time
 if __name__ == '__main__':
-    context = multiprocess.get_context('forkserver')
+    context = multiprocessing.get_context('forkserver')
     workers = [context.Process(target=time.sleep, args=(60,), daemon=True) for _ in range(2)]
     for worker in workers:
         worker.start()

@@ -35,7 +35,7 @@ GATHER_S = 0.005
 
 
 class Feed:
-    """The loop and what it holds. `pipe` is a multiprocess Connection."""
+    """The loop and what it holds. `pipe` is a multiprocessing Connection."""
 
     def __init__(self, pipe: Any, setup: FeedSetup) -> None:
         self.pipe, self.setup = pipe, setup

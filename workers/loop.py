@@ -40,7 +40,7 @@ FULL = 0.75
 
 
 class Worker:
-    """The loop and what it holds. `pipe` is a multiprocess Connection."""
+    """The loop and what it holds. `pipe` is a multiprocessing Connection."""
 
     def __init__(self, pipe: Any, setup: Setup) -> None:
         self.pipe, self.setup = pipe, setup

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .compare import assert_equal
+from .keyspace import Database
 from .processes import VERIFIED, Result, Run, run_keyferry, start_keyferry
 from .servers import Server
 from .summary import result_of
@@ -35,6 +36,11 @@ def generated(server: Server, keys: int, *words: str) -> None:
     """Write a data set."""
     ran = run_keyferry("generate", "-p", str(server.port), "--keys", str(keys), *DATA, *words)
     assert ran.code == 0, ran.err
+
+
+def notify(server: Server) -> None:
+    """Switch the notifications of all changes on."""
+    server.call("CONFIG", "SET", "notify-keyspace-events", "KA")
 
 
 def start_writer(server: Server, keys: int, rate: int, seconds: float, *words: str) -> Run:
@@ -78,7 +84,7 @@ def follow_writes(
         return followed(run)
 
 
-def assert_converged(source: Server, target: Server, done: Followed, gaps: int | None = 0) -> None:
+def assert_converged(source: Database, target: Database, done: Followed, gaps: int | None = 0) -> None:
     """It ended with exit code 0, with so many gaps (None: any number), and both sides are equal."""
     assert done.ran.code == 0, done.ran.err
     assert done.live["converged"]

@@ -27,7 +27,7 @@ MARK = "SUPPORT_RUN"
 #: How long processes may take to go after the command has ended, seconds, before they count as left over.
 GONE_S = 3.0
 
-#: The helpers of multiprocess, by what their command lines hold.
+#: The helpers of multiprocessing, by what their command lines hold.
 TRACKER = b"resource_tracker"
 FORK_SERVER = b"forkserver"
 #: The process that puts settings back.
@@ -170,7 +170,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def worker_pids(pid: int) -> list[int]:
-    """Those descendants that do work: neither the fork server, nor multiprocess' resource tracker, nor guards."""
+    """Those descendants that do work: neither the fork server, nor multiprocessing's resource tracker, nor guards."""
     helpers = {child for child in children_of(pid) if TRACKER in command_line(child)} | set(guard_pids(pid))
     servers = {child for child in children_of(pid) if FORK_SERVER in command_line(child) and _parent(child) == pid}
     return [child for child in children_of(pid) if child not in helpers | servers]

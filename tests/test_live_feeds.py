@@ -1,0 +1,102 @@
+"""What a live copy needs of its source's feed, what it sends there, and a feed that tells nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import ServerFactory
+from tests.support.binaries import KINDS
+from tests.support.compare import all_keys
+from tests.support.live import assert_converged, followed, generated, notify, start_live, wait_for_feed, wait_until
+from tests.support.monitor import Monitor
+from tests.support.processes import run_keyferry
+from tests.support.respproxy import Answer, Args, Hooks, Proxy
+from tests.test_options import at
+
+NOTIFIED = ("--feed", "notifications")
+#: What may be sent to a source (README): nothing of it writes.
+READS = {
+    *("AUTH", "PING", "SELECT", "CLIENT", "INFO", "DBSIZE", "TIME", "SCAN", "HELLO", "PSUBSCRIBE"),
+    *("DUMP", "PEXPIRETIME", "PTTL", "MGET", "GET", "EXISTS", "MEMORY", "TYPE", "STRLEN"),
+    *("LLEN", "SCARD", "HLEN", "ZCARD", "XLEN", "GETRANGE", "LRANGE", "SMEMBERS", "SSCAN", "SMISMEMBER", "HGETALL"),
+    *("HSCAN", "HMGET", "HPEXPIRETIME", "ZRANGE", "XRANGE", "XINFO", "XPENDING"),
+}
+
+
+@pytest.mark.covers("feed")
+def test_notifications_that_are_off_are_an_error_with_the_command_to_type(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    source.call("CONFIG", "SET", "notify-keyspace-events", "Ex")
+    for words in (NOTIFIED, ("--dbs", "0,1")):
+        ran = run_keyferry("-p", str(source.port), "replicate", *at(target), "--live", "--idle-timeout", "500", *words)
+        assert ran.code == 6
+        assert "notify-keyspace-events is 'xE'" in ran.err
+        assert "hint: type CONFIG SET notify-keyspace-events AKE there, or use --enable-notifications" in ran.err
+
+
+@pytest.mark.covers("enable-notifications")
+@pytest.mark.parametrize("kind", KINDS)
+def test_notifications_are_switched_on_for_the_run_alone(kind: str, server: ServerFactory) -> None:
+    source, target = server(kind), server(kind)
+    source.call("CONFIG", "SET", "notify-keyspace-events", "Ex")
+    generated(source, 500)
+    with start_live(source, target, "--enable-notifications", "--idle-timeout", "1s") as run:
+        wait_for_feed(source)
+        assert set(source.call("CONFIG", "GET", "notify-keyspace-events")[1].decode()) == set("AKE")
+        wait_until(lambda: target.call("DBSIZE") == 500)
+        source.call("DEL", *sorted(all_keys(source))[:100])
+        done = followed(run)
+    assert_converged(source, target, done)
+    assert set(source.call("CONFIG", "GET", "notify-keyspace-events")[1].decode()) == set("xE")
+
+
+class Dumb(Hooks):
+    """A proxy that says OK to tracking and never tells of a change."""
+
+    def on_command(self, args: Args) -> Answer:
+        return b"+OK\r\n" if [word.upper() for word in args[:2]] == [b"CLIENT", b"TRACKING"] else args
+
+
+def test_a_feed_that_never_tells_anything_is_found_out(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    generated(source, 1000)
+    with Proxy(source, Dumb()) as proxy, start_live(proxy, target, "--idle-timeout", "1h") as run:
+        wait_until(lambda: target.call("DBSIZE") == 1000)
+        with source.connect() as connection:
+            connection.pipeline([("SET", f"new:{number}", "1") for number in range(1500)])
+        done = followed(run)
+    assert done.ran.code == 8
+    assert "its feed brings no events, though it is written to" in done.ran.err
+
+
+def test_nothing_is_written_to_the_source(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    notify(source)
+    generated(source, 1000)
+    with Monitor(source) as seen:
+        for words in ((), NOTIFIED):
+            target.call("FLUSHALL")
+            with start_live(source, target, *words) as run:
+                assert followed(run).ran.code == 0
+    assert {one.name for one in seen.commands} <= READS
+    assert {one.args[1].upper() for one in seen.commands if one.name == "CLIENT"} <= {
+        *(b"SETNAME", b"NO-EVICT", b"NO-TOUCH", b"ID", b"INFO", b"LIST", b"TRACKING"),
+    }
+
+
+def test_a_fence_is_two_pings_with_a_pause_and_the_last_look_comes_after_it(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    generated(source, 100)
+    with Monitor(source) as seen:
+        with start_live(source, target) as run:
+            assert followed(run).ran.code == 0
+    listens = next(one for one in seen.commands if one.args[:3] == (b"CLIENT", b"TRACKING", b"ON"))
+    feed = [one for one in seen.commands if one.client == listens.client and one.time_s >= listens.time_s]
+    pings = [one.time_s for one in feed if one.name == "PING"][1:]  # the first one confirms the subscription
+    assert len(pings) >= 4 and len(pings) % 2 == 0
+    assert all(second - first >= 0.1 for first, second in zip(pings[::2], pings[1::2]))
+    looks = [one.time_s for one in feed if one.name == "INFO" and one.args[1] == b"commandstats"]
+    assert looks[0] < next(one.time_s for one in seen.commands if one.name == "SCAN" and b"500" in one.args)
+    assert looks[-1] > pings[-1]
+    compared = max(one.time_s for one in seen.commands if one.name in ("MGET", "DUMP"))
+    assert pings[-1] > compared, "the last fence is the last act"

@@ -1,0 +1,77 @@
+"""Live copies that are refused, before they begin or where they would leave something out."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.conftest import ServerFactory
+from tests.support.live import (
+    feeds,
+    followed,
+    generated,
+    notify,
+    start_live,
+    wait_for_feed,
+    wait_until,
+    wait_until_followed,
+)
+from tests.support.processes import run_keyferry
+from tests.test_options import at
+
+
+def test_one_server_a_replica_and_a_copy_back_are_refused(server: ServerFactory) -> None:
+    source, target, replica = server("7.0"), server("7.0"), server("7.0", fresh=True)
+    ran = run_keyferry(*at(source), "replicate", "-p", str(source.port), "-n", "1", "--live")
+    assert ran.code == 6 and "are one server" in ran.err
+    replica.call("REPLICAOF", "127.0.0.1", source.port)
+    wait_until(lambda: replica.info("replication")["master_link_status"] == "up")
+    ran = run_keyferry(*at(replica), "replicate", "-p", str(source.port), "--live")
+    assert ran.code == 6 and "hold the same data" in ran.err
+    generated(source, 100)
+    with start_live(source, target, "--idle-timeout", "1h") as run:
+        wait_for_feed(source)
+        wait_until(lambda: target.call("DBSIZE") == 100)
+        ran = run_keyferry(*at(target), "replicate", "-p", str(source.port), "--live")
+        assert ran.code == 6
+        assert "in both directions at once every change would come back" in ran.err
+        run.signal_all(signal.SIGINT)
+        assert followed(run).ran.code == 0
+    assert feeds(source) == []
+
+
+@pytest.mark.covers("live-only", "idle-timeout", "feed", "enable-notifications", "on-converged", "live")
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--live-only", "--live-only needs --live"),
+        ("--idle-timeout 500", "--idle-timeout needs --live"),
+        ("--feed tracking", "--feed needs --live"),
+        ("--enable-notifications", "--enable-notifications needs --live"),
+        ("--on-converged true", "--on-converged needs --live"),
+        ("--live --idle-timeout 0", "--idle-timeout '0': must be a duration above 0, like 5s; a bare number"),
+        ("--live --limit 5", "--limit and --live exclude each other"),
+        ("--live --keys-from -", "--keys-from and --live exclude each other"),
+        ("--live --on-conflict skip", "--on-conflict and --live exclude each other"),
+        ("--live --db-map 0:0,1:0 --merge-dbs", "--live cannot follow two databases into one"),
+        ("--live --feed tracking --enable-notifications", "--enable-notifications and --feed exclude each other"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(words: str, says: str) -> None:
+    ran = run_keyferry("replicate", "127.0.0.1:1", "127.0.0.1:2", *words.split())
+    assert ran.code == 2
+    assert says in ran.err.splitlines()[0]
+
+
+def test_a_database_that_appears_is_not_left_out_silently(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    notify(source)
+    source.call("SET", "a", "1")
+    with start_live(source, target, "--dbs", "all", "--idle-timeout", "1h") as run:
+        wait_until_followed(target, "a")
+        with source.connect(7) as connection:
+            connection.call("SET", "b", "1")
+        done = followed(run)
+    assert done.ran.code == 8
+    assert "database 7 has appeared, and is to be copied too" in done.ran.err

@@ -1,0 +1,95 @@
+"""The verification at the end of a copy: only a verdict during which no slot has moved is one."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from keyferry import proof
+from keyferry.grammar import from_python
+from keyferry.latency import Latencies
+from keyferry.logs import ERROR, Log
+from keyferry.proof import Proof
+from keyferry.signals import Ended, Signals
+from keyferry.summary import Summary
+from keyferry.verdict import Verdict
+from keyferry.workers.finding import ONLY_SOURCE
+
+CLEAN, DIFFERS = Verdict(), Verdict(kinds=Counter({ONLY_SOURCE: 1}))
+
+
+def verified(
+    monkeypatch: pytest.MonkeyPatch,
+    verdicts: Sequence[Verdict],
+    moves: Sequence[bool],
+    prepare: Callable[[], None] = lambda: None,
+    summary: Summary | None = None,
+) -> Summary:
+    """The summary after verifications that come out like this, and during which slots move like that."""
+    summary = summary or Summary(verify_note="")
+    outcomes, meanwhile = iter(verdicts), iter(moves)
+    plan: Any = SimpleNamespace(by_name=False)
+    controls: Any = SimpleNamespace(sources=[], close=lambda: None)
+    monkeypatch.setattr(proof, "MOVES_PAUSE_S", 0.0)
+    monkeypatch.setattr(
+        proof, "Verification", lambda *_: SimpleNamespace(run=lambda: next(outcomes), cpu_s=1, signal=0)
+    )
+    with Signals() as signals:
+
+        def prepared(**_: bool) -> tuple[Any, Any]:
+            with signals.at_once():
+                prepare()
+            return controls, plan
+
+        copy: Any = SimpleNamespace(
+            prepare=prepared,
+            signals=signals,
+            options=from_python("replicate", ["redis://h", "redis://h"]).options,
+            log=Log(ERROR),
+            latencies=Latencies([]),
+            names=None,
+            diff_file=None,
+            extra_before=0,
+        )
+        outlook = SimpleNamespace(any_moved=False, moves_meanwhile=lambda: next(meanwhile))
+        done: Any = SimpleNamespace(
+            plan=plan,
+            controls=controls,
+            outlook=outlook,
+            coordinator=SimpleNamespace(scanners=SimpleNamespace(restarted={})),
+        )
+        Proof(copy, done, summary).run()
+    return summary
+
+
+def test_what_was_found_while_slots_moved_has_no_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    summary = verified(monkeypatch, [DIFFERS, CLEAN], [True, False])
+    assert (summary.exit_code, summary.verdict, summary.cpu_s) == (0, CLEAN, 2)
+    assert verified(monkeypatch, [CLEAN, DIFFERS], [True, False]).exit_code == 1
+
+
+def test_a_signal_while_it_is_made_again_leaves_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    summary = Summary()
+    with pytest.raises(Ended):
+        verified(monkeypatch, [CLEAN], [True], lambda: os.kill(os.getpid(), signal.SIGTERM), summary)
+    assert summary.verdict is None
+    assert "verify    not done (interrupted)" in summary.text()
+
+
+def test_slots_that_never_rest_leave_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    summary = verified(monkeypatch, [CLEAN] * proof.VERIFICATIONS_MAX, [True] * proof.VERIFICATIONS_MAX)
+    assert (summary.exit_code, summary.verdict) == (1, None)
+    assert "verify    not done (slots moved meanwhile)" in summary.text()
+
+
+def test_a_copy_that_was_incomplete_before_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    summary = Summary()
+    summary.counts.aside = 1
+    summary.judge()
+    assert verified(monkeypatch, [CLEAN], [False], summary=summary).exit_code == 1
