@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+from itertools import groupby
 from typing import Any
 
 import pytest
 
-from keyferry.workers.elements import PAYLOAD, same_of
+from keyferry.workers.budget import WINDOW_BYTES
+from keyferry.workers.elements import CLOSELY, MOST_BYTES, PAYLOAD, kind_of_both, same_of
 from tests.conftest import ServerFactory
 from tests.support.dataset import fill
 from tests.support.monitor import Monitor
@@ -61,6 +64,23 @@ def test_without_the_right_to_ask_for_sizes_payloads_are_compared(server: Server
     assert verdict_of(compared(source, target)) == "OK:0 V:0 >:500 <:0 T:0"
 
 
+def test_where_sizes_are_not_told_windows_are_bounded_by_what_came(server: ServerFactory) -> None:
+    """Bytes on their way are bounded by what windows brought before: what counts nothing would let them grow."""
+    source, target = server("7.0", acl=["user default on nopass ~* &* +@all -memory"]), server("7.0")
+    value = random.Random(1).randbytes(20_000)
+    for one in (source, target):
+        with one.connect() as connection:
+            connection.pipeline([("HSET", f"hash:{number}", "field", value) for number in range(600)])
+            connection.pipeline([("SET", f"string:{number}", value) for number in range(100)])
+    with Monitor(source) as at_source:
+        ran = compared(source, target, "--workers", "1")
+    assert (ran.code, verdict_of(ran)) == (0, "OK:700 V:0 >:0 <:0 T:0"), ran.out
+    reads = groupby(at_source.commands, lambda one: one.name in ("DUMP", "GET"))
+    at_once = [len(list(commands)) for are_reads, commands in reads if are_reads]
+    assert sum(at_once) >= 600
+    assert max(at_once) <= 3 * WINDOW_BYTES // len(value), at_once
+
+
 GROUP: dict[bytes, Any] = {
     b"name": b"group",
     b"last-delivered-id": b"2-0",
@@ -100,6 +120,29 @@ def flat(told: dict[bytes, Any]) -> list[Any]:
 def test_streams_are_the_same_in_all_that_clients_can_see(other: list[Any], same: bool) -> None:
     ours = stream({})
     assert same_of(b"stream", [ours], [other]) == [same]
+
+
+def payload(kind: int, size: int = 20) -> bytes:
+    return bytes([kind]).ljust(size, b".")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "kind"),
+    [
+        (payload(14), payload(18), b"list"),  # as 6.2 and 7.0 have it
+        (payload(2), payload(20), b"set"),
+        (payload(12), payload(17), b"zset"),
+        (payload(0), payload(0), b"string"),
+        (payload(14), payload(2), CLOSELY),  # of two types
+        (payload(4), payload(22), CLOSELY),  # fields expire
+        (payload(7), payload(7), CLOSELY),  # of a module
+        (payload(99), payload(99), CLOSELY),
+        (None, payload(14), CLOSELY),
+        (payload(14), payload(18, MOST_BYTES + 1), CLOSELY),
+    ],
+)
+def test_elements_are_read_where_payloads_of_a_type_differ(ours: bytes | None, theirs: bytes, kind: bytes) -> None:
+    assert kind_of_both(ours, theirs) == kind
 
 
 GONE = [(kind, nothing) for kind in (b"list", b"set", b"hash", b"zset", b"stream") for nothing in (None, [])]

@@ -22,7 +22,7 @@ from .read import (
     values_of,
     values_request,
 )
-from .resp import HEADS
+from .resp import arguments
 from .slots import are_shared, runs_of, slots_of
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class Both:
     def _ask(self, conn: Connection, part: _Part) -> None:
         self._parts.append(part)
         keys = part.keys
-        encoded = self.encoded if len(keys) == len(self.keys) else [HEADS[len(key)] + key for key in keys]
+        encoded = self.encoded if len(keys) == len(self.keys) else arguments(keys)
         request, count = part.reading.request(encoded)
         more, more_count = b"", 0
         if self.expiries and not self.shortcut:

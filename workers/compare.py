@@ -15,17 +15,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import compress
-from operator import add
 from typing import TYPE_CHECKING
 
 from .both import Both, ByCommand, OfTypes, OfValues, Values
 from .careful import LOSSES_TO_SUSPECT
-from .elements import CLOSELY, PAYLOAD, Kind, kind_of_both, kinds_of, kinds_request, read_commands, same_of
+from .elements import (
+    CLOSELY,
+    IN_ONE_PIECE,
+    PAYLOAD,
+    Kind,
+    kind_of_both,
+    kinds_of,
+    kinds_request,
+    read_commands,
+    same_of,
+)
 from .finding import Finding
 from .look import look
 from .policy import Action, Gone, first_error, rule_for
 from .read import Method
-from .resp import CRLF, HEADS
+from .resp import CRLF, arguments
 from .slots import in_slot_order
 from .structs import SIZE
 from .task import Aside, Counts
@@ -53,7 +62,7 @@ class Comparison:
         if link.by_slot:
             keys, _ = in_slot_order(keys)
         self.keys = keys
-        self.encoded = _encoded(keys)
+        self.encoded = arguments(keys)
         self.counts = Counts()
         self.asides: list[Aside] = []
         self.findings: list[Finding] = []
@@ -110,15 +119,15 @@ class Comparison:
             kinds, size = kinds_of(replies, fields_expire=not self.link.no_field_expiries)
             self._bytes += size
             self.strings += kinds.count(b"string")
-            self._read(keys, kinds, expiries)
+            self._read(keys, encoded, kinds, expiries)
 
         self.link.reader.ask(*kinds_request(encoded), told)
 
-    def _read(self, keys: list[bytes], kinds: list[Kind], expiries: bool = False) -> None:
+    def _read(self, keys: list[bytes], encoded: list[bytes], kinds: list[Kind], expiries: bool = False) -> None:
         """Read each key on both sides, as its kind has it; large ones are left to be looked at."""
         whole = [kind != CLOSELY for kind in kinds]
         self._unequal += [key for key, is_whole in zip(keys, whole) if not is_whole]
-        keys, kinds = list(compress(keys, whole)), list(compress(kinds, whole))
+        keys, encoded, kinds = (list(compress(column, whole)) for column in (keys, encoded, kinds))
         if not keys:
             return self._settle()
         # HGETALL does not tell when fields expire: both sides have to say afterwards that none does.
@@ -130,7 +139,6 @@ class Comparison:
             self._note_expiries(keys, expiries_equal)
             self._compare_kinds(keys, kinds, ours, theirs)
 
-        encoded = _encoded(keys)
         reading = ByCommand(read_commands(kinds, encoded))
         Both(self.link, keys, encoded, reading, expiries, compare, self._failed, fields=trusts).ask()
 
@@ -142,6 +150,8 @@ class Comparison:
             wanted = [one == kind for one in kinds]
             some, one_side, other_side = (list(compress(column, wanted)) for column in (keys, ours, theirs))
             same = same_of(kind, one_side, other_side)
+            if kind in IN_ONE_PIECE:
+                self._bytes += sum(len(value) for value in one_side if value is not None)
             if kind == PAYLOAD and not all(same):
                 odd = [not is_same for is_same in same]
                 odd_keys = list(compress(some, odd))
@@ -149,7 +159,7 @@ class Comparison:
                 some, same = list(compress(some, same)), [True] * (len(same) - len(odd_keys))
             self._note(some, same)
         if odd_keys:
-            self._read(odd_keys, odd_kinds)
+            self._read(odd_keys, arguments(odd_keys), odd_kinds)
         else:
             self._settle()
 
@@ -247,7 +257,3 @@ class QuickComparison(Comparison):
             return self._settle()
         commands = {key: sizes[type] + key + CRLF for key, type in zip(encoded, compress(ours, sized))}
         Both(self.link, keys, encoded, ByCommand(commands), False, compare, self._failed).ask()
-
-
-def _encoded(keys: list[bytes]) -> list[bytes]:
-    return list(map(add, map(HEADS.__getitem__, map(len, keys)), keys))

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from .errors import RefusedError, key_text
 from .policy import Action, rule_for
 from .read import exists_request
-from .resp import argument
+from .resp import arguments
 from .router import Sink
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Look:
             self._ask(sink, keys)
 
     def _ask(self, sink: Sink, keys: list[bytes]) -> None:
-        request, count = exists_request([argument(key) for key in keys])
+        request, count = exists_request(arguments(keys))
         sink.write(request, count, partial(self._answered, sink, keys))
 
     def _answered(self, sink: Sink, keys: list[bytes], replies: list) -> None:

@@ -30,6 +30,8 @@ FIELDS_EXPIRE = (22, 23, 24, 25)
 
 Kind = bytes  # how a key is read: a type as TYPE tells it, or one of these
 PAYLOAD, CLOSELY = b"(payload)", b"(closely)"
+#: What is read of these is the value or the payload itself, and as long as it is.
+IN_ONE_PIECE = (b"string", PAYLOAD)
 
 _TO_THE_END = b"\r\n$1\r\n0\r\n$2\r\n-1\r\n"
 #: The command that reads a key, up to the key and from it on.
@@ -65,14 +67,21 @@ def kinds_request(encoded: Sequence[bytes]) -> tuple[bytes, int]:
 
 
 def kinds_of(replies: Sequence[Any], fields_expire: bool) -> tuple[list[Kind], int]:
-    """How each key is read, and their bytes together; where its size is not told, by its payload."""
+    """How each key is read, and the bytes of those that are not read in one piece: others tell when they come.
+
+    Where its size is not told, a string is read as such, and anything else by its payload.
+    """
     count = len(replies) // 2
     first = _FIRST_WHERE_FIELDS_EXPIRE if fields_expire else _FIRST
     kinds, total = [], 0
     for type, size in zip(replies[:count], sizes_of(replies[count:], _NOT_TOLD)):
         kind, most = first.get(type, _OTHERS)
-        kinds.append(PAYLOAD if size == _NOT_TOLD else kind if size <= most else CLOSELY)
-        total += max(size, 0)
+        if size == _NOT_TOLD:
+            kind = kind if kind in IN_ONE_PIECE else PAYLOAD
+        elif size > most:
+            kind = CLOSELY
+        kinds.append(kind)
+        total += 0 if kind in IN_ONE_PIECE else size
     return kinds, total
 
 
@@ -88,7 +97,7 @@ def kind_of_both(ours: bytes | None, theirs: bytes | None) -> Kind:
     if ours[0] in FIELDS_EXPIRE or theirs[0] in FIELDS_EXPIRE:
         return CLOSELY
     type = TYPE_OF_PAYLOAD.get(ours[0], "").encode()
-    return type if type in _SAME and type == TYPE_OF_PAYLOAD.get(theirs[0], "").encode() else CLOSELY
+    return type if type in _COMMANDS and type == TYPE_OF_PAYLOAD.get(theirs[0], "").encode() else CLOSELY
 
 
 # ---- sameness -----------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from .finding import ONLY_TARGET, Finding
 from .look import look_for_extra
 from .policy import Action, first_error, rule_for
 from .read import exists_request
-from .resp import argument, command
+from .resp import arguments, command
 from .router import Sink
 from .task import Aside, Counts
 from .walk import Walks
@@ -70,7 +70,7 @@ class LookUp:
             self._ask(sink, keys)
 
     def _ask(self, sink: Sink, keys: list[bytes]) -> None:
-        encoded = [argument(key) for key in keys]
+        encoded = arguments(keys)
         requests = [question.request(encoded) for question in self.questions]
         request = b"".join([request for request, _ in requests])
         sink.write(request, sum([count for _, count in requests]), partial(self._answered, sink, keys, requests))

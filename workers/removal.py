@@ -8,7 +8,7 @@ from functools import partial
 from .link import Link
 from .policy import Action, rule_for
 from .read import each, exists_request
-from .resp import argument
+from .resp import arguments
 from .router import Sink
 
 UNLINK = b"\r\n*2\r\n$6\r\nUNLINK"
@@ -29,7 +29,7 @@ class Removal:
         parts = list(self.link.router.group(self.keys))
         self._pending = len(parts)
         for sink, keys in parts:
-            encoded = [argument(key) for key in keys]
+            encoded = arguments(keys)
             request = each(UNLINK, encoded) if self.may_remove else exists_request(encoded)[0]
             sink.write(request, len(keys), partial(self._told, sink, keys))
 

@@ -6,6 +6,9 @@ arguments and formats the templates of `read.py` and `write.py`; `command` serve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import add
+
 
 class _Heads(dict[int, bytes]):
     """What stands before an argument of so many bytes; made when first asked for. Only short ones are kept."""
@@ -26,6 +29,11 @@ CRLF = b"\r\n"
 def argument(word: bytes) -> bytes:
     """One encoded argument of a command."""
     return HEADS[len(word)] + word
+
+
+def arguments(words: Sequence[bytes]) -> list[bytes]:
+    """Each of several words as an encoded argument."""
+    return list(map(add, map(HEADS.__getitem__, map(len, words)), words))
 
 
 def argument_value(encoded: bytes) -> bytes:

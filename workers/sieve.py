@@ -13,7 +13,7 @@ from .filters import Filters, Verdict, together
 from .link import Link
 from .policy import Action, rule_for
 from .redirects import Errand, redirect_of
-from .resp import argument
+from .resp import argument, arguments
 from .task import Counts
 
 #: Keys that one request asks about: its replies are short, but a large --scan-count must not make them many.
@@ -52,7 +52,7 @@ class Sieve:
     def _ask(self, keys: list[bytes], judged: Callable[[list[bytes], list[Verdict], list[bytes]], None]) -> None:
         """Ask about the first of the keys; judged(those, verdicts, the rest)."""
         part, rest = keys[:KEYS_A_REQUEST], keys[KEYS_A_REQUEST:]
-        encoded = [argument(key) for key in part]
+        encoded = arguments(part)
         requests = [question.request(encoded) for question in self.questions]
 
         def ask() -> None:

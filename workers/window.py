@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import compress
-from operator import add
 from typing import TYPE_CHECKING
 
 from .batch import Batch, batch_of
@@ -36,7 +35,7 @@ from .read import (
     values_of,
     values_request,
 )
-from .resp import HEADS, argument_value
+from .resp import argument_value, arguments
 from .slots import arranged, runs_of, slots_of
 from .task import Aside, Counts
 from .write import Build, are_large
@@ -77,7 +76,7 @@ class Window:
         if link.by_slot:
             keys, self.slots, self.shared = arranged(keys)
         self.keys = keys
-        self.encoded = list(map(add, map(HEADS.__getitem__, map(len, keys)), keys))
+        self.encoded = arguments(keys)
         self.counts = Counts()
         self.asides: list[Aside] = []
         self.findings: list[Finding] = []
