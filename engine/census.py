@@ -64,8 +64,8 @@ def _pairs(before: list[Server], after: list[Server]) -> Iterable[tuple[Server, 
 def is_still(then: Server, now: Server) -> bool:
     """Whether nothing was written to a server between two looks at it; False where nobody knows.
 
-    A save sets the number of changes back, when it begins to those that came while it ran. It is known by the second
-    in which it began: where the first look was in the second of a save, another one may have followed in that second.
+    When a save ends, only changes that came while it ran still count. A save is known by the second in which it ended:
+    where the first look was in that second, a later save of the same second would look like it.
     """
     return then.time_s != then.saved_at and _looks_still(then, now)
 

@@ -149,10 +149,9 @@ class Coordinator:
                 self.fence.close(self.crew.clients)
             self._update_state()
 
-    def leave(self) -> Ledger:
-        """After the run: its account, on which everything that was not acknowledged is queued again."""
+    def leave(self) -> None:
+        """After the run: what was not acknowledged is queued again on the ledger, for another pass to go on with."""
         self.ledger.close(self.fence.held)
-        return self.ledger
 
     def _over(self) -> bool:
         if self.ending.is_due:

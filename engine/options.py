@@ -13,6 +13,7 @@ from typing import Any
 from . import values
 from .contradictions import check_together
 from .values import Kind
+from .workers.endpoint import READ_FROM
 from .workers.errors import UsageError
 
 #: Where an option may stand.
@@ -166,7 +167,7 @@ OPTIONS = (
     _side("tls-ciphers", "", values.TEXT, "LIST", "ciphers of TLS 1.2", issue="topology"),
     _side("tls-ciphersuites", "", values.TEXT, "LIST", "ciphers of TLS 1.3", issue="topology"),
     _side("remap", "", values.REMAP, "A=B", "node A of the cluster is reached at B", repeats=True, issue="topology"),
-    _side("read-from", "", values.choice("master", "replica"), "WHO", "source only: master or replica",
+    _side("read-from", "", values.choice(*READ_FROM), "WHO", "source only: master or replica",
           default_text="master", source_only=True, issue="topology"),
     _side("pool", "m", values.whole(1, 10_000), "N", "most connections to a side", default_text="max(8, workers)"),
     _side("latency", "l", None, "", "show how long requests take", default=False),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from . import undo
@@ -32,6 +33,17 @@ def seeds_of(source: Endpoint, target: Endpoint) -> Seeds:
     return ours, theirs
 
 
+@contextlib.contextmanager
+def closed_on_error(controls: list[Control]) -> Iterator[None]:
+    """Within `with`: where an error comes, what is in the list by then is given back."""
+    try:
+        yield
+    except BaseException:
+        for control in controls:
+            control.close()
+        raise
+
+
 def add_nodes(seeds: list[Endpoint], servers: Sequence[Server]) -> None:
     """Remember where a cluster may be reached, should the node that the user named be gone."""
     nodes = [node for server in servers if server.clustered for node in (server.endpoint, *server.replicas)]
@@ -49,13 +61,10 @@ def reach(
     who said --wait-for: mistyped addresses are more frequent than servers that are just being started.
     """
     control = _connect(endpoint, side, wait_for_s if patient else 0.0, log)
-    try:
+    with closed_on_error([control]):
         topology.wait_until_it_serves(control, wait_for_s, log.notice)
         server = topology.describe(control)
         undo.tell(undo.left_behind(control, server.run_id, may_change), log)
-    except BaseException:
-        control.close()
-        raise
     return control, server
 
 
@@ -100,10 +109,11 @@ def reach_all(
             controls, servers = _reach_all(seeds, side, wait_for_s, patient and len(seeds) == 1, log, may_change)
             if seeds[0].read_from == "replica":
                 controls, servers = take_replicas(controls, servers, wait_for_s, log, may_change)
-            elif side == "source":
-                servers = [as_replica(*one) if one[1].role == "slave" else one[1] for one in zip(controls, servers)]
-            for server in servers:
-                topology.refuse_what_we_cannot_copy(server, writes)
+            with closed_on_error(controls):
+                if side == "source" and seeds[0].read_from != "replica":
+                    servers = [as_replica(*one) if one[1].role == "slave" else one[1] for one in zip(controls, servers)]
+                for server in servers:
+                    topology.refuse_what_we_cannot_copy(server, writes)
             return controls, servers
         except (UnreachedError, StateError) as error:
             if not patient or time.monotonic() >= deadline:
@@ -119,16 +129,16 @@ def _reach_all(
 ) -> tuple[list[Control], list[Server]]:
     control, server = _reach_one_of(seeds, side, wait_for_s, patient, log, may_change)
     if not server.clustered:
-        if server.endpoint.sentinels and server.role != "master":
-            control.close()
-            text = f"its Sentinels call it the master of {server.endpoint.service}, and it is none"
-            raise UnreachedError(text, side=side, address=server.endpoint.address, hint="is a failover under way?")
-        topology.refuse_no_cluster(server)
-        _refuse_seeds(seeds, control, [])
+        with closed_on_error([control]):
+            if server.endpoint.sentinels and server.role != "master":
+                text = f"its Sentinels call it the master of {server.endpoint.service}, and it is none"
+                raise UnreachedError(text, side=side, address=server.endpoint.address, hint="is a failover under way?")
+            topology.refuse_no_cluster(server)
+            _refuse_seeds(seeds, control, [])
         return [control], [server]
     controls: list[Control] = []
     servers: list[Server] = []
-    try:
+    with contextlib.closing(control), closed_on_error(controls):
         masters = cluster.masters_of(control)
         _refuse_seeds(seeds, control, [seen.place.node_id for seen in cluster.nodes_seen(control)])
         cluster.refuse_gaps(control, masters)
@@ -136,12 +146,6 @@ def _reach_all(
             one, found = _reach_master(master, len(masters), control, wait_for_s, log, may_change)
             controls.append(one)
             servers.append(found)
-    except BaseException:
-        for one in controls:
-            one.close()
-        raise
-    finally:
-        control.close()
     return controls, servers
 
 
@@ -201,20 +205,17 @@ def take_replicas(
     controls: list[Control] = []
     found: list[Server] = []
     try:
-        for control, server in zip(masters, servers):
-            if server.role != "master":
-                one, seen = control, as_replica(control, server)
-            else:
-                one, seen = _reach_replica(control, server, wait_for_s, log, may_change)
-            controls.append(one)
-            found.append(seen)
-        if found[0].clustered:
-            pairs = [replicas.Pair(one.node_id, *both) for one, *both in zip(servers, masters, controls)]
-            _wait_until_in_step(pairs, wait_for_s)
-    except BaseException:
-        for one in controls:
-            one.close()
-        raise
+        with closed_on_error(controls):
+            for control, server in zip(masters, servers):
+                if server.role != "master":
+                    one, seen = control, as_replica(control, server)
+                else:
+                    one, seen = _reach_replica(control, server, wait_for_s, log, may_change)
+                controls.append(one)
+                found.append(seen)
+            if found[0].clustered:
+                pairs = [replicas.Pair(one.node_id, *both) for one, *both in zip(servers, masters, controls)]
+                _wait_until_in_step(pairs, wait_for_s)
     finally:
         for control in masters:
             if control not in controls:
@@ -252,7 +253,9 @@ def _reach_replica(
     candidates = server.replicas or replicas.replicas_told(master)
     at = replace(replicas.best_of(master, candidates), sentinels=(), service="")
     control, found = reach(at, master.side, wait_for_s, False, log, may_change)
-    standing = replicas.standing_of(control)
+    with closed_on_error([control]):
+        standing = replicas.standing_of(control)
+        goal = replicas.standing_of(master).offset
     return control, replace(
         found,
         slots=server.slots,
@@ -262,7 +265,7 @@ def _reach_replica(
         replicas=(server.endpoint, *server.replicas),
         standing=standing,
         master=server.endpoint,
-        lag_bytes=max(0, replicas.standing_of(master).offset - standing.offset),
+        lag_bytes=max(0, goal - standing.offset),
     )
 
 

@@ -101,7 +101,7 @@ def look_into(found: Survey, control: Control, server: Server, scope: Scope, by_
     """Find out how many keys a database of a node holds, and how it can be cut."""
     keys = found.sizes[scope] = topology.database_size(control, scope[1])
     if server.foreign:
-        found.opaque[scope] = f"{server.foreign} has its own cursors"
+        found.opaque[scope] = f"{server.product} has its own cursors"
         return
     if keys < MIN_KEYS or by_name:
         return

@@ -20,7 +20,7 @@ from .replicas import Standing
 #: What servers take as one argument unless told otherwise (proto-max-bulk-len).
 DEFAULT_MAX_VALUE_BYTES = 512 << 20
 #: Fields of INFO by which servers that only speak the protocol say who they are, and their names. What they call
-#: redis_version is the version whose commands they have.
+#: redis_version is the version of Redis whose commands they claim to have: Kvrocks says 4.0.0, whatever it is itself.
 FOREIGN = {
     "dragonfly_version": "Dragonfly",
     "kvrocks_version": "Kvrocks",
@@ -30,6 +30,8 @@ FOREIGN = {
 }
 #: The same for servers that were Redis once, and are probed like it.
 DESCENDANTS = {"valkey_version": "Valkey", "redict_version": "Redict", "mvcc_depth": "KeyDB"}
+#: Since when fields of hashes may expire, in versions of products that count them by themselves.
+FIELDS_EXPIRE_SINCE = {"Redis": (7, 4), "Valkey": (9,)}
 #: So many databases are asked about where a server tells neither which hold keys nor how many there are; it refuses
 #: the first that it does not have.
 ASKED_DATABASES = 64
@@ -59,7 +61,7 @@ class Server:
     replid: str = ""  # master_replid
     mode: str = "standalone"
     role: str = "master"
-    foreign: str = ""  # the name of a server that only speaks the protocol
+    foreign: bool = False  # it only speaks the protocol
     databases: dict[int, Database] = field(default_factory=dict)  # those that hold keys
     max_databases: int = 0  # 0 = not told
     used_memory: int = 0
@@ -102,9 +104,9 @@ class Server:
 
     @property
     def fields_may_expire(self) -> bool:
-        """Whether hashes may have fields that expire: since Redis 7.4 and Valkey 9; of others nobody knows."""
-        since = (9,) if self.product == "Valkey" else (7, 4)
-        return bool(self.foreign) or not self.version_numbers or self.version_numbers >= since
+        """Whether hashes may have fields that expire; True where nobody knows, as of all other products."""
+        since = FIELDS_EXPIRE_SINCE.get(self.product)
+        return since is None or not self.version_numbers or self.version_numbers >= since
 
     @property
     def keys(self) -> int:
@@ -135,7 +137,7 @@ def describe(control: Control) -> Server:
         replid=info.get("master_replid", ""),
         mode=_mode(control, info),
         role=info.get("role", "master"),
-        foreign=FOREIGN.get(foreign, ""),
+        foreign=bool(foreign),
         databases=_databases(info) if b"# Keyspace" in reply else _databases_by_asking(control),
         max_databases=_max_databases(control, info),
         used_memory=int(info.get("used_memory", 0)),

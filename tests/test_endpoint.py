@@ -164,3 +164,11 @@ def test_an_endpoint_travels_to_a_worker_whole() -> None:
 def test_connecting_may_take_ten_seconds_at_most() -> None:
     assert Endpoint(timeout_s=60).connect_timeout_s == 10
     assert Endpoint(timeout_s=2).connect_timeout_s == 2
+
+
+@pytest.mark.parametrize("text", ["", "replicas", "slave"])
+def test_who_is_read_is_the_master_or_a_replica(text: str) -> None:
+    with pytest.raises(UsageError, match="read_from") as refused:
+        Endpoint(read_from=text)
+    assert "replica" in refused.value.hint
+    assert endpoint.unpack(Endpoint(read_from="replica").pack()).read_from == "replica"

@@ -43,7 +43,7 @@ def test_what_is_known_of_formats_is_what_servers_do(server: ServerFactory) -> N
 
 
 def test_of_servers_that_nobody_knows_nothing_is_said() -> None:
-    nobody = Described(Endpoint(), "target", foreign="dragonfly", version="7.0.0")
+    nobody = Described(Endpoint(), "target", foreign=True, version="7.0.0")
     assert format_of(nobody) == 0 and restores(nobody, Described(Endpoint(), "source", version="8.2.3"))
 
 

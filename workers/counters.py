@@ -64,15 +64,16 @@ class Saves:
         return cls(int(changes), fields.get("rdb_last_save_time", ""), fields.get("rdb_bgsave_in_progress") == "1")
 
 
-#: A save is known by the second in which it began: another one of that second looks the same.
+#: A save is known by the second in which it ended: another one that ends in that second looks the same.
 SAVE_S = 1.0
 
 
 @dataclass
 class Stillness:
-    """Since when a source was not written to, by its count of changes. A save makes what came before it unknown.
+    """Since when a source was not written to, by its count of changes.
 
-    So does the rest of its second: only looks after that tell of any other save.
+    A save sets that count back, so nobody knows of changes before its end, nor of those in the rest of the second in
+    which it ended, as another save may have hidden them.
     """
 
     last: Saves | None = None

@@ -37,6 +37,8 @@ _SOCKET_HINT = "a socket's URI is redis+unix://[[user]:password@]/path[?db=N], s
 _SENTINEL_HINT = "Sentinels' URI is redis+sentinel://host[:port],host[:port]/service[/db]"
 _SCHEMES_HINT = "the schemes are redis://, rediss://, redis+cluster://, redis+sentinel:// and redis+unix://"
 _SENTINEL_PORT = 26379
+#: Whom of a source is read.
+READ_FROM = ("master", "replica")
 _PLACE = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^\[\]:]+))(?::(?P<port>.*))?")
 _PORT_MAX = 65535
 _DIGITS_MAX = 9  # of any number in a URI: what is longer is a mistake
@@ -65,6 +67,11 @@ class Endpoint:
     service: str = ""
     sentinel_user: str = ""
     sentinel_password: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        """Raises UsageError: a slip in `read_from` would quietly read the masters that were to be spared."""
+        if self.read_from not in READ_FROM:
+            raise UsageError(f"read_from {self.read_from!r}: it is unknown", hint=f"it is {' or '.join(READ_FROM)}")
 
     @property
     def address(self) -> str:
