@@ -17,6 +17,7 @@ from keyferry.partitioners.replicas import Goal, Pair
 from keyferry.partitioners.topology import describe
 from keyferry.reaching import as_replica
 from keyferry.replica_watch import ReplicaWatch
+from keyferry.workers.errors import ChangedError
 from keyferry.workers.slots import ranges_of
 from keyferry.workers.task import Node, Task
 from tests.conftest import ClusterFactory, ServerFactory
@@ -109,7 +110,7 @@ def test_where_a_full_resync_cannot_be_told_any_loss_of_the_link_counts_as_one(
         assert bool(watch.then.link_id) == allowed
         watch.check(fresh=True)
         replica.call("REPLICAOF", "127.0.0.1", free_port())
-        seen = nullcontext() if allowed else pytest.raises(keyferry.ChangedError, match="a full resync")
+        seen = nullcontext() if allowed else pytest.raises(ChangedError, match="a full resync")
         with seen:
             watch.check(fresh=True)
     finally:
