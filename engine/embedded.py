@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
-from .companion import NotUp, wait_until_up
+from .companion import ended_unless_up, wait_until_up
 from .workers.endpoint import Endpoint
 from .workers.errors import AccessError, UsageError
 
@@ -65,13 +65,8 @@ class Embedded:
         self._keeper = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
         )
-        try:
+        with ended_unless_up(self._end, self._failed):
             wait_until_up(self._keeper, self._answers, self._said, self._stop, START_S)
-        except BaseException as error:
-            self._end()
-            if isinstance(error, NotUp):
-                raise self._failed(str(error)) from None
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:
