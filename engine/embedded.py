@@ -10,7 +10,6 @@ The keeper has a session of its own, so Ctrl-C in a terminal reaches neither it 
 from __future__ import annotations
 
 import os
-import secrets
 import socket
 import subprocess
 import tempfile
@@ -57,7 +56,7 @@ class Embedded:
 
     def __init__(self, side: str, stop: Callable[[], None] = lambda: None) -> None:
         self.side, self._stop = side, stop
-        self.folder = _parent() / f"keyferry-demo-{side}-{secrets.token_hex(4)}"
+        self.folder = _parent() / f"keyferry-demo-{side}-{os.urandom(4).hex()}"
         self.endpoint = Endpoint(socket=str(self.folder / "socket"))
 
     def __enter__(self) -> Self:
