@@ -13,7 +13,8 @@ from .cutover import CutOver
 from .executors import LocalProcesses
 from .feed_choice import feed_setup
 from .feeding import Feeding
-from .live import Field, Live
+from .field import Field
+from .live import Live
 from .live_result import LiveResult
 from .logs import Log
 from .partitioners.topology import describe
@@ -93,9 +94,9 @@ class Following:
             parts.log.warning,
             Trespass(controls.targets),
             timeout_s=max(node.endpoint.timeout_s for node in plan.setup.targets),
-            gaps=memory.gaps,
             keys=memory.keys,
         )
+        self.live.sweeps.gaps = memory.gaps
         # Targets are looked up, too: each node has its share of what may be asked for.
         most = plan.setup.unread_bytes
         more = [min(most)] * max(0, len(plan.setup.targets) - len(most))
@@ -172,7 +173,7 @@ class Following:
         self._wait_for_replicas()
         if not self.signal:
             self._wait_for_fence()
-        if live.sweeping or self.signal:
+        if live.sweeps.under_way or self.signal:
             return False
         told = live.feeding.told
         if live.streams_changed:
@@ -182,7 +183,7 @@ class Following:
         live.cutting = CutOver(live, asked=True, since=since)
         self._coordinate([], "live")
         written = live.activity_at > since or live.streams_changed
-        return not (self.signal or live.sweeping or written)
+        return not (self.signal or live.sweeps.under_way or written)
 
     def _wait_for_replicas(self) -> None:
         """Replicas that are read may be quiet only because they are behind: they get what their masters have now."""
@@ -210,8 +211,8 @@ class Following:
 
     def _describe(self) -> None:
         live, result, memory = self.live, self.result, self.parts.memory
-        memory.gaps, memory.keys = live.gaps, live.keys
-        result.keys, result.gaps, result.events = live.keys, live.gaps, live.feeding.told.events
+        memory.gaps, memory.keys = live.sweeps.gaps, live.keys
+        result.keys, result.gaps, result.events = live.keys, live.sweeps.gaps, live.feeding.told.events
         result.lag_max_s, result.lag_p99_s = live.lag.most, live.lag.below(0.99)
         result.left = len(self.removals.left)
         result.cpu_s = live.feeding.cpu_s

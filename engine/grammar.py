@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import environment, options, sides
+from . import environment, layers, options, sides
 from .contradictions import EXCLUSIVE, check_together
+from .layers import Layer, Said
 from .options import COMMAND, COMMAND_NAMES, GLOBAL, MANY, NONE, ONE, SIDE, TWO, Command
-from .sides import Layer, Said, Side
+from .pools import bounded_workers, with_pool
+from .sides import Side
 from .words import Given, Part, asked, command_at, read_part, unknown_command
 from .workers.endpoint import Endpoint, from_uri
 from .workers.errors import UsageError
@@ -79,7 +81,7 @@ def from_python(command: str, servers: Sequence[str | Endpoint], **keywords: obj
 
 
 def _made(command: Command, endpoints: list[Endpoint], values: dict[str, Any], **more: Any) -> Invocation:
-    endpoints = [sides.with_pool(one, values.get("workers", 0)) for one in endpoints]
+    endpoints = [with_pool(one, values.get("workers", 0)) for one in endpoints]
     if command.servers == TWO:
         source, target = endpoints
         return Invocation(command.name, source=source, target=target, options=values, **more)
@@ -118,7 +120,7 @@ def _invocation(command: Command, before: Part, after: Part, environ: Mapping[st
 
 def _bound_workers(values: dict[str, Any], pools: Sequence[int | None], exact: bool) -> None:
     if "workers" in values:
-        values["workers"] = sides.bounded_workers(values["workers"], pools, exact)
+        values["workers"] = bounded_workers(values["workers"], pools, exact)
 
 
 def _check_databases(values: Mapping[str, Any], label: str) -> None:
@@ -159,15 +161,15 @@ def _check_places(command: Command, before: Part, after: Part) -> None:
 
 def _options(command: Command, before: Part, after: Part, environ: Mapping[str, str]) -> Layer:
     """Global and command options by key: those of both sides, and of the environment what they leave open."""
-    flags = sides.layer(one for one in before.given + after.given if one.option.place != SIDE)
+    flags = layers.layer(one for one in before.given + after.given if one.option.place != SIDE)
     rows = options.options_of(command.name, GLOBAL, COMMAND)
     taken = {key for keys in EXCLUSIVE if flags.keys() & set(keys) for key in keys} | flags.keys()
     others = [one for key, one in environment.given(environ, rows).items() if key not in taken]
-    return sides.layer(others) | flags
+    return layers.layer(others) | flags
 
 
 def _side_options(part: Part, side: str = "") -> Layer:
-    return sides.layer((one for one in part.given if one.option.place == SIDE), side)
+    return layers.layer((one for one in part.given if one.option.place == SIDE), side)
 
 
 def _side_environment(environ: Mapping[str, str], side: str = "") -> dict[str, Given]:
@@ -184,16 +186,16 @@ def _two(before: Part, after: Part, environ: Mapping[str, str]) -> list[Side]:
         _place_address(target, after.positionals[1], "TARGET")
     elif after.positionals:
         _place_address(target, after.positionals[0], "TARGET")
-        if not sides.names_address([*source, *around["source"]]):
+        if not layers.names_address([*source, *around["source"]]):
             raise UsageError("one address is the TARGET, and the source is named nowhere", hint=_TWO_HINT)
-    elif not sides.names_address([*source, *target, *around["source"], *around["target"]]):
+    elif not layers.names_address([*source, *target, *around["source"], *around["target"]]):
         raise UsageError("neither the source nor the target is named", hint=_TWO_HINT)
     return [sides.resolve("source", source, around["source"]), sides.resolve("target", target, around["target"])]
 
 
 def _one_or_more(before: Part, after: Part, environ: Mapping[str, str]) -> list[Side]:
     """The servers of a single-server command, or of several at once."""
-    flags = sides.merged(_side_options(before), _side_options(after))
+    flags = layers.merged(_side_options(before), _side_options(after))
     around = _side_environment(environ)
     auth = environ.get(environment.REDISCLI_AUTH, "")
     if not after.positionals:
@@ -201,9 +203,9 @@ def _one_or_more(before: Part, after: Part, environ: Mapping[str, str]) -> list[
     warnings = []
     if len(after.positionals) > 1:
         # A password of the environment was meant for one server; which one, nobody can tell.
-        held = [one.label for key, one in around.items() if key in sides.PASSWORDS]
+        held = [one.label for key, one in around.items() if key in layers.PASSWORDS]
         held += [environment.REDISCLI_AUTH] if auth else []
-        around = {key: one for key, one in around.items() if key not in sides.PASSWORDS}
+        around = {key: one for key, one in around.items() if key not in layers.PASSWORDS}
         warnings = [f"{' and '.join(held)} not sent: there is more than one server"] if held else []
         auth = ""
     resolved = []
@@ -217,7 +219,7 @@ def _one_or_more(before: Part, after: Part, environ: Mapping[str, str]) -> list[
 
 def _place_address(flags: Layer, address: str, label: str) -> None:
     """Put a positional into its side's layer, where no option may name an address as well."""
-    for key in sides.ADDRESS:
+    for key in layers.ADDRESS:
         if key in flags:
             raise UsageError(f"{label} and {flags[key].label} both name an address", hint="name each server once")
     flags["uri"] = Said(address, label)

@@ -4,37 +4,31 @@
       │ gap                          ↑ marks
       └──→ sweep: all ranges again, and what the target has too much ─┘
 
-WHAT HAPPENS IF
-    events may be lost (a gap): once the feed listens again, and every window that is open now is closed, all ranges are
-    copied again, and every key of the target that the source has not is marked. Marks go the way of all changed keys:
-    there is no second way to delete.
-    gap follows gap, without a moment in between in which all was settled: after SWEEPS_MAX it is given up, with the
-    cause.
-    a server is another one than before: the copy begins again, like any (`copying.py`), and what is then found too much
-    at the target is counted before anything is removed (`removals.py`).
+WHAT HAPPENS IF a server is another one than before: the copy begins again, like any (`copying.py`), and what is then
+found too much at the target is counted before anything is removed (`removals.py`). Where events are lost: `sweeps.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .cutover import CutOver
 from .feeding import Feeding
+from .field import Field
 from .generations import Generations
 from .lag import Lag
 from .ledger import Entry
 from .removals import Removals
 from .state import LiveState, State
+from .sweeps import Sweeps
 from .trespass import Trespass
 from .workers.dirty import Dirtied
-from .workers.errors import NotConverged
 from .workers.finding import Finding
-from .workers.slots import slots_of
-from .workers.task import COPY, LIVE_KEYS, STREAMS, Aside, Order, Progress, Report, Scope, Task
+from .workers.task import LIVE_KEYS, STREAMS, Aside, Order, Progress, Report, Task
 
 if TYPE_CHECKING:
     from .coordinator import Coordinator
@@ -42,32 +36,8 @@ if TYPE_CHECKING:
 
 #: Numbers of live tasks begin here: the ledger has those below.
 FIRST_TASK = 1 << 40
-#: So many sweeps in a row, with no settled moment between them, lead nowhere.
-SWEEPS_MAX = 3
 #: Names that the run itself has marked: as long as they take less, more are asked for.
 MARKED_BYTES = 32 << 20
-
-
-@dataclass
-class Field:
-    """What is copied: databases, their nodes, and the tasks of a whole pass."""
-
-    targets: dict[int, int]  # source db -> target db
-    scopes: list[Scope]  # all databases of all source nodes
-    owners: list[int] | None  # the source node of each slot; None where the source is no cluster
-    tasks: Callable[[], list[Task]]  # that copy everything
-    lookups: Callable[[], list[Task]]  # that find what the target has too much
-    named: Callable[[list[bytes]], list[bytes]]  # those of the names that are in scope
-    streams: bool  # streams are
-
-    def by_node(self, keys: list[bytes]) -> list[tuple[int, list[bytes]]]:
-        """Names by the source node that owns them."""
-        if self.owners is None:
-            return [(0, keys)]
-        found: dict[int, list[bytes]] = {}
-        for key, slot in zip(keys, slots_of(keys)):
-            found.setdefault(self.owners[slot], []).append(key)
-        return list(found.items())
 
 
 @dataclass
@@ -84,17 +54,11 @@ class Live:
     timeout_s: float = 60.0  # of a command at the target
     generations: Generations = dataclasses.field(default_factory=Generations)
     lag: Lag = dataclasses.field(default_factory=Lag)
-    gaps: int = 0
     keys: int = 0  # outcomes of changed keys
     asides: dict[tuple[int, bytes], Aside] = dataclasses.field(default_factory=dict)
     silent_at: int = -2  # calls of commands that change streams silently, when streams were copied last
     activity_at: float = 0.0  # when the last event came of a key that exists
     asked: bool = False  # to cut over now
-    sweep_after: float = 0.0  # a wanted sweep has to wait until then
-    unsettled_sweeps: int = 0
-    _sweep: Iterator[None] | None = None
-    _cause: str = ""
-    _sweep_wanted: bool = False
     _next_task: int = FIRST_TASK
     _owed: list[Worker] = dataclasses.field(default_factory=list)  # credit, one each
     cutting: CutOver | None = None
@@ -102,7 +66,8 @@ class Live:
     _began_at: float = dataclasses.field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.feeding.gap = self.gap
+        self.sweeps = Sweeps(self.feeding, self.field, self.generations, self.warn)
+        self.feeding.gap = self.sweeps.gap
 
     # ---- for the coordinator --------------------------------------------------------------------------------
 
@@ -140,8 +105,8 @@ class Live:
         if self.trespass.look(now, run.crew.sent) and self.removals.lapse():
             self._let_removals_lapse(run)
         self._grant()
-        self._sweep_on(run, now)
-        if self.removals.planning and run.ledger.finished and not self.sweeping:
+        self.sweeps.turn(run, now)
+        if self.removals.planning and run.ledger.finished and not self.sweeps.under_way:
             self._end_planning(run, now)
         if run.ledger.finished and not self.copied_s:
             self.copied_s = now - self._began_at
@@ -157,7 +122,7 @@ class Live:
 
     def late_writes(self) -> None:
         """Bytes of a lost connection may still be executed, for as long as a command may take."""
-        self.gap("a lost connection could not be killed at the target", after_s=self.timeout_s)
+        self.sweeps.gap("a lost connection could not be killed at the target", after_s=self.timeout_s)
 
     def take_news(self, news: Progress) -> bool:
         """News of a task; False where it is none of ours."""
@@ -273,52 +238,7 @@ class Live:
         resting = any(slow.dirtied for slow in self.generations.slow.values())
         return min(oldest, default=instant) >= instant and not resting
 
-    # ---- gaps -----------------------------------------------------------------------------------------------
-
-    def gap(self, why: str, after_s: float = 0.0) -> None:
-        """Events may be lost: everything is looked at again."""
-        self.gaps += 1
-        known, self._sweep_wanted, self._cause = self._sweep_wanted, True, why
-        self.sweep_after = max(self.sweep_after, time.monotonic() + after_s)
-        if not known:
-            self.warn(f"gap: {why}: everything is copied again")
-
-    @property
-    def sweeping(self) -> bool:
-        """A sweep is wanted, or under way."""
-        return self._sweep_wanted or self._sweep is not None
-
-    def _sweep_on(self, run: Coordinator, now: float) -> None:
-        if self._sweep is None and self._sweep_wanted and run.ledger.finished and now >= self.sweep_after:
-            if self.feeding.confirmed and not self.generations.barrier:
-                self._sweep_wanted = False
-                self._sweep = self._steps_of_a_sweep(run)
-        elif self._sweep is not None and next(self._sweep, self) is self:
-            self._sweep = None
-        if not self.sweeping and self.unsettled_sweeps and run.ledger.finished and self.generations.idle:
-            self.unsettled_sweeps = 0  # a moment in which all was settled
-
-    def _steps_of_a_sweep(self, run: Coordinator) -> Iterator[None]:
-        """All windows of before are closed; then everything is read again."""
-        self.unsettled_sweeps += 1
-        if self.unsettled_sweeps > SWEEPS_MAX:
-            raise NotConverged(
-                f"{SWEEPS_MAX} sweeps in a row, and events were lost again: {self._cause}",
-                hint="copy at a quieter time, or mend the cause",
-            )
-        barrier = self.generations.raise_barrier(run.crew.workers)
-        self._raise(run, barrier)
-        while self.generations.barrier == barrier:
-            yield
-        held = set(self.generations.held)
-        while held.intersection(self.generations.held) or run.fence.holds_tasks:
-            yield
-        for scope in self.field.scopes:
-            run.ledger.forget(scope, COPY)
-        for task in [*self.field.tasks(), *self.field.lookups()]:
-            run.ledger.add(task)
-        while not run.ledger.finished:
-            yield
+    # ---- removals -------------------------------------------------------------------------------------------
 
     def _end_planning(self, run: Coordinator, now: float) -> None:
         """A server is another one than before, and what it has lost is little: it may be removed."""
@@ -337,7 +257,7 @@ class Live:
         told, now = self.feeding.told, time.monotonic()
         oldest = [at for at in (self.generations.oldest, told.oldest) if at]
         lag_s = now - min(oldest) if oldest else 0.0
-        state.live = LiveState(told.events, self.unsettled, lag_s, self.gaps, self.sweeping)
+        state.live = LiveState(told.events, self.unsettled, lag_s, self.sweeps.gaps, self.sweeps.under_way)
 
     def stream_tasks(self) -> list[Task]:
         """A task that lists the streams of each database of each node."""
@@ -360,7 +280,7 @@ class Live:
         if self.cutting is None:
             self.activity_at = self.activity_at or time.monotonic()
             idle = self.idle_s is not None and self.quiet_s >= self.idle_s and self.generations.idle
-            begun = self.sweeping or self.removals.planning or not run.ledger.finished
+            begun = self.sweeps.under_way or self.removals.planning or not run.ledger.finished
             if not begun and (idle or self.asked):
                 self.cutting = CutOver(self, self.asked)
         else:

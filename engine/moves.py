@@ -73,9 +73,11 @@ class Moves:
             self.say(f"source: {slots_text(new)} moving or moved{what}")
 
     def tasks(self) -> list[Task]:
-        """The next tasks, when all others are done; none where nothing is left, or where a node does not answer.
+        """Tasks with the names of about NAMES_A_TIME keys, at least of one slot, to be given when all others are done.
 
-        Raises ChangedError, and RunError where a node does not answer for too long.
+        None where nothing is left (then it is `settled`), and none for the time being where a node does not answer, a
+        slot is open or a replica is behind. Raises ChangedError for a cluster of other nodes; RunError for a node that
+        does not answer for `retry_for_s`, and StateError for any other of these that lasts so long.
         """
         if time.monotonic() < self._next_try:
             return []

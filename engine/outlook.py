@@ -76,11 +76,12 @@ class Outlook:
             self.say(f"target: {slots_text(moved)} moved")
 
     def tasks(self) -> list[Task]:
-        """The next tasks for keys of moved slots. Raises ChangedError and RunError."""
+        """The next tasks for keys of moved slots; none where the source is no cluster. Raises as `Moves.tasks` does."""
         return self.moves.tasks() if self.moves else []
 
     def last_look(self) -> None:
-        """Once everything is written: raises ChangedError where the target is not the one any more that it was."""
+        """Once everything is written. Raises ChangedError where a master or a replica that is read, of either side, is
+        not the one any more that it was, or where a node has come to the target that the plan does not know."""
         for watch in self.watches:
             watch.check(fresh=True)
         if self.target and self.target.look().moved:
@@ -106,7 +107,10 @@ class Outlook:
 
 
 def outlook_of(plan: Plan, sources: list[Control], say: Callable[[str], None]) -> Outlook | None:
-    """For a plan in which a side is a cluster; `sources` are connected to its source nodes."""
+    """What a plan's servers make possible: slots that move, masters that Sentinels replace, replicas that are lost.
+
+    None where nothing of that can happen. `sources` are connected to the plan's source nodes.
+    """
     found, setup = plan.survey, plan.setup
     moves = target = None
     if found.sources[0].clustered:

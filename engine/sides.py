@@ -1,20 +1,14 @@
-"""One side of a run, put together from options, a URI and the environment.
-
-A layer is what one source of options (the words of a side, or the environment) says, by the option's key. Each layer
-must make sense by itself; then flag beats environment beats default. A value carries the label by which messages name
-it; no message repeats a password.
-"""
+"""One side of a run, put together from options, a URI and the environment: flag beats environment beats default."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from . import secrets
 from .environment import REDISCLI_AUTH
-from .options import refused
+from .layers import ADDRESS, PASSWORDS, Layer, Said, names_address, put, typed
 from .words import Given
 from .workers import endpoint, tls
 from .workers.endpoint import Endpoint
@@ -22,15 +16,11 @@ from .workers.errors import UsageError
 from .workers.tls import Tls
 
 TLS = ("cacert", "cacertdir", "cert", "key", "sni", "insecure", "tls_ciphers", "tls_ciphersuites")
-ADDRESS = ("uri", "hostname", "port", "socket")
-PASSWORDS = ("pass", "askpass", "pass_file")
 _FIELDS = {"hostname": "host", "port": "port", "socket": "socket", "user": "user", "db": "db", "timeout": "timeout_s",
            "pool": "pool", "latency": "latency", "cluster": "cluster", "remap": "remap", "tls": "tls",
            "read_from": "read_from", **{name: name for name in TLS}}  # fmt: skip
 #: Options that are a file's or a folder's path; the guard and others may work elsewhere.
 _PATHS = ("cacert", "cacertdir", "cert", "key")
-_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-_POOL_LEAST = 8  # connections of a side where the user says nothing
 IN_ARGV = (
     "Using a password with -a or in a URI on the command line may not be safe: others can see it; "
     "--askpass, --pass-file and the environment hide it"
@@ -38,17 +28,6 @@ IN_ARGV = (
 
 #: Stands for a password that is still to be typed.
 ASK = object()
-
-
-@dataclass(frozen=True)
-class Said:
-    """A value, and how the user named it; never printed, as it may be a password."""
-
-    value: Any = field(repr=False)
-    label: str
-
-
-Layer = dict[str, Said]
 
 
 @dataclass
@@ -78,80 +57,6 @@ class Side:
             tls.context_of(settings)
         except UsageError as error:
             raise UsageError(error.message, side=self.name, hint=error.hint) from None
-
-
-def layer(given: Iterable[Given], side: str = "") -> Layer:
-    """The values of options as words give them. Raises UsageError: a bad value, or two values for one option."""
-    said: Layer = {}
-    for one in given:
-        key, value = typed(one, side)
-        if key == "uri" and key in said:
-            others = said.pop("other_uris", Said([], value.label))
-            key, value = "other_uris", Said([*others.value, value], value.label)
-        if one.option.repeats and key in said:
-            value = Said(said.pop(key).value + value.value, value.label)
-        put(said, key, value, side)
-    return said
-
-
-def typed(one: Given, side: str = "") -> tuple[str, Said]:
-    """The key and value of an option as it was given. Raises UsageError."""
-    option = one.option
-    if option.name == "pass" and one.text is None:
-        return "askpass", Said(True, one.label)
-    if option.kind is None:
-        return option.key, Said(_switch(one), one.label)
-    text = one.text or ""
-    # What stands where a password should must not be shown, and a URI may hold one.
-    shown = one.label if option.name in ("pass", "uri") else f"{one.label} {text!r}"
-    try:
-        if option.repeats:
-            texts = text.split(",") if one.listed else [text]
-            return option.key, Said([option.kind.parse(each) for each in texts], one.label)
-        return option.key, Said(option.kind.parse(text), one.label)
-    except ValueError as error:
-        problem = refused(shown, error)
-        raise UsageError(problem.message, side=side, hint=problem.hint) from None
-
-
-def _switch(one: Given) -> bool:
-    """A flag's value: a flag among the words has no text, a variable's says on or off."""
-    text = (one.text or "1").lower()
-    if text not in _TRUE + _FALSE:
-        raise UsageError(f"{one.label}={one.text!r}: must be one of {', '.join(_TRUE + _FALSE)}")
-    return text in _TRUE
-
-
-def put(said: Layer, key: str, new: Said, side: str = "") -> None:
-    """Add a value; the same value twice is fine, another one raises UsageError naming both."""
-    old = said.setdefault(key, new)
-    if old.value == new.value:
-        return
-    if key in ("pass", "password"):
-        raise UsageError(f"{old.label} and {new.label} both give a password", side=side, hint="keep one")
-    if key == "tls":
-        text = f"{old.label} says {_scheme(old)}, {new.label} says {_scheme(new)}"
-        raise UsageError(text, side=side, hint="TLS is -t or rediss://; keep what is meant")
-    if key == "uri":
-        raise UsageError(f"{old.label} and {new.label} name different servers", side=side, hint="keep one")
-    raise UsageError(f"{old.label} says {old.value!r}, {new.label} says {new.value!r}", side=side, hint="keep one")
-
-
-def _scheme(said: Said) -> str:
-    return "TLS" if said.value else "no TLS"
-
-
-def merged(first: Layer, second: Layer) -> Layer:
-    """Both layers as one, where the command has one server and so its options may stand on either side."""
-    both = dict(first)
-    for key, said in second.items():
-        put(both, key, said)
-    return both
-
-
-def names_address(given: Iterable[str]) -> bool:
-    """Says whether some of these keys name a server."""
-    return any(key in ADDRESS for key in given)
 
 
 def resolve(side: str, flags: Layer, environ: Mapping[str, Given], rediscli_auth: str = "") -> Side:
@@ -273,19 +178,3 @@ def _without_password(user: Said, side: str) -> UsageError:
     if user.label.startswith("the URI"):
         return UsageError(endpoint.LONE_WORD, side=side, hint=endpoint.LONE_WORD_HINT)
     return UsageError(f"{user.label} needs a password", side=side, hint="-a, --askpass or --pass-file FILE")
-
-
-def bounded_workers(workers: int, pools: Iterable[int | None], exact: bool) -> int:
-    """How many workers the pools allow; each worker needs a connection. None is a pool that was not given.
-
-    `exact`: the user chose the number of workers, so a smaller pool raises UsageError.
-    """
-    least = min((pool for pool in pools if pool is not None), default=workers)
-    if exact and workers > least:
-        raise UsageError(f"--workers {workers} is more than --pool {least}", hint="every worker needs a connection")
-    return min(workers, least)
-
-
-def with_pool(server: Endpoint, workers: int) -> Endpoint:
-    """The server with its pool filled in where the user gave none."""
-    return server if server.pool is not None else replace(server, pool=max(_POOL_LEAST, workers))

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from keyferry.feed_choice import choose, with_ours
 from keyferry.feeding import Feeding
+from keyferry.field import Field
 from keyferry.lag import Lag
 from keyferry.ledger import Ledger
-from keyferry.live import SWEEPS_MAX, Field, Live
+from keyferry.live import Live
 from keyferry.partitioners.topology import Database, Server
 from keyferry.planning import Survey
 from keyferry.removals import Removals, refuse_what_has_shrunk
+from keyferry.sweeps import SWEEPS_MAX
 from keyferry.trespass import Trespass
 from keyferry.workers.counters import MUTE_CHANGES, Calls, Mute, Saves, Stillness, Watched
 from keyferry.workers.dirty import Dirtied
@@ -51,29 +53,29 @@ def finish_tasks(run: Any) -> int:
 
 def test_a_sweep_reads_nothing_before_every_window_of_before_is_closed() -> None:
     live, run = live_copy()
-    live.gap("a test")
-    live._sweep_on(run, 1e9)
-    live._sweep_on(run, 1e9)
+    live.sweeps.gap("a test")
+    live.sweeps.turn(run, 1e9)
+    live.sweeps.turn(run, 1e9)
     (order,) = run.crew.orders
     assert order.barrier and run.ledger.finished
     live.generations.passed("worker", order.barrier, [[7, 0, [b"a"]]])  # a window is stuck, and leaves the barrier
     live.generations.dispatch(["worker"], 1, 1.0)
     for _ in range(3):
-        live._sweep_on(run, 1e9)
+        live.sweeps.turn(run, 1e9)
     assert run.ledger.finished, "it would be overtaken by the stuck window"
     live.generations.closed("worker", 7)
     run.fence.holds_tasks = True
-    live._sweep_on(run, 1e9)
+    live.sweeps.turn(run, 1e9)
     assert run.ledger.finished, "a dead worker's bytes may still arrive"
     run.fence.holds_tasks = False
-    live._sweep_on(run, 1e9)
+    live.sweeps.turn(run, 1e9)
     works = sorted(entry.task.work for entry in run.ledger.waiting)
     assert works == ["copy", "look up"]
 
 
 def sweep(live: Live, run: Any) -> None:
     for _ in range(10):
-        live._sweep_on(run, 1e9)
+        live.sweeps.turn(run, 1e9)
         if barrier := live.generations.barrier:
             live.generations.passed("worker", barrier, [])
             live.generations.dispatch(["worker"], 1, 1.0)
@@ -84,9 +86,9 @@ def test_gaps_that_follow_each_other_end_it_with_their_cause() -> None:
     live, run = live_copy()
     live.generations.slow[0, b"a"] = SimpleNamespace(dirtied=Dirtied(0, [b"a"], 1.0, 1.0), due=1e9)  # never settled
     for _ in range(SWEEPS_MAX):
-        live.gap("the feed was cut")
+        live.sweeps.gap("the feed was cut")
         sweep(live, run)
-    live.gap("the feed was cut")
+    live.sweeps.gap("the feed was cut")
     with pytest.raises(NotConverged, match="3 sweeps in a row, and events were lost again: the feed was cut"):
         sweep(live, run)
 
@@ -94,18 +96,18 @@ def test_gaps_that_follow_each_other_end_it_with_their_cause() -> None:
 def test_a_settled_moment_between_gaps_is_a_new_beginning() -> None:
     live, run = live_copy()
     for _ in range(3 * SWEEPS_MAX):
-        live.gap("the feed was cut")
+        live.sweeps.gap("the feed was cut")
         sweep(live, run)
-    assert live.gaps == 3 * SWEEPS_MAX
+    assert live.sweeps.gaps == 3 * SWEEPS_MAX
 
 
 def test_a_gap_after_late_writes_waits_as_long_as_a_command_may_take() -> None:
     live, run = live_copy()
     live.late_writes()
-    live._sweep_on(run, live.sweep_after - 1)
+    live.sweeps.turn(run, live.sweeps.after - 1)
     assert not run.crew.orders
-    live._sweep_on(run, live.sweep_after + 1)
-    live._sweep_on(run, live.sweep_after + 1)
+    live.sweeps.turn(run, live.sweeps.after + 1)
+    live.sweeps.turn(run, live.sweeps.after + 1)
     assert run.crew.orders
 
 

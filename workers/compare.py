@@ -71,7 +71,7 @@ class Comparison:
         self.losses = 0
         self.alone = False
         self._bytes = 0
-        self._equal = 0  # keys that are equal as far as bytes tell
+        self._equal = 0  # keys with the same value, as bytes or elements, and the same expiry
         self._unequal: list[bytes] = []
         self._apart: set[bytes] = set()  # keys whose expiries differ
 

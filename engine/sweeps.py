@@ -1,0 +1,91 @@
+"""Gaps in what a feed tells, made good: everything is copied again, and what the target has too much is found.
+
+WHAT HAPPENS IF
+    events may be lost (a gap): once the feed listens again, and every window that is open now is closed, all ranges are
+    copied again, and every key of the target that the source has not is marked. Marks go the way of all changed keys:
+    there is no second way to delete.
+    gap follows gap, without a moment in between in which all was settled: after SWEEPS_MAX it is given up, with the
+    cause.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .feeding import Feeding
+from .field import Field
+from .generations import Generations
+from .workers.errors import NotConverged
+from .workers.task import COPY, Order
+
+if TYPE_CHECKING:
+    from .coordinator import Coordinator
+
+#: So many sweeps in a row, with no settled moment between them, lead nowhere.
+SWEEPS_MAX = 3
+
+
+@dataclass
+class Sweeps:
+    """Those of one pass, one after the other: `gap` asks for one, `turn` goes on with it as far as is possible now."""
+
+    feeding: Feeding
+    field: Field
+    generations: Generations
+    warn: Callable[[str], None]
+    gaps: int = 0
+    after: float = 0.0  # one that is wanted has to wait until then
+    _unsettled: int = 0  # so many have begun since all was settled
+    _steps: Iterator[None] | None = None
+    _wanted: bool = False
+    _cause: str = ""
+
+    def gap(self, why: str, after_s: float = 0.0) -> None:
+        """Events may be lost: everything is looked at again, no sooner than in `after_s`."""
+        self.gaps += 1
+        known, self._wanted, self._cause = self._wanted, True, why
+        self.after = max(self.after, time.monotonic() + after_s)
+        if not known:
+            self.warn(f"gap: {why}: everything is copied again")
+
+    @property
+    def under_way(self) -> bool:
+        """One is wanted, or has begun."""
+        return self._wanted or self._steps is not None
+
+    def turn(self, run: Coordinator, now: float) -> None:
+        """Begin, or go on. Raises NotConverged where that leads nowhere."""
+        if self._steps is None and self._wanted and run.ledger.finished and now >= self.after:
+            if self.feeding.confirmed and not self.generations.barrier:
+                self._wanted = False
+                self._steps = self._sweep(run)
+        elif self._steps is not None and next(self._steps, self) is self:
+            self._steps = None
+        if not self.under_way and self._unsettled and run.ledger.finished and self.generations.idle:
+            self._unsettled = 0
+
+    def _sweep(self, run: Coordinator) -> Iterator[None]:
+        """All windows of before are closed; then everything is read again."""
+        self._unsettled += 1
+        if self._unsettled > SWEEPS_MAX:
+            raise NotConverged(
+                f"{SWEEPS_MAX} sweeps in a row, and events were lost again: {self._cause}",
+                hint="copy at a quieter time, or mend the cause",
+            )
+        barrier = self.generations.raise_barrier(run.crew.workers)
+        if barrier:
+            run.crew.tell(Order(barrier=barrier))
+        while self.generations.barrier == barrier:
+            yield
+        held = set(self.generations.held)
+        while held.intersection(self.generations.held) or run.fence.holds_tasks:
+            yield
+        for scope in self.field.scopes:
+            run.ledger.forget(scope, COPY)
+        for task in [*self.field.tasks(), *self.field.lookups()]:
+            run.ledger.add(task)
+        while not run.ledger.finished:
+            yield
