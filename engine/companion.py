@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+
+from .workers.errors import KeyferryError
 
 PAUSE_S = 0.005
 
@@ -34,3 +37,16 @@ def wait_until_up(
             raise NotUp(f"it was not up within {within_s:g} s")
         stop()
         time.sleep(PAUSE_S)
+
+
+@contextlib.contextmanager
+def ended_unless_up(end: Callable[[], None], failed: Callable[[str], KeyferryError]) -> Iterator[None]:
+    """Within `with`, it is waited for; any error ends it, and NotUp becomes what `failed` makes of its text."""
+    try:
+        yield
+    except NotUp as error:
+        end()
+        raise failed(str(error)) from None
+    except BaseException:
+        end()
+        raise

@@ -13,21 +13,19 @@ from .latency import Latencies
 from .logs import Log
 from .options import filled
 from .partitioners.keys import NamesFile
+from .passes import find_out, least_pool, until_servers_stay
 from .planning import Plan, make
-from .reaching import add_nodes, seeds_of
+from .reaching import seeds_of
 from .replica_watch import watches_of
 from .sampling import sample_below, statement
 from .signals import Signals
 from .summary import Summary
-from .supply import names_file, refuse_to_begin_again, supply_of
-from .survey import Controls, first_line, survey
+from .supply import names_file, supply_of
+from .survey import Controls
 from .text import plural
 from .verifying import Desk, Verification
-from .workers.errors import EXIT_SIGNAL, ChangedError, KeyferryError, RunError, UsageError
+from .workers.errors import EXIT_SIGNAL, ChangedError, KeyferryError, UsageError
 from .workers.task import COMPARE
-
-#: A server that is another one at every look is not worth more passes than this.
-PASSES_MAX = 10
 
 
 class Compare:
@@ -51,20 +49,16 @@ class Compare:
         self.began_at = time.monotonic()
         self.latencies = Latencies([side for side in (self.call.source, self.call.target) if side])
         with diff_file(self.options["diff_file"]) as self.diff_file:
-            return self._passes()
+            what_then = "the comparison begins again"
+            return until_servers_stay(self.options, self.log, self._attempt, lambda changed: what_then)
 
-    def _passes(self) -> Summary:
-        for passes in range(PASSES_MAX):
-            controls, plan = self._prepare(again=passes > 0)
-            try:
-                return self._run(plan, controls)
-            except ChangedError as changed:
-                refuse_to_begin_again(self.options, changed)
-                self.log.warning(f"{changed}: the comparison begins again")
-                last = changed
-            finally:
-                self._close(controls)
-        raise RunError(f"{last.message}, {PASSES_MAX} times", side=last.side, address=last.address)
+    def _attempt(self, again: bool) -> Summary:
+        with self.signals.at_once():
+            controls, plan = self._find_out(again)
+        try:
+            return self._run(plan, controls)
+        finally:
+            self._close(controls)
 
     @property
     def repairs(self) -> bool:
@@ -76,22 +70,13 @@ class Compare:
         if self.names:
             self.names.close()
 
-    def _prepare(self, again: bool) -> tuple[Controls, Plan]:
-        with self.signals.at_once():
-            return self._find_out(again)
-
     def _find_out(self, again: bool) -> tuple[Controls, Plan]:
-        patient = again or "wait_for" in self.call.explicit
-        options = self.options | ({"wait_for": self.options["retry_for"]} if again else {})
         self.names = names_file(self.call)
-        controls, found, pairs = survey(self.seeds, options, patient, self.log, may_change=True, writes=self.repairs)
-        for seeds, servers in zip(self.seeds, (found.sources, found.targets)):
-            add_nodes(seeds, servers)
+        controls, found, pairs = find_out(
+            self.call, self.seeds, self.options, self.log, again, may_change=True, writes=self.repairs
+        )
         try:
-            for line in first_line(found, pairs).splitlines():
-                self.log.notice(line)
-            pools = [seeds[0].pool for seeds in self.seeds if seeds[0].pool is not None]
-            plan = make(found, pairs, self.options, min(pools))
+            plan = make(found, pairs, self.options, least_pool(self.seeds))
             for part in plan.databases:
                 self.log.info(f"db {part.db} → {part.target_db}: {plural(part.keys, 'key')}, {part.how}")
             if self.options["sample"]:

@@ -20,15 +20,16 @@ from .live_checks import refuse_circles
 from .logs import Log
 from .outlook import Outlook, outlook_of
 from .partitioners.keys import NamesFile
+from .passes import find_out, least_pool, until_servers_stay
 from .planning import Plan, make
 from .progress import Display, display
 from .proof import Proof
-from .reaching import add_nodes, seeds_of
+from .reaching import seeds_of
 from .settings import Settings
 from .signals import Ended, Signals
 from .summary import Summary
-from .supply import names_file, refuse_to_begin_again, supply_of
-from .survey import Controls, first_line, survey
+from .supply import names_file, supply_of
+from .survey import Controls
 from .text import key_text, plural, shortened
 from .workers.errors import EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
 from .workers.task import Aside
@@ -36,8 +37,6 @@ from .workers.task import Aside
 if TYPE_CHECKING:
     from .following import Memory
 
-#: A server that is another one at every look is not worth more passes than this.
-PASSES_MAX = 10
 #: So many keys that are put aside are told one by one, while the run goes on.
 TOLD_ASIDE = 5
 
@@ -79,31 +78,28 @@ class Copy:
         self.began_at = time.monotonic()
         self.latencies = Latencies([side for side in (self.call.source, self.call.target) if side])
         with diff_file(self.options["diff_file"]) as self.diff_file:
-            return self._passes()
+            return until_servers_stay(self.options, self.log, self._attempt, self._leave)
 
-    def _passes(self) -> Summary:
-        for passes in range(PASSES_MAX):
-            controls, plan = self.prepare(may_write=True, again=passes > 0)
-            try:
-                if not passes:
-                    self.extra_before = sum(plan.survey.target_sizes.values())
-                    for warning in plan.warnings:
-                        self.log.warning(warning)
-                with Settings(self.log) as settings:
-                    for number, wanted in plan.settings:
-                        settings.change(plan.survey.sources[number].endpoint, "source", wanted)
-                    if plan.feed:
-                        refuse_silence(plan.feed, controls.sources)
-                    return self._follow(plan, controls) if self.options["live"] else self._run(plan, controls)
-            except ChangedError as changed:
-                refuse_to_begin_again(self.options, changed)
-                self.before = handover.left_by(self.latest, changed)
-                then = "the copy goes on with what there is now" if self.before else "the copy begins again"
-                self.log.warning(f"{changed}: {then}")
-                last = changed
-            finally:
-                self._close(controls)
-        raise RunError(f"{last.message}, {PASSES_MAX} times", side=last.side, address=last.address)
+    def _attempt(self, again: bool) -> Summary:
+        controls, plan = self.prepare(may_write=True, again=again)
+        try:
+            if not again:
+                self.extra_before = sum(plan.survey.target_sizes.values())
+                for warning in plan.warnings:
+                    self.log.warning(warning)
+            with Settings(self.log) as settings:
+                for number, wanted in plan.settings:
+                    settings.change(plan.survey.sources[number].endpoint, "source", wanted)
+                if plan.feed:
+                    refuse_silence(plan.feed, controls.sources)
+                return self._follow(plan, controls) if self.options["live"] else self._run(plan, controls)
+        finally:
+            self._close(controls)
+
+    def _leave(self, changed: ChangedError) -> str:
+        """Keep what the next pass may go on with; what that means, for the user."""
+        self.before = handover.left_by(self.latest, changed)
+        return "the copy goes on with what there is now" if self.before else "the copy begins again"
 
     def _close(self, controls: Controls) -> None:
         controls.close()
@@ -113,7 +109,7 @@ class Copy:
             self.names.close()
 
     def prepare(self, may_write: bool, again: bool = False) -> tuple[Controls, Plan]:
-        """Find out about both servers; those that have served before are waited for like any lost connection.
+        """Find out about both sides, and make a plan.
 
         A signal ends that at once, as nothing is on its way. Raises Ended then; the summary is of what was done before.
         """
@@ -128,23 +124,16 @@ class Copy:
             raise
 
     def _find_out(self, may_write: bool, again: bool) -> tuple[Controls, Plan]:
-        patient = again or "wait_for" in self.call.explicit
-        options = self.options | ({"wait_for": self.options["retry_for"]} if again else {})
         self.names = names_file(self.call)
         if self.names and not self.options["no_verify"]:
             self.names.keep()
-        controls, found, pairs = survey(self.seeds, options, patient, self.log, may_write)
-        for seeds, servers in zip(self.seeds, (found.sources, found.targets)):
-            add_nodes(seeds, servers)
+        controls, found, pairs = find_out(self.call, self.seeds, self.options, self.log, again, may_write)
         try:
-            for line in first_line(found, pairs).splitlines():
-                self.log.notice(line)
             for line in found.permissions.unchecked if not again else ():
                 self.log.notice(f"not checked: {line}")
             if self.options["live"]:
                 refuse_circles(found, controls.sources, controls.targets)
-            pools = [seeds[0].pool for seeds in self.seeds if seeds[0].pool is not None]
-            plan = make(found, pairs, self.options, min(pools), again)
+            plan = make(found, pairs, self.options, least_pool(self.seeds), again)
             if plan.feed:
                 dbs = sorted({part.db for part in plan.databases})
                 refuse_deafness(feed_setup(found, plan.setup, dbs, self.options, plan.feed), controls.sources)

@@ -10,7 +10,6 @@ The keeper has a session of its own, so Ctrl-C in a terminal reaches neither it 
 from __future__ import annotations
 
 import os
-import secrets
 import socket
 import subprocess
 import tempfile
@@ -19,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
-from .companion import NotUp, wait_until_up
+from .companion import ended_unless_up, wait_until_up
 from .workers.endpoint import Endpoint
 from .workers.errors import AccessError, UsageError
 
@@ -57,7 +56,7 @@ class Embedded:
 
     def __init__(self, side: str, stop: Callable[[], None] = lambda: None) -> None:
         self.side, self._stop = side, stop
-        self.folder = _parent() / f"keyferry-demo-{side}-{secrets.token_hex(4)}"
+        self.folder = _parent() / f"keyferry-demo-{side}-{os.urandom(4).hex()}"
         self.endpoint = Endpoint(socket=str(self.folder / "socket"))
 
     def __enter__(self) -> Self:
@@ -66,13 +65,8 @@ class Embedded:
         self._keeper = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
         )
-        try:
+        with ended_unless_up(self._end, self._failed):
             wait_until_up(self._keeper, self._answers, self._said, self._stop, START_S)
-        except BaseException as error:
-            self._end()
-            if isinstance(error, NotUp):
-                raise self._failed(str(error)) from None
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:

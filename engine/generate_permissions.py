@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +21,7 @@ def check_generate(control: Control, options: Mapping[str, Any], db: int) -> Non
     rows = rights_of_generate(
         dict(options["types"]), dict(operations), options["flush"], not options["churn_only"], selects=db != 0
     )
-    key = f"{options['prefix']}probe:{secrets.token_hex(16)}".encode()
+    key = f"{options['prefix']}probe:{os.urandom(16).hex()}".encode()
     creating = [right for right in rows if right.command in CREATING]
     answers = rights.ask(control, [right for right in rows if right not in creating], key)
     removing = [right for right in rows if right.command == "UNLINK"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import Any
 
 from .churning import churn
@@ -71,7 +71,7 @@ class Generation:
         setup = Setup(
             sources=[],
             targets=[node],
-            job=secrets.token_hex(4),
+            job=os.urandom(4).hex(),
             lanes=LANES,
             measured=["target"] if self.target.latency else [],
             retry_for_s=self.options["retry_for"],

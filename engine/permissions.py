@@ -7,7 +7,7 @@ none of those may be touched the run ends, otherwise those that are refused will
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -68,7 +68,7 @@ def check(sides: list[tuple[Control, Server]], uses: Uses, may_write: bool) -> P
 
 def ask(control: Control, server: Server, uses: Uses, may_write: bool, found: Permissions) -> Answers:
     """What one server lets us do, by all that we may try there."""
-    key = f"keyferry:{secrets.token_hex(16)}".encode()
+    key = f"keyferry:{os.urandom(16).hex()}".encode()
     rows = rights.rights_of(uses, control.side, server)
     writes = [right for right in rows if right.writes]
     if may_write or control.side == SOURCE or not writes:
@@ -125,7 +125,7 @@ def role_of(control: Control, server: Server, side: str, options: Mapping[str, A
     """Try all that `replicate` with its defaults sends to that side."""
     uses = uses_of(options, [server], [server])
     rows = rights.rights_of(uses, side, server)
-    answers = rights.ask(control, rows, f"keyferry:{secrets.token_hex(16)}".encode())
+    answers = rights.ask(control, rows, f"keyferry:{os.urandom(16).hex()}".encode())
     lacking = [refusal.right for refusal in answers.needed]
     keys = "~*" if answers.key_refused else ""
     error = missing(control, answers, uses) if lacking else None

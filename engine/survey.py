@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,7 +76,7 @@ def survey(
             target_sizes={db: database_size(controls.targets, db) for db in sorted({db for _, db in pairs})},
             shifts=topology.clock_shifts_ms(controls.sources, controls.targets),
             filters=filters_of(options, controls.sources[0], sources[0]),
-            job=secrets.token_hex(4),
+            job=os.urandom(4).hex(),
             permissions=allowed,
             flags=flags,
         )

@@ -16,7 +16,6 @@ import fcntl
 import json
 import os
 import re
-import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -113,7 +112,7 @@ class Held:
 def create(record: Record) -> Held | None:
     """Write a file and share its lock; None where one of its name is there already. Raises OSError."""
     path = _private_folder() / record.name
-    new = path.with_name(f".{secrets.token_hex(8)}.new")
+    new = path.with_name(f".{os.urandom(8).hex()}.new")
     handle = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_SH)

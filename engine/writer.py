@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Self
 
-from .companion import NotUp, wait_until_up
+from .companion import ended_unless_up, wait_until_up
 from .workers.errors import RunError
 
 #: What the command prints when its first change is on its way.
@@ -51,13 +51,8 @@ class Writer:
         )
         assert self._process.stderr is not None
         os.set_blocking(self._process.stderr.fileno(), False)
-        try:
+        with ended_unless_up(self._end, self._failed):
             wait_until_up(self._process, self._has_begun, self._all_said, self._stop, START_S)
-        except BaseException as error:
-            self._end()
-            if isinstance(error, NotUp):
-                raise self._failed(str(error)) from None
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -15,11 +15,11 @@ import contextlib
 import heapq
 import itertools
 import select
-import signal
 import time
 from collections.abc import Callable
 from typing import Any
 
+from . import process
 from .conn import Lost
 from .dirty import DirtySet
 from .errors import AccessError, ChangedError, InternalError, KeyferryError, NotConverged, RunError
@@ -235,6 +235,11 @@ class Feed:
         self.timers.clear()
         self._news()
 
+    def report_bug(self, bug: InternalError) -> None:
+        """Tell the coordinator what has ended this, if it is still there."""
+        with contextlib.suppress(OSError):
+            self.pipe.send_bytes(FeedReport(failure=bug.pack()).pack())
+
     def close(self) -> None:
         """Close all connections."""
         for conn in self.connections.values():
@@ -245,26 +250,4 @@ class Feed:
 
 def serve(pipe: Any) -> None:
     """The main function of the feed process: FeedSetup comes first over the pipe, then orders."""
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ignored, signal.SIG_IGN)  # the coordinator decides
-    try:
-        feed = Feed(pipe, FeedSetup.unpack(pipe.recv_bytes()))
-    except (EOFError, OSError):
-        return
-    try:
-        feed.run()
-    except Exception as error:
-        _report_bug(feed, error)
-    finally:
-        feed.close()
-
-
-def _report_bug(feed: Feed, error: Exception) -> None:
-    import traceback
-
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{last.filename.rpartition('/')[2]}:{last.lineno}"
-    text = f"{type(error).__name__}: {error} ({where})"
-    report = FeedReport(failure=InternalError(text, hint="please report this with the command line").pack())
-    with contextlib.suppress(OSError):
-        feed.pipe.send_bytes(report.pack())
+    process.serve(pipe, lambda first: Feed(pipe, FeedSetup.unpack(first)))

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import os
 import select
-import signal
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from . import process
 from .adapt import Meter, climb_from
 from .barrier import PUBLISH_S, Windows
 from .conn import Connection, Lost
@@ -265,6 +264,11 @@ class Worker:
         self.has_news = False
         self.reported_at = time.monotonic()
 
+    def report_bug(self, bug: InternalError) -> None:
+        """Tell the coordinator what has ended this, unless it knows of an error already."""
+        self.report.failure = self.report.failure or bug.pack()
+        self._send_report()
+
     def close(self) -> None:
         """Close all connections."""
         self.links.close()
@@ -274,26 +278,4 @@ class Worker:
 
 def serve(pipe: Any) -> None:
     """The main function of a worker process: Setup comes first over the pipe, then orders."""
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # A terminal signals the whole group; the coordinator decides, and tells us over the pipe.
-        signal.signal(ignored, signal.SIG_IGN)
-    try:
-        worker = Worker(pipe, Setup.unpack(pipe.recv_bytes()))
-    except (EOFError, OSError):
-        return
-    try:
-        worker.run()
-    except Exception as error:
-        _report_bug(worker, error)
-    finally:
-        worker.close()
-
-
-def _report_bug(worker: Worker, error: Exception) -> None:
-    import traceback
-
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{os.path.basename(last.filename)}:{last.lineno}"
-    bug = InternalError(f"{type(error).__name__}: {error} ({where})", hint="please report this with the command line")
-    worker.report.failure = worker.report.failure or bug.pack()
-    worker._send_report()
+    process.serve(pipe, lambda first: Worker(pipe, Setup.unpack(first)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 
 class Gone(Exception):
@@ -75,13 +76,16 @@ RULES = (
 #: What a transaction says that was refused at its very end, before the reason.
 _DISCARDED = "EXECABORT Transaction discarded because of: "
 
-_COMPILED = [(re.compile(rule.pattern, re.DOTALL), rule) for rule in RULES]
-
 
 def rule_for(reply: object) -> Rule:
     """The rule for an error reply (an exception object of hiredis, or its text)."""
-    text = str(reply).removeprefix(_DISCARDED)
-    return next(rule for pattern, rule in _COMPILED if pattern.match(text))
+    return _rule_of(str(reply).removeprefix(_DISCARDED))
+
+
+@lru_cache(maxsize=256)
+def _rule_of(text: str) -> Rule:
+    """Patterns are compiled with the first error, as most runs have none; most errors are one of a few texts."""
+    return next(rule for rule in RULES if re.match(rule.pattern, text, re.DOTALL))
 
 
 def login_reply(reply: object, password: str) -> str:

@@ -1,0 +1,65 @@
+"""Passes of a run: where a server turns out to be another one than before, everything is found out anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .grammar import Invocation
+from .logs import Log
+from .planning import Survey
+from .reaching import Seeds, add_nodes, closed_on_error
+from .summary import Summary
+from .supply import refuse_to_begin_again
+from .survey import Controls, first_line, survey
+from .workers.errors import ChangedError, RunError
+
+#: A server that is another one at every look is not worth more passes than this.
+PASSES_MAX = 10
+
+
+def until_servers_stay(
+    options: dict[str, Any], log: Log, attempt: Callable[[bool], Summary], what_then: Callable[[ChangedError], str]
+) -> Summary:
+    """The summary of the first attempt during which no server has changed.
+
+    `attempt(again)` makes one; it raises ChangedError where one has. `what_then(changed)` says what the next one does,
+    in words for the user. Raises RunError where servers change at each, and for options of which only one can be made.
+    """
+    for number in range(PASSES_MAX):
+        try:
+            return attempt(number > 0)
+        except ChangedError as changed:
+            refuse_to_begin_again(options, changed)
+            log.warning(f"{changed}: {what_then(changed)}")
+            last = changed
+    raise RunError(f"{last.message}, {PASSES_MAX} times", side=last.side, address=last.address)
+
+
+def find_out(
+    call: Invocation,
+    seeds: Seeds,
+    options: dict[str, Any],
+    log: Log,
+    again: bool,
+    may_change: bool,
+    writes: bool = True,
+) -> tuple[Controls, Survey, list[tuple[int, int]]]:
+    """As `survey`, of which the first line tells the user; `seeds` learn where else clusters are reached.
+
+    Servers that have served before (`again`) are waited for like any lost connection.
+    """
+    patient = again or "wait_for" in call.explicit
+    wait_for = {"wait_for": options["retry_for"]} if again else {}
+    controls, found, pairs = survey(seeds, options | wait_for, patient, log, may_change, writes)
+    with closed_on_error(controls.all):
+        for side, servers in zip(seeds, (found.sources, found.targets)):
+            add_nodes(side, servers)
+        for line in first_line(found, pairs).splitlines():
+            log.notice(line)
+    return controls, found, pairs
+
+
+def least_pool(seeds: Seeds) -> int:
+    """How many connections to a node both sides allow."""
+    return min(side[0].pool for side in seeds if side[0].pool is not None)

@@ -1,0 +1,48 @@
+"""What a process of ours does from its beginning to its end, whatever its work is."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from .errors import InternalError
+
+
+class Job(Protocol):
+    """The work of a process."""
+
+    def run(self) -> None:
+        """Until the coordinator wants no more of it."""
+
+    def report_bug(self, bug: InternalError) -> None:
+        """Tell the coordinator what has ended `run`."""
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
+def serve(pipe: Any, begin: Callable[[bytes], Job]) -> None:
+    """The main function of a process: what it has to `begin` with comes first over the pipe, then orders."""
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # A terminal signals the whole group; the coordinator decides, and tells us over the pipe.
+        signal.signal(ignored, signal.SIG_IGN)
+    try:
+        job = begin(pipe.recv_bytes())
+    except (EOFError, OSError):
+        return
+    try:
+        job.run()
+    except Exception as error:
+        job.report_bug(_bug(error))
+    finally:
+        job.close()
+
+
+def _bug(error: Exception) -> InternalError:
+    import traceback  # a process that does its work needs none
+
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{os.path.basename(last.filename)}:{last.lineno}"
+    return InternalError(f"{type(error).__name__}: {error} ({where})", hint="please report this with the command line")
