@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .eviction import unread_bytes
-from .feed_choice import choose, flags_wanted, warnings_of_feed
+from .feed_choice import choose, flags_wanted
 from .filtering import filter_lines
 from .limits import Limits
 from .pairs import refuse_keys_at_the_target, refuse_same_database
 from .partitioners import ranges, slots
 from .partitioners.cluster import slots_in
-from .partitioners.payloads import warnings_of_payloads
 from .partitioners.ranges import MIN_RANGE_KEYS
 from .partitioners.slots import Cut, density
 from .partitioners.topology import Database, Server
 from .permissions import Permissions
+from .plan_warnings import warnings_of
 from .text import plural
 from .undo import Wanted
 from .workers.cursor import RING
@@ -30,19 +30,9 @@ LANES = 8
 MOST_LANES = 256
 #: A rule of thumb for estimates: what one machine copies over a near network.
 KEYS_A_SECOND, BYTES_A_SECOND = 250_000, 200_000_000
-#: A difference of clocks that deserves a word.
-SKEW_WARNING_MS = 1000
 #: The setting by which a server compresses what DUMP returns, and its values for --source-rdbcompression.
 RDBCOMPRESSION = "rdbcompression"
 RDBCOMPRESSION_VALUES = {"on": "yes", "off": "no"}
-#: What becomes of keys that a target database holds already, by --on-conflict.
-EXISTING = {
-    "replace": "those copied are replaced",
-    "skip": "they are left as they are",
-    "fail": "one that is to be copied ends the run",
-}
-#: Policies under which a server throws keys away by itself.
-EVICTING = ("allkeys", "volatile")
 
 
 @dataclass(frozen=True)
@@ -230,11 +220,7 @@ def make(survey: Survey, pairs: list[tuple[int, int]], options: dict[str, Any], 
         workers=workers,
         lanes=LANES,
         setup=setup,
-        warnings=survey.permissions.warnings
-        + warnings_of(survey, options["on_conflict"])
-        + warnings_of_payloads(survey.sources, survey.targets, options["method"])
-        + _warnings_of_settings(survey, options)
-        + warnings_of_feed(survey, feed),
+        warnings=warnings_of(survey, options, feed),
         silence_s=options["silence_s"],
         put_aside=options["put_aside"] or "",
         settings=_settings(survey, options) + (flags_wanted(survey, feed) if options["enable_notifications"] else []),
@@ -329,12 +315,6 @@ def _settings(survey: Survey, options: dict[str, Any]) -> list[tuple[int, Wanted
     ]
 
 
-def _warnings_of_settings(survey: Survey, options: dict[str, Any]) -> list[str]:
-    if not options["source_rdbcompression"] or all(survey.rdbcompression):
-        return []
-    return ["source does not tell its rdbcompression (CONFIG GET is refused): it stays as it is"]
-
-
 def _node(server: Server) -> Node:
     # In a cluster, 8.2 crashes on CLIENT NO-TOUCH together with a slot that is being moved.
     no_touch = server.knows((7, 2)) and not server.clustered
@@ -352,28 +332,3 @@ def _node(server: Server) -> Node:
         replica=server.clustered and server.master is not None,
         fields_may_expire=server.fields_may_expire,
     )
-
-
-def warnings_of(survey: Survey, on_conflict: str) -> list[str]:
-    """What the user should know before the first key is written."""
-    found = []
-    for target_db, keys in survey.target_sizes.items():
-        if keys:
-            found.append(f"target db {target_db} holds {plural(keys, 'key')}: {EXISTING[on_conflict]}")
-    for server in survey.sources:
-        if server.standing and not server.standing.link_up:
-            found.append(f"{server.endpoint.address} is a replica that has lost its master: what it holds may be old")
-    for servers in (survey.sources, survey.targets):
-        policies = {server.policy for server in servers if server.maxmemory and server.policy.startswith(EVICTING)}
-        if policies:
-            found.append(f"{servers[0].side} may evict keys: maxmemory-policy {', '.join(sorted(policies))}")
-    room, used = (sum(server.maxmemory for server in survey.targets), sum(one.used_memory for one in survey.sources))
-    if all(server.maxmemory for server in survey.targets) and room < used:
-        found.append(f"target's maxmemory {room:,} bytes is below the source's used memory")
-    if abs(survey.shift_ms) >= SKEW_WARNING_MS:
-        ahead = "ahead of" if survey.shift_ms > 0 else "behind"
-        found.append(f"target's clock is {abs(survey.shift_ms) / 1000:.1f} s {ahead} the source's: expiries follow it")
-    few, many = survey.targets[0].max_databases, survey.sources[0].max_databases
-    if 0 < few < many and not survey.targets[0].clustered:
-        found.append(f"target has {plural(few, 'database')}, source {many}")
-    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -162,3 +163,12 @@ def test_nobody_finds_a_top_level_package_called_engine_or_workers() -> None:
         [sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=30, check=True, cwd="/"
     )
     assert ran.stdout.strip() == "[]"
+
+
+def test_the_architecture_names_every_file_where_it_belongs() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text().partition("\n## Where to look\n")[2]
+    parts = dict(part.split("\n", 1) for part in text.split("\n### ")[1:])
+    for layer in BELOW:
+        named = set(re.findall(r"`([\w/]+\.py)`", parts[layer])) - {"__init__.py"}
+        there = [path.relative_to(ROOT / layer) for path in files(ROOT) if path.is_relative_to(ROOT / layer)]
+        assert named == {str(path).removeprefix("structs/") for path in there if path.name != "__init__.py"}, layer

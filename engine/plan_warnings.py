@@ -1,0 +1,67 @@
+"""What the user should know before the first key is written, as far as the plan tells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .feed_choice import warnings_of_feed
+from .partitioners.payloads import warnings_of_payloads
+from .text import plural
+
+if TYPE_CHECKING:
+    from .planning import Survey
+
+#: A difference of clocks that deserves a word.
+SKEW_WARNING_MS = 1000
+#: What becomes of keys that a target database holds already, by --on-conflict.
+EXISTING = {
+    "replace": "those copied are replaced",
+    "skip": "they are left as they are",
+    "fail": "one that is to be copied ends the run",
+}
+#: Policies under which a server throws keys away by itself.
+EVICTING = ("allkeys", "volatile")
+
+
+def warnings_of(survey: Survey, options: dict[str, Any], feed: str) -> list[str]:
+    """All of them, a sentence each; `feed` is how changes are learned, with --live."""
+    return [
+        *survey.permissions.warnings,
+        *_of_keys(survey, options["on_conflict"]),
+        *_of_servers(survey),
+        *warnings_of_payloads(survey.sources, survey.targets, options["method"]),
+        *_of_settings(survey, options),
+        *warnings_of_feed(survey, feed),
+    ]
+
+
+def _of_keys(survey: Survey, on_conflict: str) -> list[str]:
+    held = [(target_db, keys) for target_db, keys in survey.target_sizes.items() if keys]
+    return [f"target db {target_db} holds {plural(keys, 'key')}: {EXISTING[on_conflict]}" for target_db, keys in held]
+
+
+def _of_servers(survey: Survey) -> list[str]:
+    found = []
+    for server in survey.sources:
+        if server.standing and not server.standing.link_up:
+            found.append(f"{server.endpoint.address} is a replica that has lost its master: what it holds may be old")
+    for servers in (survey.sources, survey.targets):
+        policies = {server.policy for server in servers if server.maxmemory and server.policy.startswith(EVICTING)}
+        if policies:
+            found.append(f"{servers[0].side} may evict keys: maxmemory-policy {', '.join(sorted(policies))}")
+    room, used = (sum(server.maxmemory for server in survey.targets), sum(one.used_memory for one in survey.sources))
+    if all(server.maxmemory for server in survey.targets) and room < used:
+        found.append(f"target's maxmemory {room:,} bytes is below the source's used memory")
+    if abs(survey.shift_ms) >= SKEW_WARNING_MS:
+        ahead = "ahead of" if survey.shift_ms > 0 else "behind"
+        found.append(f"target's clock is {abs(survey.shift_ms) / 1000:.1f} s {ahead} the source's: expiries follow it")
+    few, many = survey.targets[0].max_databases, survey.sources[0].max_databases
+    if 0 < few < many and not survey.targets[0].clustered:
+        found.append(f"target has {plural(few, 'database')}, source {many}")
+    return found
+
+
+def _of_settings(survey: Survey, options: dict[str, Any]) -> list[str]:
+    if not options["source_rdbcompression"] or all(survey.rdbcompression):
+        return []
+    return ["source does not tell its rdbcompression (CONFIG GET is refused): it stays as it is"]
