@@ -16,7 +16,6 @@ from .partitioners.keys import NamesFile
 from .passes import find_out, least_pool, until_servers_stay
 from .planning import Plan, make
 from .reaching import seeds_of
-from .replica_watch import watches_of
 from .sampling import sample_below, statement
 from .signals import Signals
 from .summary import Summary
@@ -93,11 +92,8 @@ class Compare:
         verification = Verification(plan, controls, desk, supply=supply)
         summary = Summary(phase="compare", workers=plan.workers, named=self.names is not None)
         self.summary = summary
-        watches = watches_of(plan, self.log.notice)
         try:
             summary.verdict = verification.run()
-            for watch in watches:
-                watch.check(fresh=True)
         except ChangedError:
             self.summary = None
             raise
@@ -105,9 +101,7 @@ class Compare:
             summary.exit_code = error.exit_code
             raise
         finally:
-            for watch in watches:
-                watch.close()
-            summary.replicas = [watch.lag for watch in watches]
+            summary.replicas = verification.lags
             summary.seconds = time.monotonic() - self.began_at
             summary.latency = self.latencies.rows()
             cpu_s = helpers_cpu_s() + time.process_time() - self.began_cpu_s

@@ -114,7 +114,8 @@ class LiveCopy:
             self.shown = None
         desk = Desk(self.options, self.copy.log, self.signals, self.copy.latencies, self.copy.diff_file)
         before = 0 if self.options["prune"] else self.copy.extra_before
-        verification = Verification(self.plan, self.controls, desk, coordinator.scanners.restarted, None, before)
+        opaque, watched = coordinator.scanners.restarted, self.copy.outlook.replicas if self.copy.outlook else None
+        verification = Verification(self.plan, self.controls, desk, opaque, None, before, watches=watched)
         try:
             self.verdict = verification.run()
         finally:

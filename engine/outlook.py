@@ -57,15 +57,13 @@ class Outlook:
         if self.target:
             self.target.begin()
         for watch in self.watches:
-            watch.start()
+            watch.begin()
 
     def end(self) -> None:
-        """Look no more."""
+        """Look no more at slots; at servers, until `close`."""
         for lookout in (self.moves.lookout if self.moves else None, self.target):
             if lookout:
                 lookout.end()
-        for watch in self.watches:
-            watch.end()
 
     def take_in(self) -> None:
         """What was seen since the last call. Raises ChangedError where nodes have come that the plan does not know."""
@@ -98,12 +96,12 @@ class Outlook:
         return any(one.slots for one in found)
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Look no more, and give all connections back."""
         for lookout in (self.moves.lookout if self.moves else None, self.target):
             if lookout:
                 lookout.close()
-        for replica in self.replicas:
-            replica.close()
+        for watch in self.watches:
+            watch.close()
         for pair in self.moves.pairs if self.moves else ():
             pair.master.close()
 

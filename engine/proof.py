@@ -94,7 +94,8 @@ class Proof:
             supply = supply_of(plan, controls.sources, names, COMPARE)
         desk = Desk(copy.options, copy.log, copy.signals, copy.latencies, copy.diff_file)
         opaque = self.done.coordinator.scanners.restarted
-        verification = Verification(plan, controls, desk, opaque, supply, copy.extra_before)
+        watched = self.done.outlook.replicas if self.done.outlook and plan is self.done.plan else None
+        verification = Verification(plan, controls, desk, opaque, supply, copy.extra_before, watches=watched)
         try:
             return verification.run()
         finally:

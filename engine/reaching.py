@@ -224,14 +224,22 @@ def take_replicas(
 
 
 def as_replica(control: Control, server: Server) -> Server:
-    """A replica that the user has named, with what is to be known of one. How far it is behind, its master tells."""
+    """A replica that the user has named, with what is to be known of one. How far it is behind, its master tells.
+
+    Raises StateError where another server answers at the master's address.
+    """
     standing = replicas.standing_of(control)
     at = control.endpoint.at(*standing.master) if standing.master else None
     lag = -1
     if at is not None:
         master = Control(at.within(MASTER_ANSWER_S), control.side)
         try:
-            lag = max(0, replicas.standing_of(master).offset - standing.offset)
+            theirs = replicas.standing_of(master)
+            if theirs.has_data_of(standing):
+                lag = max(0, theirs.offset - standing.offset)
+            elif standing.link_up:
+                text, where = replicas.NOT_ITS_MASTER.format(at.address), control.endpoint.address
+                raise StateError(text, side=control.side, address=where, hint="--remap tells where its master is")
         except AccessError:
             pass  # many see their own replica only
         finally:

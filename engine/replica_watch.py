@@ -1,12 +1,13 @@
 """A replica that is read: looked at again and again, for what would make a scan of it miss keys, and for its lag.
 
 WHAT HAPPENS IF it loads its data or was synchronised anew (a full resync), is another process, has other data, or has
-become a master: the copy begins again, with whichever replica is the best then. So it does where the replica is not
-reached, or has lost its master, for longer than `GONE_S`. A link that comes back with a partial resync goes on where it
-was: nothing is missed.
+become a master: the copy, or the comparison, begins again, with whichever replica is the best then. So it does where
+the replica is not reached, or has lost its master, for longer than `GONE_S`. A link that comes back with a partial
+resync goes on where it was: nothing is missed.
 
 LIMITATIONS
-    Where CLIENT LIST is refused, nobody can tell a full resync from a partial one: any loss of the link counts as one.
+    Where CLIENT LIST is refused, nobody can tell a full resync from a partial one: any loss of the link that a look
+    sees counts as one. One that is over between two looks is not seen.
     A replica that had no master when the copy began is read as it is.
 """
 
@@ -59,7 +60,7 @@ class Lag:
 
 
 class ReplicaWatch(threading.Thread):
-    """Watches one replica from `start` to `end`; `server` is what the plan was made for."""
+    """Watches one replica from `begin` to `close`; `server` is what the plan was made for."""
 
     def __init__(self, server: Server, say: Callable[[str], None]) -> None:
         super().__init__(name="keyferry-replica-watch", daemon=True)
@@ -89,12 +90,14 @@ class ReplicaWatch(threading.Thread):
         while not self._ended.wait(LOOK_S):
             self._look()
 
-    def end(self) -> None:
-        """Look no more, unless asked to."""
-        self._ended.set()
+    def begin(self) -> None:
+        """Look again and again, from the first call on."""
+        if self.ident is None:
+            self.start()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Look no more, and give the connections back."""
+        self._ended.set()
         with self._looking:
             self._replica.close()
             self._master.close()
@@ -140,10 +143,12 @@ class ReplicaWatch(threading.Thread):
 
     def _measure(self, now: Standing) -> None:
         try:
-            self.last = max(0, standing_of(self._master).offset - now.offset)
+            master = standing_of(self._master)
         except AccessError:
             return  # a master that is down is nothing that its replicas could not live with
-        self.most = max(self.most, self.last)
+        if master.has_data_of(now):
+            self.last = max(0, master.offset - now.offset)
+            self.most = max(self.most, self.last)
 
 
 def pairs_of(plan: Plan, sources: list[Control]) -> list[Pair]:

@@ -13,7 +13,7 @@ LOOK_S = 1.0
 
 
 class Succession(threading.Thread):
-    """Watches one side from `start` to `end`; `master` is the endpoint that the plan was made for."""
+    """Watches one side from `begin` to `close`; `master` is the endpoint that the plan was made for."""
 
     def __init__(self, side: str, master: Endpoint) -> None:
         super().__init__(name=f"keyferry-succession-{side}", daemon=True)
@@ -32,7 +32,12 @@ class Succession(threading.Thread):
         except AccessError:
             pass  # the master may be well without them
 
-    def end(self) -> None:
+    def begin(self) -> None:
+        """Ask again and again, from the first call on."""
+        if self.ident is None:
+            self.start()
+
+    def close(self) -> None:
         """Ask no more."""
         self._ended.set()
 

@@ -8,6 +8,9 @@ HOW IT WORKS
     3. Rounds: what did not look equal is looked at again after growing pauses, as long as anything is written.
     4. Census: where nothing was written, a whole database must have brought as many keys as its DBSIZE tells.
 
+WHAT HAPPENS IF a replica that is read is synchronised anew, gone or promoted: see `replica_watch.py`. Nothing is proved
+then, and ChangedError says so.
+
 WHAT HAPPENS IF the source is written to: see `workers/look.py`. A key that was seen unchanged twice around another
 value of the target differs, at once; one that was not is looked at again, and is `changing` if that never ends.
 
@@ -32,10 +35,12 @@ from .executors import LocalProcesses
 from .governor import Governor
 from .latency import Latencies
 from .logs import Log
+from .outlook import Outlook
 from .output import say_result
 from .planning import Plan
 from .progress import Display, display
 from .repairing import copy_again, remove
+from .replica_watch import Lag, ReplicaWatch, watches_of
 from .signals import Signals
 from .spool import Findings, SpooledNames, pattern
 from .supply import Source, Supply, owners_in
@@ -77,16 +82,30 @@ class Verification:
     signal: int = 0
     told_aside: int = 0
     aside_path: str = ""
+    watches: list[ReplicaWatch] | None = None  # of the replicas that are read, where a copy has them already
+    outlook: Outlook | None = None  # for these, from `run` on
     _all_findings: list[Findings] = field(default_factory=list)
+
+    @property
+    def lags(self) -> list[Lag]:
+        """How far the replicas were behind their masters, as far as was seen."""
+        return [watch.lag for watch in self.outlook.replicas] if self.outlook else []
 
     def run(self) -> Verdict | None:
         """Compare; None where a signal has ended it. Raises KeyferryError for what ends it early."""
         began_at = time.monotonic()
-        options = self.desk.options
-        shown = display(options["progress"], "verify", self.desk.log, self.desk.signals.status_asked)
+        options, log = self.desk.options, self.desk.log
+        shown = display(options["progress"], "verify", log, self.desk.signals.status_asked)
+        watches = watches_of(self.plan, log.notice) if self.watches is None else self.watches
+        self.outlook = Outlook(None, None, [], watches, log.notice)
         try:
+            self.outlook.begin()
             verdict = self._verify(shown)
+            if verdict is not None:
+                self.outlook.last_look()
         finally:
+            if self.watches is None:
+                self.outlook.close()
             shown.close()
             for findings in self._all_findings:
                 findings.close()
@@ -280,6 +299,7 @@ class Verification:
             silence_s=plan.silence_s,
             keys_total=total,
             governor=Governor(plan.limits, limits) if plan.limits else None,
+            outlook=self.outlook,
             supply=supply,
             writes=writes,
         )

@@ -22,6 +22,9 @@ from .control import Control, ReplyError
 _REPLICA = re.compile(r"ip=(?P<host>.*),port=(?P<port>\d+),state=online,")
 REMEDY = "wait until a replica is in step (--wait-for), or read the master: --read-from master"
 
+#: Its offset would tell nothing about the replica.
+NOT_ITS_MASTER = "what answers at {} is not its master: it has another master_replid"
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -44,6 +47,10 @@ class Standing:
         if self.loading:
             return "loads its data"
         return "" if self.link_up else "has lost its master"
+
+    def has_data_of(self, other: Standing) -> bool:
+        """Whether both have the same master_replid, as a master and its replicas do; also where one does not tell."""
+        return not (self.replid and other.replid) or self.replid == other.replid
 
 
 def standing_of(control: Control) -> Standing:
@@ -82,7 +89,7 @@ def replicas_told(master: Control) -> list[Endpoint]:
 
 def best_of(master: Control, candidates: Sequence[Endpoint]) -> Endpoint:
     """The replica of a master that is the least behind. Raises StateError where none can be read."""
-    wanted = standing_of(master).replid
+    wanted = standing_of(master)
     usable: list[tuple[int, Endpoint]] = []
     reasons = []
     for candidate in candidates:
@@ -95,7 +102,7 @@ def best_of(master: Control, candidates: Sequence[Endpoint]) -> Endpoint:
             continue
         finally:
             control.close()
-        why_not = standing.why_not or ("" if standing.replid == wanted else "is of another master")
+        why_not = standing.why_not or ("" if standing.has_data_of(wanted) else "is of another master")
         if why_not:
             reasons.append(f"{candidate.address} {why_not}")
         else:
@@ -122,13 +129,16 @@ class Goal:
     def __init__(self, pairs: Sequence[Pair]) -> None:
         """Ask the masters. Raises AccessError."""
         self.pairs = pairs
-        self.offsets = [standing_of(pair.master).offset for pair in pairs]
+        self.masters = [standing_of(pair.master) for pair in pairs]
 
     def missing(self) -> tuple[str, str]:
         """(reason, address) of a replica that is not there yet, ('', '') where all are. Raises AccessError."""
-        for pair, offset in zip(self.pairs, self.offsets):
+        for pair, master in zip(self.pairs, self.masters):
             address = pair.replica.endpoint.address
-            behind = offset - standing_of(pair.replica).offset
+            replica = standing_of(pair.replica)
+            if not master.has_data_of(replica):
+                return NOT_ITS_MASTER.format(pair.master.endpoint.address), address
+            behind = master.offset - replica.offset
             if behind > 0:
                 return f"it is {behind:,} bytes behind its master", address
             if pair.node_id and _slots_of(pair.replica, pair.node_id) != _slots_of(pair.master, pair.node_id):

@@ -137,6 +137,19 @@ def test_a_replica_that_has_lost_its_master_is_not_chosen_and_waited_for(server:
     assert target.call("DBSIZE") == 50
 
 
+def test_another_server_at_the_address_of_the_master_is_refused(server: ServerFactory) -> None:
+    """As where a replica tells an address that means another server from where we are."""
+    master, stranger, target = server("7.0", *MASTER), server("7.0"), server("7.0")
+    replica = server("7.0", fresh=True)
+    follow(replica, master)
+    remap = ("--remap", f"{master.address}={stranger.address}")
+    for command in ("replicate", "compare"):
+        ran = run_keyferry("-u", replica.uri, *remap, command, "-u", target.uri)
+        assert ran.code == 7, ran.err
+        assert f"source {replica.address}: what answers at {stranger.address} is not its master" in ran.err
+        assert "hint: --remap " in ran.err
+
+
 def test_a_replica_without_its_master_is_read_where_it_was_named_with_a_warning(server: ServerFactory) -> None:
     replica, target = server("7.0", fresh=True), server("7.0")
     write_strings(replica, 50)

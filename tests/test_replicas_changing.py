@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import pytest
 
@@ -11,7 +13,11 @@ import keyferry
 from keyferry.lookout import Changes, Lookout
 from keyferry.moves import Moves
 from keyferry.partitioners.control import Control
-from keyferry.partitioners.replicas import Pair
+from keyferry.partitioners.replicas import Goal, Pair
+from keyferry.partitioners.topology import describe
+from keyferry.reaching import as_replica
+from keyferry.replica_watch import ReplicaWatch
+from keyferry.workers.errors import ChangedError
 from keyferry.workers.slots import ranges_of
 from keyferry.workers.task import Node, Task
 from tests.conftest import ClusterFactory, ServerFactory
@@ -23,6 +29,7 @@ from tests.support.processes import VERIFIED, Result, run_keyferry, start_keyfer
 from tests.support.proxy import FaultProxy
 from tests.support.replication import MASTER, follow, link_of, synchronise_anew, wait_until_in_step
 from tests.support.sentinels import Sentinels
+from tests.support.servers import Server, free_port
 from tests.test_cluster import Side, keys_of, write_many
 from tests.test_options import write_strings
 
@@ -64,6 +71,50 @@ def test_a_comparison_with_a_replica_that_is_synchronised_anew_begins_again(serv
         ran = run.wait()
     assert "(a full resync): the comparison begins again" in ran.err
     assert ran.code == 1 and f"OK:{KEYS - 1} V:1 >:0 <:0 T:0" in ran.out, ran.out
+
+
+def test_a_comparison_looks_at_its_replica_while_it_compares(server: ServerFactory) -> None:
+    """It would take twenty seconds more to the end, and what it finds until then is worth nothing."""
+    master, replica, target = server("7.0", *MASTER), server("7.0", fresh=True), server("7.0")
+    for one in (master, target):
+        write_strings(one, KEYS)
+    follow(replica, master)
+    line = ("-u", master.uri, "--read-from", "replica", "compare", "-u", target.uri, "--rate", "600")
+    with start_keyferry(*line) as run:
+        run.wait_for_text("verify begins")
+        synchronise_anew(master, replica, "key:1")
+        run.wait_for_text("(a full resync): the comparison begins again", timeout=8)
+        run.signal(signal.SIGINT)
+        assert run.wait().code == 130
+
+
+def watch_of(replica: Server) -> ReplicaWatch:
+    """Somebody who looks at a replica when asked to; what is said goes nowhere."""
+    control = Control(keyferry.Endpoint(port=replica.port), "source")
+    try:
+        return ReplicaWatch(as_replica(control, describe(control)), lambda text: None)
+    finally:
+        control.close()
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_where_a_full_resync_cannot_be_told_any_loss_of_the_link_counts_as_one(
+    allowed: bool, server: ServerFactory
+) -> None:
+    master, replica = server("7.0", *MASTER), server("7.0", fresh=True)
+    follow(replica, master)
+    if not allowed:
+        replica.call("ACL", "SETUSER", "default", "-client|list")
+    watch = watch_of(replica)
+    try:
+        assert bool(watch.then.link_id) == allowed
+        watch.check(fresh=True)
+        replica.call("REPLICAOF", "127.0.0.1", free_port())
+        seen = nullcontext() if allowed else pytest.raises(ChangedError, match="a full resync")
+        with seen:
+            watch.check(fresh=True)
+    finally:
+        watch.close()
 
 
 def test_a_link_that_comes_back_where_it_was_costs_nothing(server: ServerFactory) -> None:
@@ -201,3 +252,17 @@ def test_keys_of_moved_slots_are_not_looked_for_before_the_replicas_are_in_step(
     lookout.close()
     for control in (*controls, ahead, behind):
         control.close()
+
+
+def test_a_replica_is_not_in_step_with_a_server_that_is_not_its_master(server: ServerFactory) -> None:
+    """Its offset would let a copy end too early, or never."""
+    master, replica, stranger = server("7.0", *MASTER), server("7.0", fresh=True), server("7.0", fresh=True)
+    follow(replica, master)
+    ours, theirs, others = [Control(keyferry.Endpoint(port=one.port), "source") for one in (replica, master, stranger)]
+    try:
+        assert Goal([Pair("", theirs, ours)]).missing() == ("", "")
+        reason, address = Goal([Pair("", others, ours)]).missing()
+        assert (address, f"{stranger.address} is not its master" in reason) == (replica.address, True)
+    finally:
+        for control in (ours, theirs, others):
+            control.close()
