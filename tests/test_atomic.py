@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import ServerFactory
 from tests.support.compare import differences
-from tests.support.dataset import fill
+from tests.support.dataset import fill, fill_large
 from tests.support.monitor import Monitor
 from tests.support.processes import run_keyferry, start_keyferry
 from tests.support.servers import Server
@@ -128,7 +128,7 @@ def test_all_that_is_read_of_keys_is_read_in_transactions_and_nothing_else(
 
 def test_a_transaction_that_meets_a_busy_server_is_made_again(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
-    fill(source, 20_000)
+    fill_large(source, 20_000)
     source.call("CONFIG", "SET", "busy-reply-threshold", 50)
     words = ("--atomic", "--batch", "8", "--scan-count", "8", "--workers", "1", "--json")
     with start_keyferry(*at(source), "replicate", *at(target), *words) as run:

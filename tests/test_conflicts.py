@@ -12,7 +12,7 @@ import pytest
 from keyferry.workers.errors import key_text
 from tests.conftest import ServerFactory
 from tests.support.compare import all_keys, differences, lost
-from tests.support.dataset import fill
+from tests.support.dataset import fill, fill_large
 from tests.support.disguises import OffsetCursors
 from tests.support.monitor import Monitor
 from tests.support.processes import Result, run_keyferry, start_keyferry, worker_pids
@@ -90,7 +90,7 @@ def test_fail_ends_the_run_at_a_key_that_exists_and_names_it(kind: str, server: 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_copy_that_is_made_twice_writes_nothing_the_second_time(mode: str, server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
-    fill(source, RING_KEYS)
+    fill_large(source, RING_KEYS)
     assert_all_copied(copy(source, target), source, target, RING_KEYS)
     changes = target.info("persistence")["rdb_changes_since_last_save"]
     ran = copy(source, target, "--on-conflict", mode)
@@ -151,7 +151,7 @@ def test_a_source_that_tells_keys_twice_is_no_conflict(mode: str, server: Server
 @pytest.mark.parametrize("mode", MODES)
 def test_a_pass_that_begins_again_does_not_meet_its_own_keys(mode: str, server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
-    fill(source, RING_KEYS)
+    fill_large(source, RING_KEYS)
     target.call("SET", "others", "value")
     with Proxy(source, TurnsOpaque()) as proxy:
         ran = copy(proxy, target, "--on-conflict", mode)
@@ -273,9 +273,6 @@ def test_a_copy_that_begins_again_at_a_restarted_source_goes_on_with_its_own_key
         assert_all_copied(ran, source, target, 3_000)
 
 
-KEYS = 30_000
-
-
 #: All of it on one version, and on each the case in which nothing may go wrong.
 DEATHS = [
     *((kind, True, "fail") for kind in KINDS),
@@ -290,7 +287,7 @@ def test_what_a_dead_worker_has_written_is_no_conflict(
     kind: str, empty: bool, mode: str, server: ServerFactory
 ) -> None:
     source, target = server(kind), server(kind)
-    fill(source, KEYS)
+    fill_large(source, RING_KEYS)
     if not empty:
         target.call("SET", "others", "value")
     words = ("--on-conflict", mode, "--batch", "8", "--scan-count", "8", "--workers", "2", "--json")
@@ -304,7 +301,7 @@ def test_what_a_dead_worker_has_written_is_no_conflict(
         ran = run.wait(120)
     assert "a worker died" in ran.err
     target.call("DEL", "others")
-    assert_all_copied(ran, source, target, KEYS)
+    assert_all_copied(ran, source, target, RING_KEYS)
     assert result_of(ran)["exact"]
 
 

@@ -14,7 +14,7 @@ from tests.support.compare import assert_equal
 from tests.support.processes import VERIFIED, Result, run_keyferry
 from tests.support.summary import result_of
 
-KEYS = 60_000
+KEYS = 40_000
 A_SCAN = 100  # keys that one SCAN is asked for
 
 
@@ -25,7 +25,7 @@ def write(cluster: Cluster, count: int = KEYS) -> None:
 
 def copied_while(source: Cluster, target: Cluster, happens: Callable[[], object], *options: str) -> Result:
     """A copy of about four seconds, in whose midst something happens."""
-    words = ("replicate", source.uri, target.uri, "--workers", "2", "--rate", "15000", *options)
+    words = ("replicate", source.uri, target.uri, "--workers", "2", "--rate", "10000", *options)
     with ThreadPoolExecutor(1) as others:
         ran = others.submit(run_keyferry, *words, env=VERIFIED, timeout=100)
         deadline = time.monotonic() + 30

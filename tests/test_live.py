@@ -28,6 +28,7 @@ from tests.support.live import (
 )
 from tests.support.processes import VERIFIED, run_keyferry, start_keyferry, worker_pids
 from tests.support.servers import Server
+from tests.test_options import write_strings
 
 # ---- it converges -------------------------------------------------------------------------------------------------
 
@@ -49,7 +50,7 @@ def test_the_line_of_the_seed(server: ServerFactory) -> None:
 
 def test_without_verification_it_is_never_said_that_both_sides_are_equal(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
-    generated(source, 100)
+    write_strings(source, 100)
     line = ("-p", str(source.port), "replicate", "-p", str(target.port), "--live", "--idle-timeout", "500")
     ran = run_keyferry(*line, "--no-verify")
     assert ran.code == 0, ran.err
@@ -61,7 +62,7 @@ def test_without_verification_it_is_never_said_that_both_sides_are_equal(server:
 @pytest.mark.covers("on-converged")
 def test_a_command_is_run_when_both_sides_are_equal(tmp_path: Path, server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
-    generated(source, 100)
+    write_strings(source, 100)
     told = tmp_path / "told"
     with start_live(source, target, "--on-converged", f"echo $KEYFERRY_VERDICT $KEYFERRY_KEYS > {told}") as run:
         assert followed(run).ran.code == 0
@@ -161,7 +162,7 @@ def test_keys_that_go_on_expiring_do_not_keep_it_from_ending(server: ServerFacto
 def test_writes_to_what_is_not_copied_do_not_keep_it_from_ending(feed: str, server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
     notify(source)
-    generated(source, 500)
+    write_strings(source, 500)
     stop = threading.Event()
 
     def write() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+
 import pytest
 
 from tests.conftest import ServerFactory
@@ -11,7 +14,7 @@ from tests.support.live import assert_converged, followed, generated, notify, st
 from tests.support.monitor import Monitor
 from tests.support.processes import run_keyferry
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
-from tests.test_options import at
+from tests.test_options import at, write_strings
 
 NOTIFIED = ("--feed", "notifications")
 #: What may be sent to a source (README): nothing of it writes.
@@ -39,7 +42,7 @@ def test_notifications_that_are_off_are_an_error_with_the_command_to_type(server
 def test_notifications_are_switched_on_for_the_run_alone(kind: str, server: ServerFactory) -> None:
     source, target = server(kind), server(kind)
     source.call("CONFIG", "SET", "notify-keyspace-events", "Ex")
-    generated(source, 500)
+    write_strings(source, 500)
     with start_live(source, target, "--enable-notifications", "--idle-timeout", "1s") as run:
         wait_for_feed(source)
         assert set(source.call("CONFIG", "GET", "notify-keyspace-events")[1].decode()) == set("AKE")
@@ -59,7 +62,7 @@ class Dumb(Hooks):
 
 def test_a_feed_that_never_tells_anything_is_found_out(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
-    generated(source, 1000)
+    write_strings(source, 1000)
     with Proxy(source, Dumb()) as proxy, start_live(proxy, target, "--idle-timeout", "1h") as run:
         wait_until(lambda: target.call("DBSIZE") == 1000)
         with source.connect() as connection:
@@ -86,7 +89,7 @@ def test_nothing_is_written_to_the_source(server: ServerFactory) -> None:
 
 def test_a_fence_is_two_pings_with_a_pause_and_the_last_look_comes_after_it(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
-    generated(source, 100)
+    write_strings(source, 100)
     with Monitor(source) as seen:
         with start_live(source, target) as run:
             assert followed(run).ran.code == 0
@@ -100,3 +103,29 @@ def test_a_fence_is_two_pings_with_a_pause_and_the_last_look_comes_after_it(serv
     assert looks[-1] > pings[-1]
     compared = max(one.time_s for one in seen.commands if one.name in ("MGET", "DUMP"))
     assert pings[-1] > compared, "the last fence is the last act"
+
+
+class AnswersNoLook(Hooks):
+    """A source that answers no PING any more once it is verified, which reads its keys for the second time."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.asked = threading.Event()
+
+    def on_command(self, args: Args) -> Answer:
+        self.reads += args[0] == b"MGET" and b"key:1" in args
+        if args[0] != b"PING" or self.reads < 2:
+            return args
+        self.asked.set()
+        return b""
+
+
+def test_a_signal_ends_the_wait_for_the_last_look(server: ServerFactory) -> None:
+    source, target, hooks = server("7.0"), server("7.0"), AnswersNoLook()
+    write_strings(source, 100)
+    with Proxy(source, hooks) as proxy, start_live(proxy, target) as run:
+        assert hooks.asked.wait(30), run.err
+        run.signal_all(signal.SIGTERM)
+        done = followed(run, timeout_s=20)
+    assert done.ran.code == 128 + signal.SIGTERM, done.ran.err
+    assert not done.live["converged"]

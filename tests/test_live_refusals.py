@@ -10,7 +10,6 @@ from tests.conftest import ServerFactory
 from tests.support.live import (
     feeds,
     followed,
-    generated,
     notify,
     start_live,
     wait_for_feed,
@@ -18,7 +17,7 @@ from tests.support.live import (
     wait_until_followed,
 )
 from tests.support.processes import run_keyferry
-from tests.test_options import at
+from tests.test_options import at, write_strings
 
 
 def test_one_server_a_replica_and_a_copy_back_are_refused(server: ServerFactory) -> None:
@@ -29,7 +28,7 @@ def test_one_server_a_replica_and_a_copy_back_are_refused(server: ServerFactory)
     wait_until(lambda: replica.info("replication")["master_link_status"] == "up")
     ran = run_keyferry(*at(replica), "replicate", "-p", str(source.port), "--live")
     assert ran.code == 6 and "hold the same data" in ran.err
-    generated(source, 100)
+    write_strings(source, 100)
     with start_live(source, target, "--idle-timeout", "1h") as run:
         wait_for_feed(source)
         wait_until(lambda: target.call("DBSIZE") == 100)

@@ -8,7 +8,8 @@ import pytest
 
 from tests.conftest import ServerFactory
 from tests.support.compare import all_keys, assert_equal
-from tests.support.live import followed, generated, start_live, wait_for_feed, wait_until, wait_until_followed
+from tests.support.live import followed, start_live, wait_for_feed, wait_until, wait_until_followed
+from tests.test_options import write_strings
 
 
 def test_keys_of_the_target_stay_and_what_was_not_ours_to_remove_is_told(server: ServerFactory) -> None:
@@ -70,7 +71,7 @@ def test_a_key_that_does_not_pass_the_filters_any_more_goes(server: ServerFactor
 
 def test_a_source_that_comes_back_empty_does_not_empty_the_target(server: ServerFactory) -> None:
     source, target = server("7.0", fresh=True), server("7.0")
-    generated(source, 500)
+    write_strings(source, 500)
     with start_live(source, target, "--idle-timeout", "1h") as run:
         wait_until(lambda: target.call("DBSIZE") == 500)
         source.restart(keep_data=False)
@@ -82,7 +83,7 @@ def test_a_source_that_comes_back_empty_does_not_empty_the_target(server: Server
 
 def test_a_source_that_comes_back_with_its_data_is_followed_on(server: ServerFactory) -> None:
     source, target = server("7.0", fresh=True), server("7.0")
-    generated(source, 500)
+    write_strings(source, 500)
     with start_live(source, target, "--idle-timeout", "3s") as run:
         wait_until(lambda: target.call("DBSIZE") == 500)
         source.call("DEL", *sorted(all_keys(source))[:1])

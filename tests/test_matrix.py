@@ -24,7 +24,7 @@ PAIRS = (
 )
 METHODS = ("auto", "native", "dump")
 WORKERS = (1, 2, 4, 8)
-KEYS = 100_000
+KEYS = 40_000
 HUGE = ("huge string", "huge hash")
 
 Case = tuple[tuple[str, str], str, int]

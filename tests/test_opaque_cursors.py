@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import ServerFactory
 from tests.support.compare import all_keys, assert_equal
-from tests.support.dataset import fill
+from tests.support.dataset import fill_large
 from tests.support.disguises import OffsetCursors, ShardedCursors, TableCursors
 from tests.support.processes import Result, run_keyferry
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
@@ -30,7 +30,7 @@ def copy(proxy: Proxy, target: Server, *words: str) -> Result:
 @pytest.mark.parametrize("scheme", ["offset", "table"])
 def test_cursors_that_are_no_positions_are_copied_by_one_scanner(scheme: str, server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
-    fill(source, KEYS)
+    fill_large(source, KEYS)
     hooks: Hooks = OffsetCursors(source) if scheme == "offset" else TableCursors()
     with Proxy(source, hooks) as proxy:
         plan = copy(proxy, target, "--dry-run")
@@ -78,7 +78,7 @@ class TurnsOpaque(Hooks):
 
 def test_cursors_that_turn_out_to_be_no_positions_begin_the_database_again(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
-    fill(source, KEYS)
+    fill_large(source, KEYS)
     with Proxy(source, TurnsOpaque()) as proxy:
         ran = copy(proxy, target)
     assert ran.code == 0, ran.err

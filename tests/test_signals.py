@@ -15,13 +15,13 @@ import pytest
 
 from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal
-from tests.support.dataset import fill
+from tests.support.dataset import fill_large
 from tests.support.processes import Run, children_of, start_command, start_keyferry, worker_pids
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
 
-KEYS = 60_000
+KEYS = 40_000
 SLOWLY = ("--batch", "8", "--scan-count", "8", "--workers", "2")
 
 
@@ -45,7 +45,7 @@ def wait_for_keys(target: Server, run: Run) -> None:
 )
 def test_the_first_signal_ends_a_copy_in_order(number: int, code: int, server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
-    fill(source, KEYS)
+    fill_large(source, KEYS)
     with copying(source, target, "--json") as run:
         run.signal_all(number)
         ran = run.wait(20)
@@ -59,7 +59,7 @@ def test_the_first_signal_ends_a_copy_in_order(number: int, code: int, server: S
 
 def test_a_second_signal_ends_it_at_once(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
-    fill(source, KEYS)
+    fill_large(source, KEYS)
     with copying(source, target) as run:
         target.pause()
         try:
@@ -77,7 +77,7 @@ def test_a_second_signal_ends_it_at_once(server: ServerFactory) -> None:
 
 def test_nohup_lets_a_copy_outlive_its_terminal(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
-    fill(source, KEYS)
+    fill_large(source, KEYS)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited, as nohup does it
     try:
         with copying(source, target) as run:
@@ -92,7 +92,7 @@ def test_nohup_lets_a_copy_outlive_its_terminal(server: ServerFactory) -> None:
 @pytest.mark.parametrize("kind", ["7.0", "9.1"])
 def test_a_worker_killed_with_9_costs_nothing(kind: str, server: ServerFactory) -> None:
     source, target = server(kind), server(kind)
-    fill(source, KEYS)
+    fill_large(source, KEYS)
     with copying(source, target, "--json") as run:
         for _ in range(2):
             os.kill(worker_pids(run.pid)[0], signal.SIGKILL)
@@ -107,7 +107,7 @@ def test_a_worker_killed_with_9_costs_nothing(kind: str, server: ServerFactory) 
 
 def test_a_worker_that_is_silent_for_too_long_counts_as_dead(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
-    fill(source, KEYS)
+    fill_large(source, KEYS)
     script = f"""
 import keyferry
 summary = keyferry.replicate({source.uri!r}, {target.uri!r}, silence_s=2, progress="log", batch=8, workers=2)
@@ -125,7 +125,7 @@ print(summary.counts.copied)
 
 def test_a_killed_coordinator_leaves_no_process_behind(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
-    fill(source, KEYS)
+    fill_large(source, KEYS)
     with copying(source, target) as run:
         assert children_of(run.pid)
         run.signal(signal.SIGKILL)
@@ -150,7 +150,7 @@ class Poisoned(Hooks):
 @pytest.mark.parametrize("keys", [2_000, 25_000])
 def test_a_key_that_kills_its_workers_is_found_and_put_aside(keys: int, server: ServerFactory, tmp_path: Path) -> None:
     source, target = server("7.0"), server("7.0")
-    fill(source, keys)
+    fill_large(source, keys, typed=1_000)
     source.call("SET", "poison", "x")
     listed = tmp_path / "aside.jsonl"
     poisoned = Poisoned()

@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import ServerFactory
 from tests.support.binaries import KINDS
 from tests.support.compare import assert_equal
-from tests.support.dataset import fill
+from tests.support.dataset import fill, fill_large
 from tests.support.processes import (
     Result,
     Run,
@@ -33,7 +33,7 @@ from tests.test_signals import wait_for_keys
 
 OFF = ("--source-rdbcompression", "off")
 SLOWLY = ("--batch", "8", "--scan-count", "8", "--workers", "2")
-KEYS = 60_000
+KEYS = 40_000
 PASSWORD = "quite-a-secret"
 
 
@@ -108,7 +108,7 @@ def test_a_copy_that_ends_well_has_put_the_value_back(kind: str, server: ServerF
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_signal_to_the_whole_group_leaves_nothing_changed(number: int, server: ServerFactory, state: State) -> None:
     source, target = server("7.0"), server("7.0")
-    fill(source, KEYS)
+    fill_large(source, KEYS)
     with state.copying(source, target) as run:
         run.signal_all(number)
         ran = run.wait(20)
@@ -119,7 +119,7 @@ def test_a_signal_to_the_whole_group_leaves_nothing_changed(number: int, server:
 
 def test_a_second_signal_leaves_nothing_changed(server: ServerFactory, state: State) -> None:
     source, target = server("7.0"), server("7.0")
-    fill(source, KEYS)
+    fill_large(source, KEYS)
     with state.copying(source, target) as run:
         target.pause()
         try:
@@ -147,7 +147,7 @@ def test_a_run_killed_with_9_leaves_nothing_changed(
     kill: Callable[[int, int], None], server: ServerFactory, state: State
 ) -> None:
     source, target = server("7.0"), server("7.0")
-    fill(source, KEYS)
+    fill_large(source, KEYS)
     with state.copying(source, target) as run:
         kill(run.pid, signal.SIGKILL)
         ran = run.wait(20, gone_within=20)
@@ -158,7 +158,7 @@ def test_a_run_killed_with_9_leaves_nothing_changed(
 
 def test_the_guard_waits_for_a_source_that_does_not_answer(server: ServerFactory, state: State) -> None:
     source, target = server("7.0"), server("7.0")
-    fill(source, KEYS)
+    fill_large(source, KEYS)
     with state.copying(source, target) as run:
         source.pause()
         try:
@@ -175,7 +175,7 @@ def test_the_guard_takes_no_signals_and_the_run_does_without_it_if_it_is_killed(
     server: ServerFactory, state: State
 ) -> None:
     source, target = server("7.0"), server("7.0")
-    fill(source, KEYS)
+    fill_large(source, KEYS)
     with state.copying(source, target) as run:
         (guard,) = guard_pids(run.pid)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -193,7 +193,7 @@ def test_a_source_that_is_restarted_on_the_way_is_changed_again_and_put_back(
     server: ServerFactory, state: State
 ) -> None:
     source, target = server("7.0", fresh=True), server("7.0")
-    fill(source, KEYS)
+    fill_large(source, KEYS)
     with state.copying(source, target) as run:
         source.restart(keep_data=True)
         run.wait_for_text("the copy begins again")
@@ -299,7 +299,7 @@ def test_other_servers_leave_it_alone(server: ServerFactory, state: State) -> No
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_of_two_runs_the_last_one_puts_back(number: int, server: ServerFactory, state: State) -> None:
     source, targets = server("7.0"), (server("7.0"), server("9.1"))
-    fill(source, KEYS)
+    fill_large(source, KEYS)
     with state.copying(source, targets[0]) as first, standing_still(targets[0]):
         with state.copying(source, targets[1]) as second, standing_still(targets[1]):
             for run, target in ((first, targets[0]), (second, targets[1])):

@@ -11,11 +11,15 @@ from random import Random
 
 from .clusterwire import ClusterConnection
 from .keyspace import Database
+from .servers import Server
 from .shapes import EXTRAS, FAR_MS, SHAPES, Shape
 from .wire import Command, Refused, ServerError
 
 #: The share of keys with an expiry.
 EXPIRING = 0.25
+
+#: Small strings in one MSET.
+STRINGS_A_TIME = 1_000
 
 #: Hash tags among which tagged names are spread.
 TAGS = 50
@@ -95,6 +99,15 @@ def fill(
         if isinstance(reply, ServerError):
             raise Refused(f"the data set was refused: {reply}")
     return summary
+
+
+def fill_large(server: Server, keys: int, typed: int = 3_000) -> None:
+    """Write `typed` keys as `fill` does, and small strings up to `keys`: they cost little to write and to compare."""
+    fill(server, typed)
+    with server.connect() as connection:
+        for start in range(typed, keys, STRINGS_A_TIME):
+            numbers = range(start, min(start + STRINGS_A_TIME, keys))
+            connection.must("MSET", *(word for number in numbers for word in (b"small:%d" % number, b"%d" % number)))
 
 
 def _plan(kind: str, random: Random, keys: int) -> list[Shape]:
