@@ -105,11 +105,13 @@ class Coordinator:
         self.ending, self.clocks = Ending(warn), Clocks(controls)
 
     @classmethod
-    def of_plan(cls, plan: Plan, executor: Any, **more: Any) -> Coordinator:
-        """The coordinator for a copy."""
+    def of_plan(
+        cls, plan: Plan, executor: Any, setup: Setup | None = None, tasks: list[Task] | None = None, **more: Any
+    ) -> Coordinator:
+        """The coordinator for a copy; `setup` and `tasks` stand in the place of the plan's, as for a verification."""
         governor = Governor(plan.limits, [node.endpoint for node in plan.setup.sources]) if plan.limits else None
         more = {"silence_s": plan.silence_s, "keys_total": plan.keys_total, "governor": governor} | more
-        return cls(plan.setup, plan.tasks(), plan.workers, executor, **more)
+        return cls(setup or plan.setup, plan.tasks() if tasks is None else tasks, plan.workers, executor, **more)
 
     @property
     def cpu_s(self) -> float:
