@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+
 import pytest
 
 from tests.conftest import ServerFactory
@@ -100,3 +103,29 @@ def test_a_fence_is_two_pings_with_a_pause_and_the_last_look_comes_after_it(serv
     assert looks[-1] > pings[-1]
     compared = max(one.time_s for one in seen.commands if one.name in ("MGET", "DUMP"))
     assert pings[-1] > compared, "the last fence is the last act"
+
+
+class AnswersNoLook(Hooks):
+    """A source that answers no PING any more once it is verified, which reads its keys for the second time."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.asked = threading.Event()
+
+    def on_command(self, args: Args) -> Answer:
+        self.reads += args[0] == b"MGET" and b"key:1" in args
+        if args[0] != b"PING" or self.reads < 2:
+            return args
+        self.asked.set()
+        return b""
+
+
+def test_a_signal_ends_the_wait_for_the_last_look(server: ServerFactory) -> None:
+    source, target, hooks = server("7.0"), server("7.0"), AnswersNoLook()
+    write_strings(source, 100)
+    with Proxy(source, hooks) as proxy, start_live(proxy, target) as run:
+        assert hooks.asked.wait(30), run.err
+        run.signal_all(signal.SIGTERM)
+        done = followed(run, timeout_s=20)
+    assert done.ran.code == 128 + signal.SIGTERM, done.ran.err
+    assert not done.live["converged"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,18 +29,19 @@ CLEAN, DIFFERS = Verdict(), Verdict(kinds=Counter({ONLY_SOURCE: 1}))
 def verified(
     monkeypatch: pytest.MonkeyPatch,
     verdicts: Sequence[Verdict],
-    moves: Sequence[bool],
+    moves: Iterable[bool],
     prepare: Callable[[], None] = lambda: None,
     summary: Summary | None = None,
+    pause_s: float = 0.0,
 ) -> Summary:
     """The summary after verifications that come out like this, and during which slots move like that."""
     summary = summary or Summary(verify_note="")
     outcomes, meanwhile = iter(verdicts), iter(moves)
     plan: Any = SimpleNamespace(by_name=False)
     controls: Any = SimpleNamespace(sources=[], close=lambda: None)
-    monkeypatch.setattr(proof, "MOVES_PAUSE_S", 0.0)
+    monkeypatch.setattr(proof, "MOVES_PAUSE_S", pause_s)
     monkeypatch.setattr(
-        proof, "Verification", lambda *_: SimpleNamespace(run=lambda: next(outcomes), cpu_s=1, signal=0)
+        proof, "Verification", lambda *_, **__: SimpleNamespace(run=lambda: next(outcomes), cpu_s=1, signal=0)
     )
     with Signals() as signals:
 
@@ -57,7 +60,7 @@ def verified(
             diff_file=None,
             extra_before=0,
         )
-        outlook = SimpleNamespace(any_moved=False, moves_meanwhile=lambda: next(meanwhile))
+        outlook = SimpleNamespace(any_moved=False, replicas=None, moves_meanwhile=lambda: next(meanwhile))
         done: Any = SimpleNamespace(
             plan=plan,
             controls=controls,
@@ -79,6 +82,20 @@ def test_a_signal_while_it_is_made_again_leaves_no_verdict(monkeypatch: pytest.M
     with pytest.raises(Ended):
         verified(monkeypatch, [CLEAN], [True], lambda: os.kill(os.getpid(), signal.SIGTERM), summary)
     assert summary.verdict is None
+    assert "verify    not done (interrupted)" in summary.text()
+
+
+def test_a_signal_in_the_pause_before_it_is_made_again_ends_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    killer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
+
+    def moves() -> Iterator[bool]:
+        killer.start()
+        yield True
+
+    began = time.monotonic()
+    summary = verified(monkeypatch, [CLEAN], moves(), pause_s=30)
+    assert time.monotonic() - began < 5
+    assert (summary.exit_code, summary.verdict) == (128 + signal.SIGTERM, None)
     assert "verify    not done (interrupted)" in summary.text()
 
 
