@@ -36,7 +36,7 @@ def bulk_write_after_a_live_write(source: Server, target: Server) -> None:
     """bulk read → change → live read → live write → bulk write"""
     with Sequencer(source, target, hold="RESTORE") as steps:
         steps.change(becomes("new"))
-        steps.wait_until_overtaken()
+        steps.wait_until_overtaken(to_the_last=True)
         steps.assert_nothing_came()
         steps.end()
 
@@ -45,7 +45,7 @@ def delete_in_flight(source: Server, target: Server) -> None:
     """bulk read → delete → removal → bulk write"""
     with Sequencer(source, target, hold="RESTORE") as steps:
         steps.change(removed)
-        steps.wait_until_overtaken(by_removals=True)
+        steps.wait_until_overtaken(to_the_last=True)
         steps.end()
 
 
@@ -53,7 +53,7 @@ def rename_in_flight(source: Server, target: Server) -> None:
     """bulk read → rename → the old name is removed, the new one written → bulk write of the old name"""
     with Sequencer(source, target, hold="RESTORE") as steps:
         steps.change(lambda key: [("RENAME", key, f"{key}:renamed")])
-        steps.wait_until_overtaken(by_removals=True)
+        steps.wait_until_overtaken(to_the_last=True)
         steps.end()
 
 
@@ -62,7 +62,7 @@ def expiry_in_flight(source: Server, target: Server) -> None:
     with Sequencer(source, target, hold="RESTORE") as steps:
         steps.change(lambda key: [("PEXPIRE", key, 1)])
         wait_until(lambda: source.call("EXISTS", *KEYS) == 0)
-        steps.wait_until_overtaken(by_removals=True)
+        steps.wait_until_overtaken(to_the_last=True)
         steps.end()
 
 
@@ -71,7 +71,7 @@ def expiry_taken_back_in_flight(source: Server, target: Server) -> None:
     mortal = lambda key: [("HSET", key, "field", "old"), ("EXPIRE", key, 3600)]  # noqa: E731
     with Sequencer(source, target, hold="RESTORE", write=mortal) as steps:
         steps.change(lambda key: [("PERSIST", key)])
-        steps.wait_until_overtaken()
+        steps.wait_until_overtaken(to_the_last=True)
         steps.end()
 
 
@@ -79,7 +79,7 @@ def move_in_flight(source: Server, target: Server) -> None:
     """bulk read → MOVE to another database → removal in this one → bulk write"""
     with Sequencer(source, target, *BOTH, hold="RESTORE", feed="notifications") as steps:
         steps.change(lambda key: [("MOVE", key, 1)])
-        steps.wait_until_overtaken(by_removals=True)
+        steps.wait_until_overtaken(to_the_last=True)
         steps.end(0, 1, gaps=None)
 
 

@@ -120,14 +120,14 @@ class Sequencer:
         proxy.wait_until_fired(20, self._held[proxy])
         self._before = under_test(self.target)
 
-    def wait_until_overtaken(self, *, by_removals: bool = False) -> None:
+    def wait_until_overtaken(self, *, to_the_last: bool = False) -> None:
         """Return once the last wave is at the target, as far as its workers are not held.
 
-        `by_removals`: these follow the writes of their window, and have been made once a later wave is there, too.
+        `to_the_last`: also by what comes later in the same tasks, as removals do: a second wave follows them.
         """
         names = self._wave()
         wait_until(lambda: self.target.call("EXISTS", *names) > 0, what="no part of the wave came")
-        if by_removals:
+        if to_the_last:
             self.change(lambda key: [])
             self.wait_until_overtaken()
 
