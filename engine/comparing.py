@@ -15,7 +15,7 @@ from .options import filled
 from .partitioners.keys import NamesFile
 from .passes import find_out, least_pool, until_servers_stay
 from .planning import Plan, make
-from .reaching import seeds_of
+from .reaching_side import seeds_of
 from .sampling import sample_below, statement
 from .signals import Signals
 from .summary import Summary

@@ -1,12 +1,7 @@
 """The coordinator: gives tasks to workers, takes in their reports, and outlives them.
 
-WHAT HAPPENS IF a worker dies, or is silent for too long: it is killed and waited for, its connections are killed at
-the target (bytes that it had sent must not be executed after what replaces them: `fence.py`), and only then its tasks
-go back to their acknowledged positions. One of them may be the cause: each is then tried alone, and one that kills
-three workers is taken apart until the key is found and put aside.
-
 WHAT HAPPENS IF a signal comes: the first one stops reading, lets open windows finish and ends the run in order; the
-second one ends it at once.
+second one ends it at once. IF a worker dies, or is silent for too long: `losses.py`.
 """
 
 from __future__ import annotations
@@ -17,14 +12,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .apart import take_apart
 from .clocks import Clocks
 from .crew import Crew, Worker
 from .ending import Ending
 from .eviction import Watch
 from .fence import Fence
 from .governor import Governor
-from .ledger import DEATHS_TO_SPLIT, Entry, Ledger
+from .ledger import Entry, Ledger
+from .losses import Losses
 from .outages import Outages
 from .outlook import Outlook
 from .partitioners.control import Control
@@ -38,12 +33,9 @@ from .workers import errors
 from .workers.pace import NOTHING
 from .workers.task import (
     COPY_KEYS,
-    LIST_KEYS,
     LOOK_UP,
     SIFT_KEYS,
     STREAMS,
-    Aside,
-    Counts,
     Order,
     Progress,
     Report,
@@ -56,8 +48,6 @@ if TYPE_CHECKING:
 
 #: The loop looks at signals, clocks and silence at least so often.
 TICK_S = 0.2
-#: More deaths than this are no accident, and no single key either.
-DEATHS_MAX = 64
 
 
 class Coordinator:
@@ -101,15 +91,17 @@ class Coordinator:
         if live:
             self.fence.late_writes = live.late_writes
         self.outages = Outages(say, warn, setup.retry_for_s)
-        self.deaths = 0
+        self.losses = Losses(self)
         self.ending, self.clocks = Ending(warn), Clocks(controls)
 
     @classmethod
-    def of_plan(cls, plan: Plan, executor: Any, **more: Any) -> Coordinator:
-        """The coordinator for a copy."""
+    def of_plan(
+        cls, plan: Plan, executor: Any, setup: Setup | None = None, tasks: list[Task] | None = None, **more: Any
+    ) -> Coordinator:
+        """The coordinator for a copy; `setup` and `tasks` stand in the place of the plan's, as for a verification."""
         governor = Governor(plan.limits, [node.endpoint for node in plan.setup.sources]) if plan.limits else None
         more = {"silence_s": plan.silence_s, "keys_total": plan.keys_total, "governor": governor} | more
-        return cls(plan.setup, plan.tasks(), plan.workers, executor, **more)
+        return cls(setup or plan.setup, plan.tasks() if tasks is None else tasks, plan.workers, executor, **more)
 
     @property
     def cpu_s(self) -> float:
@@ -167,10 +159,10 @@ class Coordinator:
     def _turn(self) -> None:
         for worker, report in self.crew.hear(TICK_S, self.live.feeding.seats if self.live else ()):
             if report is None:
-                self._worker_died(worker, "died")
+                self.losses.note(worker, "died")
             else:
                 self._take_in(worker, report)
-        self._give_back(self.fence.released())
+        self.losses.give_back()
         if self.live:
             self._follow(self.live)
         if self.outlook and not self.ending.begun:
@@ -218,50 +210,6 @@ class Coordinator:
         except errors.KeyferryError as error:
             self._fail(error)
 
-    # ---- workers --------------------------------------------------------------------------------------------
-
-    def _worker_died(self, worker: Worker, how: str) -> None:
-        self.crew.dismiss(worker)
-        self.deaths += 1
-        if self.ending.begun:
-            return
-        if self.deaths > DEATHS_MAX:
-            raise errors.RunError("workers keep dying", hint="is there memory enough for them?")
-        self.say(f"a worker {how}: its {len(worker.tasks)} tasks are given to others")
-        lost = self.ledger.take_back(worker.tasks, killed=True)
-        if self.live:
-            lost += self.live.died(worker)
-        self.fence.hold(worker.clients, lost)
-        self.crew.launch(self.setup)
-
-    def _give_back(self, entries: list[Entry]) -> None:
-        for entry in entries:
-            if entry.lost is not None and self.live:
-                self.live.given_back(entry)
-            elif entry.task.kind == STREAMS:
-                self.ledger.waiting.append(entry)
-            elif entry.task.kind == LIST_KEYS:
-                self._begin_again(entry.task, self.scanners.restarted.get(entry.task.scope, ""))
-            elif entry.deaths < DEATHS_TO_SPLIT:
-                self.ledger.suspects.append(entry)
-            else:
-                self._take_apart(entry)
-
-    def _take_apart(self, entry: Entry) -> None:
-        """Split a task that has killed three workers, or put its only key aside."""
-        task, looks_up = entry.task, entry.task.work == LOOK_UP
-        words = [] if looks_up else self.setup.filters.scan_words
-        control = self.controls[looks_up][task.node] if self.controls else None
-        if take_apart(entry, self.ledger, control, words):
-            return
-        self.ledger.ranges_done += 1
-        if task.counted:
-            self.say("a key kills the workers that read it: it is put aside")
-            self.ledger.totals.setdefault(task.scope, Counts()).add(Counts(aside=1))
-            self.aside.add(Aside(task.keys[0], task.db, "unknown", 0, f"killed {DEATHS_TO_SPLIT} workers"))
-            if self.supply:
-                self.supply.settled(task, copied=0)
-
     # ---- reports --------------------------------------------------------------------------------------------
 
     def _take_in(self, worker: Worker, report: Report) -> None:
@@ -307,13 +255,13 @@ class Coordinator:
         elif news.listed is not None and entry:
             self.scanners.listed(worker, entry.task, news.listed)
         if news.opaque and entry:
-            self._begin_again(entry.task, news.opaque)
+            self.begin_again(entry.task, news.opaque)
         if news.finished or news.opaque:
             worker.tasks.discard(news.task)
             if entry and entry.task.kind == COPY_KEYS:
                 self.scanners.copied(entry.task)
 
-    def _begin_again(self, task: Task, why: str) -> None:
+    def begin_again(self, task: Task, why: str) -> None:
         """Read a database whose cursors cannot be split again, with one scanner."""
         if not (self.live and task.work == LOOK_UP):
             self.scanners.restarted[task.scope] = why
@@ -371,7 +319,7 @@ class Coordinator:
 
     def _look_at_silence(self) -> None:
         for worker in self.crew.silent(self.silence_s):
-            self._worker_died(worker, f"has been silent for {self.silence_s:g} s")
+            self.losses.note(worker, f"has been silent for {self.silence_s:g} s")
 
     def _look_at_signals(self) -> None:
         seen = self.signal_seen()

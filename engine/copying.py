@@ -24,7 +24,7 @@ from .passes import find_out, least_pool, until_servers_stay
 from .planning import Plan, make
 from .progress import Display, display
 from .proof import Proof
-from .reaching import seeds_of
+from .reaching_side import seeds_of
 from .settings import Settings
 from .signals import Ended, Signals
 from .summary import Summary

@@ -11,7 +11,6 @@ from .eviction import Watch
 from .executors import LocalProcesses
 from .following import Following, Memory, Parts
 from .forkserver import helpers_cpu_s
-from .governor import Governor
 from .hook import run_hook
 from .live import Live
 from .planning import Plan
@@ -84,12 +83,11 @@ class LiveCopy:
             self.shown.close()
         self.shown = display(self.options["progress"], phase, copy.log, copy.signals.status_asked)
         copy.look_out(plan, self.controls)
-        governor = Governor(plan.limits, [node.endpoint for node in setup.sources]) if plan.limits else None
-        return Coordinator(
+        return Coordinator.of_plan(
+            plan,
+            LocalProcesses(),
             setup,
             tasks,
-            plan.workers,
-            LocalProcesses(),
             aside=self.aside,
             say=copy.log.notice,
             warn=copy.log.warning,
@@ -98,9 +96,7 @@ class LiveCopy:
             measured=copy.latencies.add,
             controls=(self.controls.sources, self.controls.targets),
             watch=self.watch,
-            silence_s=plan.silence_s,
             keys_total=plan.keys_total if phase == "copy" and tasks else 0,
-            governor=governor,
             outlook=copy.outlook,
             live=live,
         )

@@ -8,7 +8,8 @@ from typing import Any
 from .grammar import Invocation
 from .logs import Log
 from .planning import Survey
-from .reaching import Seeds, add_nodes, closed_on_error
+from .reaching import closed_on_error
+from .reaching_side import Seeds, add_nodes
 from .summary import Summary
 from .supply import refuse_to_begin_again
 from .survey import Controls, first_line, survey

@@ -17,7 +17,7 @@ from .partitioners.probe import MIN_KEYS, why_not_a_ring
 from .partitioners.slots import why_not_by_slot
 from .partitioners.topology import Server
 from .planning import RDBCOMPRESSION, Plan, Survey
-from .reaching import reach_all
+from .reaching_side import reach_all
 from .text import plural
 from .workers.endpoint import Endpoint
 from .workers.errors import ChangedError

@@ -32,7 +32,6 @@ from .coordinator import Coordinator
 from .differences import DiffFile, line
 from .eviction import unread_bytes
 from .executors import LocalProcesses
-from .governor import Governor
 from .latency import Latencies
 from .logs import Log
 from .outlook import Outlook
@@ -283,12 +282,11 @@ class Verification:
         writes: bool = False,
     ) -> Coordinator:
         plan, desk = self.plan, self.desk
-        limits = [node.endpoint for node in self.setup.sources]
-        coordinator = Coordinator(
+        coordinator = Coordinator.of_plan(
+            plan,
+            LocalProcesses(),
             self.setup,
             tasks,
-            plan.workers,
-            LocalProcesses(),
             aside=found,
             say=desk.log.notice,
             warn=desk.log.warning,
@@ -296,9 +294,7 @@ class Verification:
             signal_seen=desk.signals.seen,
             measured=desk.latencies.add,
             controls=(self.controls.sources, self.controls.targets),
-            silence_s=plan.silence_s,
             keys_total=total,
-            governor=Governor(plan.limits, limits) if plan.limits else None,
             outlook=self.outlook,
             supply=supply,
             writes=writes,

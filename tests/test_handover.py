@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from keyferry.handover import kept_of, left_by
+from keyferry.eviction import Evicted
+from keyferry.handover import go_on, kept_of, left_by, told
 from keyferry.ledger import Ledger
 from keyferry.lookout import Lookout
 from keyferry.partitioners.topology import Server
 from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.errors import ChangedError
-from keyferry.workers.task import LIST_KEYS, Counts, Node, Setup, Task
+from keyferry.workers.task import COPY_RANGE, LIST_KEYS, Counts, Node, Setup, Task
 
 SLOTS = [[(0, 5_460)], [(5_461, 10_922)], [(10_923, 16_383)]]
 SOURCES = [Node(Endpoint(port=n), f"run {n}", f"repl {n}", slots=slots) for n, slots in enumerate(SLOTS)]
@@ -107,3 +108,53 @@ def test_only_a_change_at_the_source_of_a_whole_copy_leaves_anything() -> None:
     before.plan.by_name = True
     assert left_by(before, ChangedError("another one", side="source")) is None
     assert left_by(None, ChangedError("another one", side="source")) is None
+
+
+# ---- going on -------------------------------------------------------------------------------------------------------
+
+TWO_TARGETS = [*TARGETS, Node(Endpoint(port=8), "run 8", "repl 8")]
+
+
+def evictions(*keys: int) -> list[Evicted]:
+    """Of one server each, with so many keys that it has evicted meanwhile."""
+    found = [Evicted(None, 100) for _ in keys]  # type: ignore[arg-type]
+    for one, count in zip(found, keys):
+        one.keys, one.last = count, 100 + count
+    return found
+
+
+def with_watches(one: Any, sources: list[Evicted], targets: list[Evicted], **restarted: str) -> Any:
+    one.coordinator.scanners = SimpleNamespace(
+        restarted={(int(name.removeprefix("node")), 0): why for name, why in restarted.items()}
+    )
+    one.watch = SimpleNamespace(sources=sources, targets=targets)
+    return one
+
+
+def the_next(sources: list[Node], targets: list[Node]) -> Any:
+    """A pass that is about to begin, with a task for each node."""
+    after = a_pass()
+    after.plan = plan_of(sources, targets)
+    after.outlook.moves.lookout = Lookout("source", sources, ["c", "new", "b"])
+    after.coordinator.ledger = Ledger([Task(number, COPY_RANGE, node=number) for number in range(3)])
+    return with_watches(after, evictions(0, 0, 0), evictions(0, 0))
+
+
+def test_a_pass_goes_on_with_all_that_is_known_of_the_nodes_that_are_kept() -> None:
+    before = with_watches(a_pass(), evictions(1, 2, 3), evictions(4, 5), node0="of the old one", node1="opaque")
+    before.plan = plan_of(list(SOURCES), TWO_TARGETS)
+    before.coordinator.ledger.add(Task(0, COPY_RANGE, node=1, start=7))
+    after = the_next([SOURCES[2], NEW, SOURCES[1]], TWO_TARGETS[::-1])
+    kept = kept_of(before, after.plan)
+    assert kept == {1: 2, 2: 0}
+    go_on(before, after, kept)
+
+    ledger = after.coordinator.ledger
+    assert {(entry.task.node, entry.position) for entry in ledger.waiting} == {(1, 0), (2, 7)}
+    assert set(ledger.totals) == {(0, 0), (2, 0)}
+    assert after.coordinator.scanners.restarted == {(2, 0): "opaque"}
+    assert [one.keys for one in after.watch.sources] == [3, 0, 2]
+    assert [one.last for one in after.watch.sources] == [103, 100, 102]
+    assert [one.keys for one in after.watch.targets] == [5, 4]
+    assert after.outlook.moves.lookout.picture.epochs == {"b": 2, "c": 3}
+    assert told(kept, after.plan) == "what was copied of 2 nodes stands; 127.0.0.1:0 is copied again"

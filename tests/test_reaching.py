@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from keyferry.logs import ERROR, Log
-from keyferry.reaching import reach_all
+from keyferry.reaching_side import reach_all
 from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.errors import KeyferryError, RefusedError, StateError, UsageError
 from tests.conftest import ServerFactory

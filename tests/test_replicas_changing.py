@@ -15,7 +15,7 @@ from keyferry.moves import Moves
 from keyferry.partitioners.control import Control
 from keyferry.partitioners.replicas import Goal, Pair
 from keyferry.partitioners.topology import describe
-from keyferry.reaching import as_replica
+from keyferry.reaching_replicas import as_replica
 from keyferry.replica_watch import ReplicaWatch
 from keyferry.workers.errors import ChangedError
 from keyferry.workers.slots import ranges_of

@@ -106,6 +106,12 @@ class Link:
         self.requests = Pump(self, REQUESTS, client, server, Frames() if watch else None)
         self.replies = Pump(self, REPLIES, server, client, Frames() if watch else None)
         self._ends = (client, self.requests, self.replies), (server, self.replies, self.requests)
+        self.client_port: int = client.getpeername()[1]
+
+    @property
+    def stalled(self) -> bool:
+        """Whether a direction is held."""
+        return self.requests.stalled or self.replies.stalled
 
     def arm(self, armed: list[Armed], new: bool = False) -> None:
         """Wait for the moments of these rules, and of no others; what happens at connect happens to a new link only."""

@@ -71,6 +71,11 @@ class FaultProxy:
         """Connections that are open now."""
         return len(self._links)
 
+    @property
+    def stalled(self) -> list[Link]:
+        """Connections that are held, in one direction at least; each is `closed` once it has come to its end."""
+        return [link for link in list(self._links) if link.stalled]
+
     def connect(self, db: int = 0, *, timeout_s: float = 60, protocol: int = 2) -> Connection:
         """A connection through the proxy, like Server.connect."""
         return Connection((self.host, self.port), db=db, timeout_s=timeout_s, protocol=protocol)
@@ -91,6 +96,10 @@ class FaultProxy:
     def kill_all(self, after: int = 0) -> None:
         """Close all connections but the first `after` ones; new ones are taken."""
         self._call(lambda: self._each(lambda link: link.close() if link.number > after else None))
+
+    def kill(self, link: Link) -> None:
+        """Close one connection."""
+        self._call(link.close)
 
     def wait_until_fired(self, timeout_s: float, count: int = 1) -> None:
         """Return once `count` faults have happened; fails after `timeout_s`."""

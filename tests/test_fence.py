@@ -1,0 +1,97 @@
+"""The fence: tasks of dead workers wait until the connections of those are killed at the target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from keyferry.fence import Fence
+from keyferry.ledger import Entry, Ledger
+from keyferry.partitioners.control import Control
+from keyferry.workers.endpoint import Endpoint
+from keyferry.workers.errors import RunError
+from keyferry.workers.task import COPY_RANGE, Node, Task
+from tests.conftest import ServerFactory
+from tests.support.servers import Server, free_port
+
+
+def entries(count: int) -> list[Entry]:
+    return [Entry(Task(number, COPY_RANGE), 0) for number in range(count)]
+
+
+@contextmanager
+def fence_before(port: int, run_id: str = "", retry_for_s: float = 60) -> Iterator[tuple[Fence, list[str]]]:
+    """A fence before one target, and what it warns of."""
+    endpoint, warnings = Endpoint(port=port), []
+    control = Control(endpoint, "target")
+    try:
+        yield Fence([control], [Node(endpoint, run_id)], retry_for_s, warnings.append), warnings
+    finally:
+        control.close()
+
+
+@pytest.fixture
+def target(server: ServerFactory) -> Server:
+    return server("7.0")
+
+
+@pytest.fixture
+def lost(target: Server) -> Iterator[int]:
+    """The CLIENT ID of a connection that was given up, and is still open."""
+    with target.connect() as connection:
+        yield int(connection.call("CLIENT", "ID"))
+
+
+def is_open(target: Server, client_id: int) -> bool:
+    return b"id=%d " % client_id in target.call("CLIENT", "LIST")
+
+
+def test_tasks_are_free_once_the_connections_are_killed(target: Server, lost: int) -> None:
+    with fence_before(target.port) as (fence, warnings):
+        ours = entries(2)
+        fence.hold([(0, lost)], ours)
+        assert (fence.held, fence.holds_tasks) == (ours, True)
+        assert is_open(target, lost)
+        assert fence.released() == ours
+        assert not is_open(target, lost)
+        assert (fence.held, fence.holds_tasks, warnings) == ([], False, [])
+
+
+def test_tasks_are_held_while_the_target_is_not_reached_and_queued_again_where_the_run_ends() -> None:
+    with fence_before(free_port()) as (fence, _):
+        first, second, other = entries(3)
+        fence.hold([(0, 5)], [first])
+        fence.hold([(0, 6)], [second])
+        assert fence.released() == [] and fence.held == [first, second]
+        ledger = Ledger([])
+        ledger.waiting.append(other)
+        ledger.close(fence.held)
+        assert list(ledger.waiting) == [other, first, second]
+
+
+def test_a_target_that_is_not_reached_for_too_long_ends_the_run() -> None:
+    with fence_before(free_port(), retry_for_s=-1) as (fence, _):
+        fence.hold([(0, 5)], entries(1))
+        with pytest.raises(RunError, match="not reached"):
+            fence.released()
+
+
+def test_connections_of_another_process_with_the_same_numbers_are_left_alone(target: Server, lost: int) -> None:
+    with fence_before(target.port, run_id="of the process that had its place") as (fence, warnings):
+        fence.hold([(0, lost)], entries(1))
+        assert len(fence.released()) == 1
+        assert is_open(target, lost) and warnings == []
+
+
+def test_where_nothing_may_be_killed_it_is_said_once_and_the_tasks_go_on(server: ServerFactory) -> None:
+    """Old values may be written late then: those who have to know are told each time."""
+    target = server("7.0", acl=["user default on nopass ~* &* +@all -client|kill"])
+    with fence_before(target.port) as (fence, warnings):
+        late: list[bool] = []
+        fence.late_writes = lambda: late.append(True)
+        for _ in range(2):
+            fence.hold([(0, 5)], entries(1))
+            assert len(fence.released()) == 1
+        assert len(warnings) == 1 and "could not be killed" in warnings[0] and len(late) == 2

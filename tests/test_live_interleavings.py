@@ -1,0 +1,286 @@
+"""Orders in which a live copy could leave an old value over a newer one, each forced on the real command.
+
+`test_generations.py` has their like in a model of the rule; here are servers, processes and sockets, as in use. What
+is read or written is held at a proxy until what must not overtake it has had its chance (`support/sequencer.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.conftest import ServerFactory
+from tests.support.binaries import KINDS
+from tests.support.live import feeds, wait_until
+from tests.support.sequencer import KEYS, Command, Sequencer, under_test
+from tests.support.servers import Server
+
+#: Two databases are copied.
+BOTH = ("--db-map", "0:0,1:1")
+
+
+def becomes(value: str) -> Callable[[str], list[Command]]:
+    return lambda key: [("HSET", key, "field", value)]
+
+
+def removed(key: str) -> list[Command]:
+    return [("DEL", key)]
+
+
+# ---- a bulk write is held -------------------------------------------------------------------------------------------
+
+
+def bulk_write_after_a_live_write(source: Server, target: Server) -> None:
+    """bulk read → change → live read → live write → bulk write"""
+    with Sequencer(source, target, hold="RESTORE") as steps:
+        steps.change(becomes("new"))
+        steps.wait_until_overtaken()
+        steps.assert_nothing_came()
+        steps.end()
+
+
+def delete_in_flight(source: Server, target: Server) -> None:
+    """bulk read → delete → removal → bulk write"""
+    with Sequencer(source, target, hold="RESTORE") as steps:
+        steps.change(removed)
+        steps.wait_until_overtaken(by_removals=True)
+        steps.end()
+
+
+def rename_in_flight(source: Server, target: Server) -> None:
+    """bulk read → rename → the old name is removed, the new one written → bulk write of the old name"""
+    with Sequencer(source, target, hold="RESTORE") as steps:
+        steps.change(lambda key: [("RENAME", key, f"{key}:renamed")])
+        steps.wait_until_overtaken(by_removals=True)
+        steps.end()
+
+
+def expiry_in_flight(source: Server, target: Server) -> None:
+    """bulk read, without an expiry → the key gets one and expires → removal → bulk write of an immortal"""
+    with Sequencer(source, target, hold="RESTORE") as steps:
+        steps.change(lambda key: [("PEXPIRE", key, 1)])
+        wait_until(lambda: source.call("EXISTS", *KEYS) == 0)
+        steps.wait_until_overtaken(by_removals=True)
+        steps.end()
+
+
+def expiry_taken_back_in_flight(source: Server, target: Server) -> None:
+    """bulk read, with an expiry → PERSIST → live write → bulk write, with the expiry"""
+    mortal = lambda key: [("HSET", key, "field", "old"), ("EXPIRE", key, 3600)]  # noqa: E731
+    with Sequencer(source, target, hold="RESTORE", write=mortal) as steps:
+        steps.change(lambda key: [("PERSIST", key)])
+        steps.wait_until_overtaken()
+        steps.end()
+
+
+def move_in_flight(source: Server, target: Server) -> None:
+    """bulk read → MOVE to another database → removal in this one → bulk write"""
+    with Sequencer(source, target, *BOTH, hold="RESTORE", feed="notifications") as steps:
+        steps.change(lambda key: [("MOVE", key, 1)])
+        steps.wait_until_overtaken(by_removals=True)
+        steps.end(0, 1, gaps=None)
+
+
+def flush_in_flight(source: Server, target: Server) -> None:
+    """bulk read → FLUSHDB → bulk write"""
+    with Sequencer(source, target, hold="RESTORE") as steps:
+        source.call("FLUSHDB")
+        steps.run.wait_for_text("the source was flushed", 10)
+        steps.end(gaps=1)
+
+
+def flush_that_no_event_tells(source: Server, target: Server) -> None:
+    """bulk read → FLUSHDB within a transaction, between two writes → bulk write"""
+    with Sequencer(source, target, hold="RESTORE", feed="notifications") as steps:
+        with source.connect() as connection:
+            connection.pipeline([("MULTI",), ("SET", "in", "1"), ("FLUSHDB",), ("SET", "after", "1"), ("EXEC",)])
+        steps.run.wait_for_text("the source was flushed", 10)
+        steps.end(gaps=None)
+
+
+def swap_in_flight(source: Server, target: Server) -> None:
+    """bulk read → SWAPDB → bulk write"""
+    with source.connect(1) as connection:
+        connection.pipeline([("HSET", key, "field", "of the other database") for key in KEYS])
+    with Sequencer(source, target, *BOTH, hold="RESTORE", feed="notifications") as steps:
+        source.call("SWAPDB", "0", "1")
+        steps.run.wait_for_text("SWAPDB at the source", 10)
+        steps.end(0, 1, gaps=1)
+
+
+def silent_change_of_streams(source: Server, target: Server) -> None:
+    """bulk read of streams → XGROUP CREATE, which tracking does not tell → bulk write"""
+    stream = lambda key: [("XADD", key, "1-1", "field", "value")]  # noqa: E731
+    with Sequencer(source, target, hold="RESTORE", write=stream) as steps:
+        with source.connect() as connection:
+            connection.pipeline([("XGROUP", "CREATE", key, "group", "0") for key in KEYS])
+        steps.end()
+
+
+# ---- a live write or removal is held --------------------------------------------------------------------------------
+
+
+def two_live_writes(source: Server, target: Server) -> None:
+    """change → live write is held → change → the next live write by the other worker"""
+    with Sequencer(source, target) as steps:
+        steps.hold_request("RESTORE")
+        steps.change_to_hold(steps.to_target, becomes("first"))
+        steps.change(becomes("second"))
+        steps.wait_until_overtaken()
+        steps.assert_nothing_came()
+        steps.end()
+
+
+def set_after_a_removal(source: Server, target: Server) -> None:
+    """delete → the removal is held → the key is written again → live write → removal"""
+    with Sequencer(source, target) as steps:
+        steps.hold_request("UNLINK")
+        steps.change_to_hold(steps.to_target, removed)
+        steps.change(becomes("new"))
+        steps.wait_until_overtaken()
+        steps.assert_nothing_came()
+        steps.end()
+
+
+def key_that_passes_the_filters_again(source: Server, target: Server) -> None:
+    """a hash becomes a string → its removal is held → it is a hash again → live write → removal"""
+    wave = lambda name: ("HSET", name, "field", "1")  # noqa: E731
+    with Sequencer(source, target, "--type", "hash", wave=wave) as steps:
+        steps.hold_request("UNLINK")
+        steps.change_to_hold(steps.to_target, lambda key: [("SET", key, "a string")])
+        steps.change(lambda key: [("DEL", key), *becomes("new")(key)])
+        steps.wait_until_overtaken()
+        steps.assert_nothing_came()
+        steps.end()
+
+
+def two_changes_in_one_read(source: Server, target: Server) -> None:
+    """change → live read, whose reply is held → change → the reply comes: the second change is not settled by it"""
+    with Sequencer(source, target) as steps:
+        steps.hold_reply("DUMP")
+        steps.change_to_hold(steps.to_source, becomes("first"))
+        steps.change(becomes("second"))
+        steps.wait_until_overtaken()
+        steps.assert_nothing_came()
+        steps.end()
+
+
+def sweep_over_an_open_live_window(source: Server, target: Server) -> None:
+    """live write is held → events are lost, with a change → the sweep reads and writes → live write"""
+    with Sequencer(source, target) as steps:
+        steps.change_one()
+        steps.hold_request("RESTORE")
+        steps.change_to_hold(steps.to_target, becomes("first"))
+        known = feeds(source)
+        steps.change(becomes("second"), before=tuple(("CLIENT", "KILL", "ID", feed) for feed in known))
+        steps.wait_for_another_feed(known)
+        steps.change(lambda key: [])
+        steps.wait_until_overtaken()
+        steps.assert_nothing_came()
+        steps.end(gaps=1)
+
+
+# ---- a connection or a worker is given up ---------------------------------------------------------------------------
+
+
+def worker_that_dies_with_a_live_write_under_way(source: Server, target: Server) -> None:
+    """live write is held → its worker dies → change → live write by another → what the dead one sent arrives"""
+    with Sequencer(source, target) as steps:
+        steps.hold_request("RESTORE")
+        steps.change_to_hold(steps.to_target, becomes("first"))
+        steps.kill_the_held_worker()
+        steps.change(becomes("second"))
+        steps.wait_until_all_came()
+        steps.release(given_up=True)
+        steps.end(gaps=None)
+
+
+def worker_that_dies_with_names(source: Server, target: Server) -> None:
+    """change → live read, whose reply is held → its worker dies, and nobody else knows of the change"""
+    with Sequencer(source, target) as steps:
+        steps.hold_reply("DUMP")
+        steps.change_to_hold(steps.to_source, becomes("new"))
+        steps.kill_the_held_worker()
+        steps.wait_until_all_came()
+        steps.end(gaps=None)
+
+
+def connection_that_is_given_up(source: Server, target: Server) -> None:
+    """live write is held → no answer in time → again on a new connection → change, live write → the held one arrives"""
+    with Sequencer(source, target, "-o", "1") as steps:
+        steps.hold_request("RESTORE")
+        steps.change_to_hold(steps.to_target, becomes("first"))
+        steps.wait_until_all_came()
+        steps.change(becomes("second"))
+        steps.wait_until_all_came()
+        steps.release(given_up=True)
+        steps.end(gaps=None)
+
+
+INTERLEAVINGS: tuple[Callable[[Server, Server], None], ...] = (
+    bulk_write_after_a_live_write,
+    delete_in_flight,
+    rename_in_flight,
+    expiry_in_flight,
+    expiry_taken_back_in_flight,
+    move_in_flight,
+    flush_in_flight,
+    flush_that_no_event_tells,
+    swap_in_flight,
+    silent_change_of_streams,
+    two_live_writes,
+    set_after_a_removal,
+    key_that_passes_the_filters_again,
+    two_changes_in_one_read,
+    sweep_over_an_open_live_window,
+    worker_that_dies_with_a_live_write_under_way,
+    worker_that_dies_with_names,
+    connection_that_is_given_up,
+)
+#: Like others in what they force: only scripts/soak makes these.
+MORE = (
+    expiry_taken_back_in_flight,
+    flush_that_no_event_tells,
+    silent_change_of_streams,
+    key_that_passes_the_filters_again,
+)
+
+
+def cases() -> Iterator[Any]:
+    """Each on one version in every run, and on all by scripts/soak."""
+    for at, interleaving in enumerate(INTERLEAVINGS):
+        for turn, kind in enumerate(KINDS):
+            quick = interleaving not in MORE and at % len(KINDS) == turn
+            name = f"{interleaving.__name__}-{kind}"
+            yield pytest.param(interleaving, kind, id=name, marks=() if quick else pytest.mark.soak)
+
+
+@pytest.mark.parametrize(("interleaving", "kind"), list(cases()))
+def test_the_newest_value_wins(
+    interleaving: Callable[[Server, Server], None], kind: str, server: ServerFactory
+) -> None:
+    interleaving(server(kind), server(kind))
+
+
+# ---- one process behind a name -------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_is_led_to_another_process_copies_nothing_from_it(server: ServerFactory) -> None:
+    """The feed and the coordinator stay with the first server: only the worker's new connection can tell."""
+    source, target, other = server("7.0"), server("7.0"), server("7.0")
+    with other.connect() as connection:
+        connection.pipeline([("HSET", key, "field", "of another process") for key in KEYS])
+    strangers = under_test(other)
+    with Sequencer(source, target) as steps:
+        steps.hold_reply("DUMP")
+        steps.change_to_hold(steps.to_source, becomes("new"))
+        steps.to_source.lead_to(other.port)
+        (link,) = steps.to_source.stalled
+        steps.to_source.kill(link)
+        steps.run.wait_for_text("is another than when the copy began", 10)
+        assert not set(under_test(target).values()) & set(strangers.values())
+        steps.to_source.lead_to(source.port)
+        steps.wait_until_all_came()
+        steps.end(gaps=None)
