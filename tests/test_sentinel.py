@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 
 import pytest
 
 from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal
-from tests.support.processes import Result, run_keyferry
+from tests.support.processes import run_keyferry, start_keyferry
 from tests.support.sentinels import Sentinels
 from tests.support.servers import Server
 from tests.test_docs import README
@@ -73,16 +72,6 @@ def test_a_user_of_sentinels_needs_one_right_which_is_named_where_it_is_missing(
         assert named == bool(code) == (f"hint: ACL SETUSER app {rule}" in ran.err)
 
 
-def copied_while(source: str, target: str, happens: Callable[[], object]) -> Result:
-    """A copy of about four seconds, in whose midst something happens."""
-    with ThreadPoolExecutor(1) as others:
-        ran = others.submit(run_keyferry, "replicate", source, target, "--rate", "10000", timeout=100)
-        time.sleep(2)
-        assert not ran.done()
-        happens()
-        return ran.result()
-
-
 #: Each takes ten seconds: two in continuous integration, the others by soak.
 FAILOVERS = [("source", False), ("target", True), ("source", True), ("target", False)]
 
@@ -94,9 +83,14 @@ FAILOVERS = [("source", False), ("target", True), ("source", True), ("target", F
 def test_a_failover_in_the_midst_of_a_copy_is_followed(side: str, kill: bool, server: ServerFactory) -> None:
     other: Server = server("7.0")
     with Sentinels("7.0") as group:
-        write_strings(group.master if side == "source" else other, KEYS)
+        source, target = (group.master, other) if side == "source" else (other, group.master)
+        write_strings(source, KEYS)
         ends = (group.uri, other.uri) if side == "source" else (other.uri, group.uri)
-        ran = copied_while(*ends, lambda: group.failover(kill=kill))
+        with start_keyferry("replicate", *ends, "--rate", "10000") as run:
+            while not target.call("DBSIZE"):
+                assert run.running
+                time.sleep(0.05)
+            group.failover(kill=kill)
+            ran = run.wait(100)
         assert ran.code == 0 and "the copy begins again" in ran.err, ran.err
-        sides = (group.master, other) if side == "source" else (other, group.master)
-        assert_equal(*sides)
+        assert_equal(*((group.master, other) if side == "source" else (other, group.master)))
