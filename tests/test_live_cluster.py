@@ -123,4 +123,5 @@ def test_slots_that_moved_are_proved_equal_where_they_are_now(clusters: Clusters
         for number in range(4):
             source.move_slot(slot_of(b"key:%d" % number), source.masters[number % 2])
 
-    follow(source, target, move)
+    done = follow(source, target, move)
+    assert_converged(source, target, done, gaps=None)

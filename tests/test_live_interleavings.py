@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import ServerFactory
 from tests.support.binaries import KINDS
-from tests.support.live import feeds, wait_until
+from tests.support.live import Followed, feeds, wait_until
 from tests.support.sequencer import KEYS, Command, Sequencer, under_test
 from tests.support.servers import Server
 
@@ -32,97 +32,97 @@ def removed(key: str) -> list[Command]:
 # ---- a bulk write is held -------------------------------------------------------------------------------------------
 
 
-def bulk_write_after_a_live_write(source: Server, target: Server) -> None:
+def bulk_write_after_a_live_write(source: Server, target: Server) -> Followed:
     """bulk read → change → live read → live write → bulk write"""
     with Sequencer(source, target, hold="RESTORE") as steps:
         steps.change(becomes("new"))
         steps.wait_until_overtaken(to_the_last=True)
         steps.assert_nothing_came()
-        steps.end()
+        return steps.end()
 
 
-def delete_in_flight(source: Server, target: Server) -> None:
+def delete_in_flight(source: Server, target: Server) -> Followed:
     """bulk read → delete → removal → bulk write"""
     with Sequencer(source, target, hold="RESTORE") as steps:
         steps.change(removed)
         steps.wait_until_overtaken(to_the_last=True)
-        steps.end()
+        return steps.end()
 
 
-def rename_in_flight(source: Server, target: Server) -> None:
+def rename_in_flight(source: Server, target: Server) -> Followed:
     """bulk read → rename → the old name is removed, the new one written → bulk write of the old name"""
     with Sequencer(source, target, hold="RESTORE") as steps:
         steps.change(lambda key: [("RENAME", key, f"{key}:renamed")])
         steps.wait_until_overtaken(to_the_last=True)
-        steps.end()
+        return steps.end()
 
 
-def expiry_in_flight(source: Server, target: Server) -> None:
+def expiry_in_flight(source: Server, target: Server) -> Followed:
     """bulk read, without an expiry → the key gets one and expires → removal → bulk write of an immortal"""
     with Sequencer(source, target, hold="RESTORE") as steps:
         steps.change(lambda key: [("PEXPIRE", key, 1)])
         wait_until(lambda: source.call("EXISTS", *KEYS) == 0)
         steps.wait_until_overtaken(to_the_last=True)
-        steps.end()
+        return steps.end()
 
 
-def expiry_taken_back_in_flight(source: Server, target: Server) -> None:
+def expiry_taken_back_in_flight(source: Server, target: Server) -> Followed:
     """bulk read, with an expiry → PERSIST → live write → bulk write, with the expiry"""
     mortal = lambda key: [("HSET", key, "field", "old"), ("EXPIRE", key, 3600)]  # noqa: E731
     with Sequencer(source, target, hold="RESTORE", write=mortal) as steps:
         steps.change(lambda key: [("PERSIST", key)])
         steps.wait_until_overtaken(to_the_last=True)
-        steps.end()
+        return steps.end()
 
 
-def move_in_flight(source: Server, target: Server) -> None:
+def move_in_flight(source: Server, target: Server) -> Followed:
     """bulk read → MOVE to another database → removal in this one → bulk write"""
     with Sequencer(source, target, *BOTH, hold="RESTORE", feed="notifications") as steps:
         steps.change(lambda key: [("MOVE", key, 1)])
         steps.wait_until_overtaken(to_the_last=True)
-        steps.end(0, 1, gaps=None)
+        return steps.end(0, 1, gaps=None)
 
 
-def flush_in_flight(source: Server, target: Server) -> None:
+def flush_in_flight(source: Server, target: Server) -> Followed:
     """bulk read → FLUSHDB → bulk write"""
     with Sequencer(source, target, hold="RESTORE") as steps:
         source.call("FLUSHDB")
         steps.run.wait_for_text("the source was flushed", 10)
-        steps.end(gaps=1)
+        return steps.end(gaps=1)
 
 
-def flush_that_no_event_tells(source: Server, target: Server) -> None:
+def flush_that_no_event_tells(source: Server, target: Server) -> Followed:
     """bulk read → FLUSHDB within a transaction, between two writes → bulk write"""
     with Sequencer(source, target, hold="RESTORE", feed="notifications") as steps:
         with source.connect() as connection:
             connection.pipeline([("MULTI",), ("SET", "in", "1"), ("FLUSHDB",), ("SET", "after", "1"), ("EXEC",)])
         steps.run.wait_for_text("the source was flushed", 10)
-        steps.end(gaps=None)
+        return steps.end(gaps=None)
 
 
-def swap_in_flight(source: Server, target: Server) -> None:
+def swap_in_flight(source: Server, target: Server) -> Followed:
     """bulk read → SWAPDB → bulk write"""
     with source.connect(1) as connection:
         connection.pipeline([("HSET", key, "field", "of the other database") for key in KEYS])
     with Sequencer(source, target, *BOTH, hold="RESTORE", feed="notifications") as steps:
         source.call("SWAPDB", "0", "1")
         steps.run.wait_for_text("SWAPDB at the source", 10)
-        steps.end(0, 1, gaps=1)
+        return steps.end(0, 1, gaps=1)
 
 
-def silent_change_of_streams(source: Server, target: Server) -> None:
+def silent_change_of_streams(source: Server, target: Server) -> Followed:
     """bulk read of streams → XGROUP CREATE, which tracking does not tell → bulk write"""
     stream = lambda key: [("XADD", key, "1-1", "field", "value")]  # noqa: E731
     with Sequencer(source, target, hold="RESTORE", write=stream) as steps:
         with source.connect() as connection:
             connection.pipeline([("XGROUP", "CREATE", key, "group", "0") for key in KEYS])
-        steps.end()
+        return steps.end()
 
 
 # ---- a live write or removal is held --------------------------------------------------------------------------------
 
 
-def two_live_writes(source: Server, target: Server) -> None:
+def two_live_writes(source: Server, target: Server) -> Followed:
     """change → live write is held → change → the next live write by the other worker"""
     with Sequencer(source, target) as steps:
         steps.hold_request("RESTORE")
@@ -130,10 +130,10 @@ def two_live_writes(source: Server, target: Server) -> None:
         steps.change(becomes("second"))
         steps.wait_until_overtaken()
         steps.assert_nothing_came()
-        steps.end()
+        return steps.end()
 
 
-def set_after_a_removal(source: Server, target: Server) -> None:
+def set_after_a_removal(source: Server, target: Server) -> Followed:
     """delete → the removal is held → the key is written again → live write → removal"""
     with Sequencer(source, target) as steps:
         steps.hold_request("UNLINK")
@@ -141,10 +141,10 @@ def set_after_a_removal(source: Server, target: Server) -> None:
         steps.change(becomes("new"))
         steps.wait_until_overtaken()
         steps.assert_nothing_came()
-        steps.end()
+        return steps.end()
 
 
-def key_that_passes_the_filters_again(source: Server, target: Server) -> None:
+def key_that_passes_the_filters_again(source: Server, target: Server) -> Followed:
     """a hash becomes a string → its removal is held → it is a hash again → live write → removal"""
     wave = lambda name: ("HSET", name, "field", "1")  # noqa: E731
     with Sequencer(source, target, "--type", "hash", wave=wave) as steps:
@@ -153,10 +153,10 @@ def key_that_passes_the_filters_again(source: Server, target: Server) -> None:
         steps.change(lambda key: [("DEL", key), *becomes("new")(key)])
         steps.wait_until_overtaken()
         steps.assert_nothing_came()
-        steps.end()
+        return steps.end()
 
 
-def two_changes_in_one_read(source: Server, target: Server) -> None:
+def two_changes_in_one_read(source: Server, target: Server) -> Followed:
     """change → live read, whose reply is held → change → the reply comes: the second change is not settled by it"""
     with Sequencer(source, target) as steps:
         steps.hold_reply("DUMP")
@@ -164,10 +164,10 @@ def two_changes_in_one_read(source: Server, target: Server) -> None:
         steps.change(becomes("second"))
         steps.wait_until_overtaken()
         steps.assert_nothing_came()
-        steps.end()
+        return steps.end()
 
 
-def sweep_over_an_open_live_window(source: Server, target: Server) -> None:
+def sweep_over_an_open_live_window(source: Server, target: Server) -> Followed:
     """live write is held → events are lost, with a change → the sweep reads and writes → live write"""
     with Sequencer(source, target) as steps:
         steps.change_one()
@@ -179,13 +179,13 @@ def sweep_over_an_open_live_window(source: Server, target: Server) -> None:
         steps.change(lambda key: [])
         steps.wait_until_overtaken()
         steps.assert_nothing_came()
-        steps.end(gaps=1)
+        return steps.end(gaps=1)
 
 
 # ---- a connection or a worker is given up ---------------------------------------------------------------------------
 
 
-def worker_that_dies_with_a_live_write_under_way(source: Server, target: Server) -> None:
+def worker_that_dies_with_a_live_write_under_way(source: Server, target: Server) -> Followed:
     """live write is held → its worker dies → change → live write by another → what the dead one sent arrives"""
     with Sequencer(source, target) as steps:
         steps.hold_request("RESTORE")
@@ -194,20 +194,20 @@ def worker_that_dies_with_a_live_write_under_way(source: Server, target: Server)
         steps.change(becomes("second"))
         steps.wait_until_all_came()
         steps.release(given_up=True)
-        steps.end(gaps=None)
+        return steps.end(gaps=None)
 
 
-def worker_that_dies_with_names(source: Server, target: Server) -> None:
+def worker_that_dies_with_names(source: Server, target: Server) -> Followed:
     """change → live read, whose reply is held → its worker dies, and nobody else knows of the change"""
     with Sequencer(source, target) as steps:
         steps.hold_reply("DUMP")
         steps.change_to_hold(steps.to_source, becomes("new"))
         steps.kill_the_held_worker()
         steps.wait_until_all_came()
-        steps.end(gaps=None)
+        return steps.end(gaps=None)
 
 
-def connection_that_is_given_up(source: Server, target: Server) -> None:
+def connection_that_is_given_up(source: Server, target: Server) -> Followed:
     """live write is held → no answer in time → again on a new connection → change, live write → the held one arrives"""
     with Sequencer(source, target, "-o", "1") as steps:
         steps.hold_request("RESTORE")
@@ -216,7 +216,7 @@ def connection_that_is_given_up(source: Server, target: Server) -> None:
         steps.change(becomes("second"))
         steps.wait_until_all_came()
         steps.release(given_up=True)
-        steps.end(gaps=None)
+        return steps.end(gaps=None)
 
 
 INTERLEAVINGS: tuple[Callable[[Server, Server], None], ...] = (
@@ -259,9 +259,10 @@ def cases() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("interleaving", "kind"), list(cases()))
 def test_the_newest_value_wins(
-    interleaving: Callable[[Server, Server], None], kind: str, server: ServerFactory
+    interleaving: Callable[[Server, Server], Followed], kind: str, server: ServerFactory
 ) -> None:
-    interleaving(server(kind), server(kind))
+    done = interleaving(server(kind), server(kind))
+    assert done.ran.code == 0 and done.live["converged"], done.ran.err
 
 
 # ---- one process behind a name -------------------------------------------------------------------------------------
@@ -283,4 +284,5 @@ def test_a_worker_that_is_led_to_another_process_copies_nothing_from_it(server: 
         assert not set(under_test(target).values()) & set(strangers.values())
         steps.to_source.lead_to(source.port)
         steps.wait_until_all_came()
-        steps.end(gaps=None)
+        done = steps.end(gaps=None)
+    assert done.ran.code == 0 and done.live["converged"], done.ran.err

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import pytest
 
@@ -25,7 +25,7 @@ from tests.support.clusternodes import slot_of
 from tests.support.compare import assert_equal
 from tests.support.live import wait_until
 from tests.support.mover import Mover
-from tests.support.processes import VERIFIED, Result, run_keyferry, start_keyferry
+from tests.support.processes import VERIFIED, Result, Run, run_keyferry, start_keyferry
 from tests.support.proxy import FaultProxy
 from tests.support.replication import MASTER, follow, link_of, synchronise_anew, wait_until_in_step
 from tests.support.sentinels import Sentinels
@@ -59,15 +59,22 @@ def test_a_replica_that_is_synchronised_anew_is_read_again(kind: str, server: Se
     assert_equal(master, target)
 
 
-def test_a_comparison_with_a_replica_that_is_synchronised_anew_begins_again(server: ServerFactory) -> None:
+@contextmanager
+def compared_while_synchronised_anew(server: ServerFactory, rate: str) -> Iterator[Run]:
+    """A comparison with a replica that gets all its data again, with a change, soon after the beginning."""
     master, replica, target = server("7.0", *MASTER), server("7.0", fresh=True), server("7.0")
     for one in (master, target):
         write_strings(one, KEYS)
     follow(replica, master)
-    line = ("-u", master.uri, "--read-from", "replica", "compare", "-u", target.uri, "--rate", "6000")
+    line = ("-u", master.uri, "--read-from", "replica", "compare", "-u", target.uri, "--rate", rate)
     with start_keyferry(*line) as run:
         run.wait_for_text("verify begins")
         synchronise_anew(master, replica, "key:1")
+        yield run
+
+
+def test_a_comparison_with_a_replica_that_is_synchronised_anew_begins_again(server: ServerFactory) -> None:
+    with compared_while_synchronised_anew(server, "6000") as run:
         ran = run.wait()
     assert "(a full resync): the comparison begins again" in ran.err
     assert ran.code == 1 and f"OK:{KEYS - 1} V:1 >:0 <:0 T:0" in ran.out, ran.out
@@ -75,14 +82,7 @@ def test_a_comparison_with_a_replica_that_is_synchronised_anew_begins_again(serv
 
 def test_a_comparison_looks_at_its_replica_while_it_compares(server: ServerFactory) -> None:
     """It would take twenty seconds more to the end, and what it finds until then is worth nothing."""
-    master, replica, target = server("7.0", *MASTER), server("7.0", fresh=True), server("7.0")
-    for one in (master, target):
-        write_strings(one, KEYS)
-    follow(replica, master)
-    line = ("-u", master.uri, "--read-from", "replica", "compare", "-u", target.uri, "--rate", "600")
-    with start_keyferry(*line) as run:
-        run.wait_for_text("verify begins")
-        synchronise_anew(master, replica, "key:1")
+    with compared_while_synchronised_anew(server, "600") as run:
         run.wait_for_text("(a full resync): the comparison begins again", timeout=8)
         run.signal(signal.SIGINT)
         assert run.wait().code == 130

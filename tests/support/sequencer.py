@@ -168,12 +168,10 @@ class Sequencer:
             wait_until(lambda: all(link.closed for link in held), what="what was given up is under way still")
 
     def end(self, *dbs: int, gaps: int | None = 0) -> Followed:
-        """Cut over: it ends with 0, converged, and both sides are equal, in all of these databases (default: 0)."""
+        """Cut over; how it ended. Both sides are equal then, in all of these databases (default: 0)."""
         self.release()
         self.run.signal(signal.SIGINT)
         done = followed(self.run)
-        assert done.ran.code == 0, done.ran.err
-        assert done.live["converged"], done.told
         if gaps is not None:
             assert done.live["gaps"] == gaps, done.ran.err
         for db in dbs or (0,):
