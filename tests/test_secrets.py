@@ -119,6 +119,6 @@ def test_a_login_that_is_refused_is_not_tried_again(side: int, server: ServerFac
     line = [*at(other), "replicate", *words] if side else [*words, "replicate", *at(other)]
     ran = run_keyferry(*line, "--wait-for", "30s")
     assert ran.code == 3 + side
-    assert ran.seconds < 5
+    assert ran.seconds < 25
     assert "login refused: WRONGPASS" in ran.err
     assert one.info("stats")["acl_access_denied_auth"] == "1" if "acl_access_denied_auth" in one.info("stats") else True
