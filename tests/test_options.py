@@ -157,14 +157,14 @@ class At(Hooks):
 
 
 class Slow(Hooks):
-    """Every write takes so long."""
+    """Every write takes so many seconds, as long as that is not changed."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
 
     def on_command(self, args: Args) -> Answer:
         if is_write(args):
-            time.sleep(self._seconds)
+            time.sleep(self.seconds)
         return args
 
 

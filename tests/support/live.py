@@ -68,7 +68,7 @@ def start_live(source: Any, target: Any, *words: str) -> Run:
 
 
 def cut_over(run: Run) -> Followed:
-    """The end of a live copy that only a signal ends, and that has all of the first copy: what is written is followed."""
+    """The end of a live copy that only a signal ends: of what is written before it, nothing is left out."""
     run.signal(signal.SIGINT)
     return followed(run)
 
@@ -89,9 +89,9 @@ def follow_writes(
     *words: str,
     meanwhile: Callable[[Run], None] | None = None,
 ) -> Followed:
-    """Copy live while a writer is at work, so long after a feed has come; `meanwhile(run)` happens in the midst of that.
+    """Copy live while a writer is at work, from before the feed comes until so long after that.
 
-    The copy ends by itself: the writer is at work until all this has happened, however long that takes.
+    `meanwhile(run)` happens in the midst of it, however long it takes. The copy ends by itself.
     """
     with start_writer(source, keys, rate) as writer, start_live(source, target, "--idle-timeout", "1s", *words) as run:
         wait_for_feed(source)
