@@ -17,12 +17,13 @@ from tests.support.dataset import fill
 from tests.support.matrix import pairs
 from tests.support.monitor import Monitor
 from tests.support.processes import VERIFIED, Result, run_keyferry
+from tests.support.respproxy import Proxy
 from tests.support.servers import Server
 from tests.test_changing import write_and_rest
 from tests.test_options import at, write_strings
 
 
-def compared(source: Server, target: Server, *words: str) -> Result:
+def compared(source: Server | Proxy, target: Server, *words: str) -> Result:
     return run_keyferry(*at(source), "compare", *at(target), *words)
 
 
