@@ -142,7 +142,7 @@ def test_a_replica_can_be_compared_with_its_master(server: ServerFactory) -> Non
     source, replica = server("7.0"), server("7.0", fresh=True)
     write_strings(source, 100)
     replica.client.replicaof("127.0.0.1", source.port)
-    for _ in range(200):
+    for _ in range(1200):
         if replica.info("replication")["master_link_status"] == "up" and replica.client.dbsize() == 100:
             break
         time.sleep(0.05)

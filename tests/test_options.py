@@ -120,7 +120,7 @@ def at_a_terminal(
 
 
 def _wait_for_prompts(run: Run, screen: list[str], count: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while "".join(screen).count("Password of") < count:
         assert run.running and time.monotonic() < deadline, f"no prompt: {screen}"
         time.sleep(0.01)
