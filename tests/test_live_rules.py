@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,7 @@ from keyferry.lag import Lag
 from keyferry.ledger import Ledger
 from keyferry.live import Live
 from keyferry.partitioners.topology import Database, Server
-from keyferry.planning import Survey
+from keyferry.plans import Survey
 from keyferry.removals import Removals, refuse_what_has_shrunk
 from keyferry.sweeps import SWEEPS_MAX
 from keyferry.trespass import Trespass
@@ -238,13 +239,19 @@ class Target:
     ],
     ids=["nothing", "ours", "one more SET", "ours of two kinds", "one more HSET", "counters were reset"],
 )
-def test_writes_of_others_are_told_from_ours(calls: dict[str, int], sent: int, seen: bool) -> None:
+def test_writes_of_others_are_told_from_ours(
+    calls: dict[str, int], sent: int, seen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = Target(set=100, hset=5)
+    monkeypatch.setattr("keyferry.trespass.LOOK_S", 0)
     trespass = Trespass([target])  # type: ignore[list-item]
-    assert not trespass.look(10.0, 0)
+    assert not trespass.look(0, time.monotonic())
     target.calls = calls
-    assert not trespass.look(20.0, 0), "what our workers have sent may not be told yet"
-    assert trespass.look(30.0, sent) == seen
+    before = time.monotonic()
+    assert not trespass.look(0, before)
+    for _ in range(3):
+        assert not trespass.look(0, before), "what our workers have sent by now is not told yet"
+    assert trespass.look(sent, time.monotonic()) == seen
 
 
 # ---- the choice of a feed -------------------------------------------------------------------------------------------
