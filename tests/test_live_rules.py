@@ -184,6 +184,8 @@ def test_writes_without_an_event_make_a_feed_mute_unless_they_are_silent() -> No
     assert [mute.look(told(changes), 0, 0) for changes in (0, 900, MUTE_CHANGES, MUTE_CHANGES)] == [False] * 3 + [True]
     silent = Mute()
     assert not any(silent.look(told(changes), 0, changes) for changes in (0, 2000, 4000, 6000))
+    acknowledged = Mute()  # one XACK of many entries is one call, and as many changes
+    assert not any(acknowledged.look(told(2000 * number), 0, number) for number in range(5))
     heard = Mute()
     assert not any(heard.look(told(2000 * number), number, 0) for number in range(5))
 
