@@ -93,18 +93,24 @@ class Stillness:
 
 @dataclass
 class Mute:
-    """A feed that brings nothing while the source is written to: some proxies say OK to it and never push."""
+    """A feed that brings nothing while the source is written to: some proxies say OK to it and never push.
 
-    changes: int = -1  # of the source, when the last event had come
+    One silent command may count as a thousand changes (XACK of as many entries), so nothing is judged across one.
+    """
+
+    changes: int = -1  # of the source, when the last event had come, and the last silent command
     events: int = 0
+    silent: int = 0
     suspicions: int = 0
 
     def look(self, saves: Saves | None, events: int, silent: int) -> bool:
-        """Whether it is mute, as two looks in a row must find; `silent` changes make no event."""
-        if saves is None or events != self.events or saves.changes < self.changes or self.changes < 0:
-            self.changes, self.events, self.suspicions = saves.changes - silent if saves else -1, events, 0
+        """Whether it is mute, as two looks in a row must find; `silent` commands make no event."""
+        quiet = (events, silent) == (self.events, self.silent)
+        if saves is None or not quiet or saves.changes < self.changes or self.changes < 0:
+            self.changes, self.suspicions = saves.changes if saves else -1, 0
+            self.events, self.silent = events, silent
             return False
-        self.suspicions = self.suspicions + 1 if saves.changes - silent - self.changes >= MUTE_CHANGES else 0
+        self.suspicions = self.suspicions + 1 if saves.changes - self.changes >= MUTE_CHANGES else 0
         return self.suspicions > 1
 
 
