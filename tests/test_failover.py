@@ -14,7 +14,7 @@ from tests.support.live import wait_until
 from tests.support.processes import VERIFIED, Result, run_keyferry
 from tests.support.summary import result_of
 
-KEYS = 40_000
+KEYS = 18_000
 A_SCAN = 100  # keys that one SCAN is asked for
 
 
@@ -25,7 +25,7 @@ def write(cluster: Cluster, count: int = KEYS) -> None:
 
 def copied_while(source: Cluster, target: Cluster, happens: Callable[[], object], *options: str) -> Result:
     """A copy of about five seconds, soon after whose beginning something happens."""
-    words = ("replicate", source.uri, target.uri, "--workers", "2", "--rate", "8000", *options)
+    words = ("replicate", source.uri, target.uri, "--workers", "2", "--rate", "3500", *options)
     with ThreadPoolExecutor(1) as others:
         ran = others.submit(run_keyferry, *words, env=VERIFIED, timeout=100)
         wait_until(lambda: ran.done() or target.dbsize() > 1_000)

@@ -97,9 +97,9 @@ def flush_and_write_groups(source: Server) -> None:
 def test_mixed_writes_and_a_flush_are_followed_to_the_end(kind: str, feed: str, server: ServerFactory) -> None:
     source, target = server(kind), server(kind)
     notify(source)
-    generated(source, 30_000)
+    generated(source, 10_000)
     flush = lambda run: flush_and_write_groups(source)  # noqa: E731
-    done = follow_writes(source, target, 30_000, 20_000, 2, "--feed", feed, meanwhile=flush)
+    done = follow_writes(source, target, 10_000, 10_000, 2, "--feed", feed, meanwhile=flush)
     assert_converged(source, target, done, gaps=1)
     assert done.live["keys"] > 1_000
 
