@@ -14,7 +14,7 @@ from tests.support.live import wait_until
 from tests.support.processes import VERIFIED, Result, run_keyferry
 from tests.support.summary import result_of
 
-KEYS = 18_000
+KEYS = 40_000
 A_SCAN = 100  # keys that one SCAN is asked for
 
 
@@ -25,7 +25,7 @@ def write(cluster: Cluster, count: int = KEYS) -> None:
 
 def copied_while(source: Cluster, target: Cluster, happens: Callable[[], object], *options: str) -> Result:
     """A copy of about five seconds, soon after whose beginning something happens."""
-    words = ("replicate", source.uri, target.uri, "--workers", "2", "--rate", "3500", *options)
+    words = ("replicate", source.uri, target.uri, "--workers", "2", "--rate", "8000", *options)
     with ThreadPoolExecutor(1) as others:
         ran = others.submit(run_keyferry, *words, env=VERIFIED, timeout=100)
         wait_until(lambda: ran.done() or target.dbsize() > 1_000)
@@ -53,9 +53,9 @@ def test_a_killed_master_is_followed_by_its_replica(side: str, kind: str, cluste
     assert result_of(ran)["keys"] == KEYS and result_of(ran)["exact"]
     assert_equal(source, target)
     if side == "source":
-        # The others are read once for the copy, and once for the verification.
+        # The others are read once for the copy, and once for the verification; the last scan of a range is a short one.
         keys = sum(node.client.dbsize() for node in others)
-        assert sum(node.calls("scan") for node in others) - before < 2.5 * keys / A_SCAN
+        assert sum(node.calls("scan") for node in others) - before < 3 * keys / A_SCAN
         assert "what was copied of 2 nodes stands; " in ran.err
     else:
         assert "the copy begins again" in ran.err
