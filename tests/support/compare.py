@@ -11,8 +11,9 @@ things the digest does not do, and what is done instead:
    two sorted sets differ, their members and scores decide, as numbers;
  * it has no expiry of the key.
 
-LIMITATIONS. Both databases must be at rest, but for keys that expire, and no slot open. Redis 6.2 tells an expiry only relative to its clock:
-there it is known to lie in an interval about a millisecond wide, and a difference inside of that is not seen.
+LIMITATIONS. Both databases must be at rest, but for keys that expire, and no slot open. Redis 6.2 tells an expiry only
+relative to its clock: there it is known to lie in an interval about a millisecond wide, and a difference inside of that
+is not seen.
 """
 
 from __future__ import annotations
@@ -111,7 +112,8 @@ def _differences(sides: list[Keyspace], tolerance_ms: int) -> Iterator[str]:
 
 
 def _has_ended(key: bytes, sides: list[Keyspace]) -> bool:
-    """Whether the time of a key that was on one side only has come meanwhile, on both sides."""
+    """Whether the time of a key that one side has lost has come meanwhile, wherever it was listed."""
+    sides = [side for side in sides if side.lists(key)]
     found = [side.facts([key])[0] for side in sides]
     soon_ms = (time.time() + SOON_S) * 1000
     if any(one.expiry is not None and one.expiry[0] < soon_ms for one in found):
