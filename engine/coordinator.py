@@ -219,6 +219,7 @@ class Coordinator:
         worker.held_by, worker.sent, worker.told_at = report.held_by, report.sent, report.made_at
         worker.clients += [(node, client) for side, node, client in report.clients if side == "target" and client]
         worker.drained, worker.down = report.drained, report.down
+        self.outages.hear(report.down)
         if self.live:
             self.live.take_in(worker, report)
         if report.unfenced:
