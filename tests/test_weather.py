@@ -53,7 +53,7 @@ MOMENTS = {
     },
 }
 CASES = [
-    # Each fault, and each moment, comes in every run; all pairs in a soak.
+    # Of those in which each fault, and each moment, comes on either side some are in every run; all pairs in a soak.
     pytest.param(side, f"{fault} {when} connection 2+", id=f"{side}-{moment}-{fault.split()[0]}",
                  marks=() if (row + column) % 3 == 0 else pytest.mark.soak)
     for side, moments in MOMENTS.items()
