@@ -46,7 +46,7 @@ class Owner:
 
     gap: Callable[[str], None]
     later: Callable[[float, Callable[[], None]], None]
-    passed: Callable[[int, bool], None]  # fence number, and whether nothing was written meanwhile
+    passed: Callable[[int], None]  # the number of a fence
     news: Callable[[], None]
 
 
@@ -163,23 +163,18 @@ class Listener:
         assert conn is not None
 
         def looked() -> None:
-            before = self.stillness.since
-            conn.ask(PING, 1, lambda replies: answered(replies, lambda: later(before)))
+            conn.ask(PING, 1, lambda _: answered(lambda: self.owner.later(FENCE_S, again)))
 
-        def later(before: float) -> None:
-            self.owner.later(FENCE_S, lambda: again(before))
-
-        def again(before: float) -> None:
+        def again() -> None:
             if conn is self.conn:
-                conn.ask(PING, 1, lambda replies: answered(replies, lambda: self._look(True, lambda: passed(before))))
+                conn.ask(PING, 1, lambda _: answered(lambda: self._look(True, passed)))
 
-        def answered(replies: list, then: Callable[[], None]) -> None:
+        def answered(then: Callable[[], None]) -> None:
             if conn is self.conn and conn.ready:
                 then()
 
-        def passed(before: float) -> None:
-            number = self._fences.pop(0)
-            self.owner.passed(number, bool(before) and self.stillness.since == before)
+        def passed() -> None:
+            self.owner.passed(self._fences.pop(0))
             if self._fences:
                 self._pass_fence()
 
