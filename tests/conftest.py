@@ -55,7 +55,6 @@ IN_PART = {
     "test_demo": 3,
     "test_live": 2,
     "test_live_feeds": 2,
-    "test_live_refusals": 2,
     "test_live_removals": 2,
     "test_signals": 2,
     "test_undo": 2,
