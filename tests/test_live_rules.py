@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -104,6 +105,7 @@ def test_a_settled_moment_between_gaps_is_a_new_beginning() -> None:
 def test_a_gap_after_late_writes_waits_as_long_as_a_command_may_take() -> None:
     live, run = live_copy()
     live.late_writes()
+    assert live.sweeps.after >= time.monotonic() + live.timeout_s - 1
     live.sweeps.turn(run, live.sweeps.after - 1)
     assert not run.crew.orders
     live.sweeps.turn(run, live.sweeps.after + 1)
