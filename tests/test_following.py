@@ -121,6 +121,7 @@ def proved(
     def verify(_: Any) -> tuple[bool, int]:
         nonlocal verified
         verified += 1
+        assert verified < 5, "it goes round in circles"
         if verified == 1:
             feed.happened = partial(meanwhile, one, feed)
         return equal, 0

@@ -23,7 +23,7 @@ def looked(*replies: tuple[str, list[Any]]) -> Finding | bool:
     steps = look_for_extra(b"key", LENS, ())
     ask = next(steps)
     for side, reply in replies:
-        assert ask.side == side
+        assert (ask.side, ask.count) == (side, len(reply))
         try:
             ask = steps.send(reply)
         except StopIteration as ended:
