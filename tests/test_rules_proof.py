@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,9 @@ import pytest
 
 from keyferry.census import is_still
 from keyferry.partitioners.topology import describe
+from keyferry.verdict import Verdict
 from keyferry.workers.compare import Comparison
+from keyferry.workers.finding import CHANGING, ONLY_SOURCE, TYPE, VALUE
 from keyferry.workers.read import Method
 from tests.conftest import ServerFactory
 from tests.support.control import control_of
@@ -199,12 +202,25 @@ def test_keys_that_nobody_writes_are_equal_while_others_are_written(server: Serv
     parts = ("ok", "value", "type", "only_at_source", "expiry", "changing", "expired", "unreadable", "skipped")
     assert verify["read"] == sum(verify[part] for part in parts)
     assert verify["ok"] >= 3_000 and ran.code == 1
-    assert "meanwhile, so the copy is behind" in ran.err
+    # How long the writer is kept from the processor decides which of its keys hold still long enough to be different.
+    assert ("meanwhile, so the copy is behind" in ran.err) == bool(verify["value"] + verify["only_at_source"])
+    assert ("kept changing while compared" in ran.err) == bool(verify["changing"])
     found = [json.loads(line)["key"] for line in (tmp_path / "file").read_text().splitlines()]
     assert found and all(key.startswith(("hot:", "count:")) for key in found)
     ran = run_keyferry(*at(source), "replicate", *at(target), env=VERIFIED)
     assert (ran.code, verdict_of(ran)) == (0, "OK:3600 V:0 >:0 <:0 T:0")
     assert "the copy is behind" not in ran.err
+
+
+@pytest.mark.parametrize("kind", [VALUE, TYPE, ONLY_SOURCE])
+def test_a_copy_that_differs_is_behind_only_where_the_source_was_written_to(kind: str) -> None:
+    def said(written: bool, copied: bool, found: str = kind) -> list[str]:
+        verdict = Verdict(kinds=Counter({found: 1}), written=written)
+        return [text for text, _ in verdict.warnings(copied=copied)]
+
+    assert said(written=True, copied=True) == ["the source was written to meanwhile, so the copy is behind"]
+    assert said(written=False, copied=True) == said(written=True, copied=False) == []
+    assert said(written=True, copied=True, found=CHANGING) == ["1 key kept changing while compared"]
 
 
 # ---- rule 24: no key expires -----------------------------------------------------------------------------------------
