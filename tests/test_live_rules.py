@@ -179,14 +179,29 @@ def test_a_source_is_still_since_the_first_of_equal_looks_and_a_save_makes_that_
         assert stillness.since == since, asked_at
 
 
+def is_mute(*looks: tuple[int, int, int], every_s: float = 0.4) -> bool:
+    """Whether looks one after the other find that: changes of the source, events, and changes that make none."""
+    mute, at, found = Mute(), 1.0, False
+    for changes, events, silent in looks:
+        found = mute.look(Saves(changes, "", False), events, silent, at, told_at=at + 0.01)
+        at += every_s
+    return found
+
+
 def test_writes_without_an_event_make_a_feed_mute_unless_they_are_silent() -> None:
-    told = lambda changes: Saves(changes, "", False)  # noqa: E731
-    mute = Mute()
-    assert [mute.look(told(changes), 0, 0) for changes in (0, 900, MUTE_CHANGES, MUTE_CHANGES)] == [False] * 3 + [True]
-    silent = Mute()
-    assert not any(silent.look(told(changes), 0, changes) for changes in (0, 2000, 4000, 6000))
-    heard = Mute()
-    assert not any(heard.look(told(2000 * number), number, 0) for number in range(5))
+    suspect = (MUTE_CHANGES, 0, 0)
+    assert is_mute((0, 0, 0), (900, 0, 0), suspect, suspect)
+    assert not is_mute((0, 0, 0), (900, 0, 0), suspect)
+    assert not is_mute((0, 0, 0), *((changes, 0, changes) for changes in (2000, 4000, 6000)))
+    assert not is_mute(*((2000 * number, number, 0) for number in range(5)))
+
+
+def test_a_feed_is_not_mute_for_what_a_server_tells_in_one_breath() -> None:
+    """It answers all looks that it finds, and sends the events of what it did before them after the answers."""
+    suspect = (MUTE_CHANGES, 0, 0)
+    assert not is_mute((0, 0, 0), suspect, suspect, suspect, every_s=0.0)
+    assert not is_mute((0, 0, 0), suspect, suspect, every_s=0.05)
+    assert is_mute((0, 0, 0), suspect, suspect, suspect, suspect, every_s=0.05)
 
 
 # ---- removals -------------------------------------------------------------------------------------------------------

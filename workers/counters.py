@@ -97,19 +97,29 @@ class Mute:
 
     changes: int = -1  # of the source, when the last event had come
     events: int = 0
-    suspicions: int = 0
+    suspected_at: float = 0.0  # when the first look was told that found it mute; 0: none has since
 
-    def look(self, saves: Saves | None, events: int, silent: int) -> bool:
-        """Whether it is mute, as two looks in a row must find; `silent` changes make no event."""
+    def look(self, saves: Saves | None, events: int, silent: int, asked_at: float, told_at: float) -> bool:
+        """Whether it is mute; `silent` changes make no event. Times are ours, as with `Stillness.look`.
+
+        Two looks must find that, the second one asked for MUTE_S after the first was told: a server answers all that
+        it has been asked, and sends the events of what it did meanwhile behind these answers.
+        """
         if saves is None or events != self.events or saves.changes < self.changes or self.changes < 0:
-            self.changes, self.events, self.suspicions = saves.changes - silent if saves else -1, events, 0
-            return False
-        self.suspicions = self.suspicions + 1 if saves.changes - silent - self.changes >= MUTE_CHANGES else 0
-        return self.suspicions > 1
+            self.changes, self.events, self.suspected_at = saves.changes - silent if saves else -1, events, 0.0
+        elif saves.changes - silent - self.changes < MUTE_CHANGES:
+            self.suspected_at = 0.0
+        elif self.suspected_at:
+            return asked_at - self.suspected_at >= MUTE_S
+        else:
+            self.suspected_at = told_at
+        return False
 
 
-#: So many changes without one event are no chance.
+#: So many changes without one event are no chance …
 MUTE_CHANGES = 1000
+#: … where the events have had so long to come.
+MUTE_S = 0.1
 
 
 @dataclass

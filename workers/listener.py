@@ -109,7 +109,7 @@ class Listener:
             self.stillness.look(saves, asked_at, time.monotonic())
             if long:
                 self._take_long(replies, conn)
-                self._check_mute(saves)
+                self._check_mute(saves, asked_at)
             then()
 
         conn.ask(_LONG if long else _SHORT, 6 if long else 1, told)
@@ -134,8 +134,9 @@ class Listener:
         if self.setup.every_db and db not in self.setup.dbs:
             self._fail(f"database {db} has appeared, and is to be copied too", "run the same command again")
 
-    def _check_mute(self, saves: Saves | None) -> None:
-        if self.setup.whole and self.mute.look(saves, self.raw_events, self.watched.calls.silent):
+    def _check_mute(self, saves: Saves | None, asked_at: float) -> None:
+        silent = self.watched.calls.silent
+        if self.setup.whole and self.mute.look(saves, self.raw_events, silent, asked_at, time.monotonic()):
             self._fail("its feed brings no events, though it is written to", "another --feed may bring them")
 
     def _check_flags(self, reply: object) -> None:
