@@ -159,6 +159,26 @@ def test_a_flush_that_an_event_has_told_of_is_not_told_twice() -> None:
     assert watched.gaps(Calls(True, 5, 3, 9, 7), True) == ["the source was flushed"]
 
 
+FLUSHED = ["the source was flushed"]
+
+
+def test_a_flush_event_stands_for_no_later_flush() -> None:
+    """One may come behind the answer that has counted its flush, or tell of another data set, which nothing counts."""
+    for count in (4, 3):
+        watched = Watched(Calls(True, 3, 3, 9, 7))
+        assert watched.gaps(Calls(True, count, 3, 9, 7), True) == FLUSHED * (count - 3)
+        watched.flushes_seen += 1
+        assert watched.gaps(Calls(True, count, 3, 9, 7), True) == []
+        assert watched.gaps(Calls(True, count + 1, 3, 9, 7), True) == FLUSHED
+
+
+def test_a_flush_event_behind_its_count_hides_no_flush_of_the_same_moment() -> None:
+    watched = Watched(Calls(True, 3, 3, 9, 7))
+    assert watched.gaps(Calls(True, 4, 3, 9, 7), True) == FLUSHED
+    watched.flushes_seen += 1
+    assert watched.gaps(Calls(True, 5, 3, 9, 7), True) == FLUSHED
+
+
 def test_a_source_is_still_since_the_first_of_equal_looks_and_a_save_makes_that_unknown() -> None:
     stillness = Stillness()
     for asked_at, saves, since in (

@@ -127,11 +127,12 @@ class Watched:
     """The counters of one source, look by look; `gaps(...)` says why events may have been lost since the one before."""
 
     calls: Calls = field(default_factory=Calls)
-    flushes_seen: int = 0  # by an event of their own
+    flushes_seen: int = 0  # by an event of their own since the last look; below 0: counted, and no event has come yet
 
     def gaps(self, now: Calls, notifications: bool) -> list[str]:
         """The reasons to look at everything again, as far as no event has told of them."""
         before, self.calls = self.calls, now
+        seen, self.flushes_seen = self.flushes_seen, 0
         if not before.known and not now.known:
             return []
         if now.fell(before):
@@ -140,9 +141,8 @@ class Watched:
             return []
         found = []
         flushes = now.flushes - before.flushes
-        seen = min(flushes, self.flushes_seen)
-        self.flushes_seen -= seen
-        if flushes > seen:
+        self.flushes_seen = min(0, seen - flushes)
+        if flushes > max(0, seen):
             found.append("the source was flushed")
         if now.swaps > before.swaps:
             found.append("SWAPDB at the source")
