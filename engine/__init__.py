@@ -23,7 +23,7 @@ from .workers.errors import (
 from .workers.tls import Tls
 
 if TYPE_CHECKING:
-    from .planning import Plan
+    from .plans import Plan
     from .summary import Summary
 
 __all__ = [

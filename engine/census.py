@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from .partitioners import topology
 from .partitioners.control import Control
 from .partitioners.topology import Server
-from .planning import Plan
+from .plans import Plan
 from .survey import Controls, database_size
 from .text import plural
 from .verdict import Verdict

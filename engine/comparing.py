@@ -14,7 +14,8 @@ from .logs import Log
 from .options import filled
 from .partitioners.keys import NamesFile
 from .passes import find_out, least_pool, until_servers_stay
-from .planning import Plan, make
+from .planning import make
+from .plans import Plan
 from .reaching_side import seeds_of
 from .sampling import sample_below, statement
 from .signals import Signals

@@ -23,7 +23,7 @@ from .losses import Losses
 from .outages import Outages
 from .outlook import Outlook
 from .partitioners.control import Control
-from .planning import Plan
+from .plans import Plan
 from .reasons import most_important
 from .records import Records
 from .scanners import Scanners
@@ -214,9 +214,10 @@ class Coordinator:
         worker.heard_at = time.monotonic()
         worker.waiting, worker.cpu_s = report.waiting, report.cpu_s
         self.measured(report.latencies)
-        worker.held_by, worker.sent = report.held_by, report.sent
+        worker.held_by, worker.sent, worker.told_at = report.held_by, report.sent, report.made_at
         worker.clients += [(node, client) for side, node, client in report.clients if side == "target" and client]
         worker.drained, worker.down = report.drained, report.down
+        self.outages.hear(report.down)
         if self.live:
             self.live.take_in(worker, report)
         if report.unfenced:

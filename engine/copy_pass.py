@@ -9,7 +9,7 @@ from .coordinator import Coordinator
 from .eviction import Watch
 from .logs import Log
 from .outlook import Outlook
-from .planning import DatabasePlan, Plan
+from .plans import DatabasePlan, Plan
 from .survey import Controls, check_identities
 from .text import plural
 

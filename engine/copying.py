@@ -21,7 +21,8 @@ from .logs import Log
 from .outlook import Outlook, outlook_of
 from .partitioners.keys import NamesFile
 from .passes import find_out, least_pool, until_servers_stay
-from .planning import Plan, make
+from .planning import make
+from .plans import Plan
 from .progress import Display, display
 from .proof import Proof
 from .reaching_side import seeds_of

@@ -29,6 +29,7 @@ class Worker:
     share: Share = NOTHING
     cpu_s: float = 0.0
     sent: int = 0
+    told_at: float = 0.0  # when it made its last report
     clients: list[Client] = field(default_factory=list)  # its connections at the target
     heard_at: float = field(default_factory=time.monotonic)
     down: list[list[str]] = field(default_factory=list)
@@ -100,6 +101,11 @@ class Crew:
     def sent(self) -> int:
         """Commands that all workers have sent to the target, as far as they have told."""
         return self._gone_sent + sum(worker.sent for worker in self.workers)
+
+    @property
+    def told_at(self) -> float:
+        """What left before this instant is among the commands `sent`."""
+        return min((worker.told_at for worker in self.workers), default=0.0)
 
     @property
     def cpu_s(self) -> float:

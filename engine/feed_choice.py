@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .partitioners.control import Control, ReplyError
+from .plans import Survey
 from .undo import Wanted
 from .workers.errors import AccessError, RefusedError
 from .workers.feed_task import NOTIFICATIONS, TRACKING, FeedSetup, enough_flags
 from .workers.policy import is_denied
 from .workers.task import Setup
-
-if TYPE_CHECKING:
-    from .planning import Survey
 
 #: The setting that says which notifications a server sends.
 FLAGS = "notify-keyspace-events"

@@ -18,7 +18,7 @@ from .live import Live
 from .live_result import LiveResult
 from .logs import Log
 from .partitioners.topology import describe
-from .planning import Plan
+from .plans import Plan
 from .removals import Removals, refuse_what_has_shrunk
 from .replica_watch import pairs_of
 from .signals import Signals, ending_live

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from .copy_pass import CopyPass
 from .lookout import Lookout
 from .partitioners.replicas import Standing
-from .planning import Plan
+from .plans import Plan
 from .text import plural
 from .workers.errors import ChangedError
 from .workers.task import LIST_KEYS, Node

@@ -102,7 +102,9 @@ class Live:
             return
         if self.silent_at == -2:
             self.silent_at = self.feeding.told.silent
-        if self.trespass.look(now, run.crew.sent) and self.removals.lapse():
+        if run.fence.holds_tasks:
+            self.trespass.restart()
+        elif self.trespass.look(run.crew.sent, run.crew.told_at) and self.removals.lapse():
             self._let_removals_lapse(run)
         self._grant()
         self.sweeps.turn(run, now)

@@ -6,7 +6,7 @@ import re
 
 from .partitioners.control import Control
 from .partitioners.topology import Server
-from .planning import Survey
+from .plans import Survey
 from .workers.errors import RefusedError
 
 _OURS = re.compile(rb"\bname=keyferry:([0-9a-f]+):(\w+)")

@@ -14,7 +14,7 @@ from .following import Following, Memory, Parts
 from .forkserver import helpers_cpu_s
 from .hook import run_hook
 from .live import Live
-from .planning import Plan
+from .plans import Plan
 from .progress import Display, display
 from .signals import ending_live, from_now_on
 from .summary import Summary

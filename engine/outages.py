@@ -15,14 +15,18 @@ class Outages:
         self.say, self.warn, self.retry_for_s = say, warn, retry_for_s
         self._since: dict[Where, float] = {}
 
-    def note(self, lost: Iterable[list[str]]) -> None:
-        """Take in all [side, address, reason] that are lost now."""
+    def hear(self, lost: Iterable[list[str]]) -> set[Where]:
+        """Take in the [side, address, reason] of one report: what is over by the next one is told as well."""
         reasons = {(side, address): why for side, address, why in lost}
         for where, why in reasons.items():
             if where not in self._since:
                 self._since[where] = time.monotonic()
                 self.warn(f"{' '.join(where)}: {why}; trying again for up to {self.retry_for_s:g} s")
-        for where in self._since.keys() - reasons.keys():
+        return set(reasons)
+
+    def note(self, lost: Iterable[list[str]]) -> None:
+        """Take in all [side, address, reason] that are lost now."""
+        for where in self._since.keys() - self.hear(lost):
             lasted_s = time.monotonic() - self._since.pop(where)
             self.say(f"{' '.join(where)}: connected again after {lasted_s:.1f} s")
 

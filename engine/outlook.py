@@ -8,7 +8,7 @@ from dataclasses import replace
 from .lookout import Lookout, slots_text
 from .moves import Moves
 from .partitioners.control import Control
-from .planning import Plan
+from .plans import Plan
 from .replica_watch import ReplicaWatch, pairs_of, watches_of
 from .succession import Succession
 from .workers.task import Task

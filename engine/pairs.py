@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .partitioners.topology import Server
+from .plans import Survey
 from .text import plural
 from .workers.errors import RefusedError, UsageError
-
-if TYPE_CHECKING:
-    from .planning import Survey
 
 
 def choose_databases(options: dict[str, Any], source_db: int | None, target_db: int | None, held: list[int]) -> list:

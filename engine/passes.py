@@ -7,7 +7,7 @@ from typing import Any
 
 from .grammar import Invocation
 from .logs import Log
-from .planning import Survey
+from .plans import Survey
 from .reaching import closed_on_error
 from .reaching_side import Seeds, add_nodes
 from .summary import Summary

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .feed_choice import warnings_of_feed
 from .partitioners.payloads import warnings_of_payloads
+from .plans import Survey
 from .text import plural
-
-if TYPE_CHECKING:
-    from .planning import Survey
 
 #: A difference of clocks that deserves a word.
 SKEW_WARNING_MS = 1000

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .copy_pass import CopyPass
-from .planning import Plan
+from .plans import Plan
 from .signals import Ended
 from .summary import Summary
 from .supply import supply_of

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from .grammar import Invocation
 from .partitioners.control import Control
 from .partitioners.keys import NamesFile, NamesScan, cut
-from .planning import Plan
+from .plans import Plan
 from .workers.errors import ChangedError, RunError
 from .workers.slots import owners_of, slots_of
 from .workers.task import COPY, COPY_KEYS, SIFT_KEYS, Setup, Task

@@ -16,7 +16,8 @@ from .partitioners.control import Control
 from .partitioners.probe import MIN_KEYS, why_not_a_ring
 from .partitioners.slots import why_not_by_slot
 from .partitioners.topology import Server
-from .planning import RDBCOMPRESSION, Plan, Survey
+from .planning import RDBCOMPRESSION
+from .plans import Plan, Survey
 from .reaching_side import reach_all
 from .text import plural
 from .workers.endpoint import Endpoint

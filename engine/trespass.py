@@ -4,11 +4,15 @@ HOW IT WORKS
     INFO counts the calls of every command at the target. A command that writes and that we never send there is others'.
     Of those that we do send, the workers know how many they have sent; what is counted beyond that is others' as well.
     A lost connection may have swallowed some of ours: a few of theirs may go unnoticed, and never the other way round.
+
+WHAT MUST STAY TRUE: a count is compared with what the workers have told after it was made, however long that takes them
+on a machine that is busy. Each report says when it was made, and a command is counted as sent before it leaves.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 
 from .partitioners.control import Control
@@ -38,36 +42,39 @@ Calls = tuple[int, int]  # of commands that only others send, and of those that 
 
 @dataclass
 class Trespass:
-    """Looks at the targets; `seen` once others have written there.
-
-    What a look has counted is compared a look later, when the workers have told of all that they had sent until then.
-    """
+    """Looks at the targets; `seen` once others have written there."""
 
     controls: list[Control]
     seen: bool = False
     _base: Calls | None = None  # counted before we began, as far as is known
     _last: Calls | None = None
-    _looked_at: float = 0.0
+    _looked_at: float = 0.0  # when the last count was complete
 
     def restart(self) -> None:
         """Some of what our workers have sent will never be told: count from now on."""
         self._base = self._last = None
 
-    def look(self, now: float, sent: int) -> bool:
-        """Whether others are seen to write for the first time. `sent`: commands that our workers have sent so far."""
-        if self.seen or now - self._looked_at < LOOK_S:
+    def look(self, sent: int, told_at: float) -> bool:
+        """Whether others are seen to write for the first time.
+
+        `sent`: commands that our workers have sent, all of those that left before the instant `told_at` among them.
+        """
+        if self.seen or time.monotonic() - self._looked_at < LOOK_S or (self._last and told_at <= self._looked_at):
             return False
-        self._looked_at = now
+        if self._base and self._last:
+            self.seen = self._last[0] > self._base[0] or self._last[1] - self._base[1] > sent
+        return self.seen or self._count(sent)
+
+    def _count(self, sent: int) -> bool:
         try:
             told = [_calls(control.call("INFO", "commandstats")) for control in self.controls]
         except AccessError:
             return False  # the workers have connections of their own, and will tell
         last, self._last = self._last, (sum(one[0] for one in told), sum(one[1] for one in told))
+        self._looked_at = time.monotonic()
         if self._base is None or (last and (self._last[0] < last[0] or self._last[1] < last[1])):
             self._base = self._last[0], self._last[1] - sent  # the first look, or somebody has reset the counters
-        elif last:
-            self.seen = last[0] > self._base[0] or last[1] - self._base[1] > sent
-        return self.seen
+        return False
 
 
 def _calls(reply: object) -> Calls:

@@ -8,7 +8,8 @@ from typing import Any
 
 from .partitioners.slots import Cut, density
 from .partitioners.topology import Server
-from .planning import LANES, DatabasePlan, Plan, Survey, plan_database
+from .planning import LANES, plan_database
+from .plans import DatabasePlan, Plan, Survey
 from .survey import Controls, look_into
 from .workers.cursor import BORDER_BITS, RING, TABLE_BITS
 from .workers.task import COMPARE, COPY_RANGE, LIST_KEYS, LOOK_UP, Scope, Task

@@ -36,7 +36,7 @@ from .latency import Latencies
 from .logs import Log
 from .outlook import Outlook
 from .output import say_result
-from .planning import Plan
+from .plans import Plan
 from .progress import Display, display
 from .repairing import copy_again, remove
 from .replica_watch import Lag, ReplicaWatch, watches_of

@@ -9,6 +9,7 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.binaries import KINDS, MissingServer
 from tests.support.certificates import Certificates
@@ -18,6 +19,10 @@ from tests.support.servers import Server
 
 #: Set in continuous integration, where a server that is not there is a failure.
 CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
+
+# How long an example takes tells of the machine. And what fails in continuous integration is to fail here as well.
+settings.register_profile("tests", deadline=None, derandomize=CI, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 _SERVERS = pytest.StashKey[list[Server | Cluster]]()
 
@@ -33,32 +38,41 @@ EVERY_VERSION = ("test_support_servers", "test_support_dataset", "test_support_m
 
 #: Of these files, or single tests, with many cases only a part is in one run, for the same reason: one case of so many.
 IN_PART = {
-    "test_matrix": 6,
-    "test_rights": 3,
-    "test_atomic": 2,
-    "test_changing": 2,
+    "test_matrix": 10,
+    "test_rights": 6,
+    "test_atomic": 3,
+    "test_changing": 3,
     "test_churn": 2,
-    "test_churn_command": 2,
+    "test_churn_command": 3,
     "test_cluster::test_all_types_go_from_a_server_through_clusters_and_back": 2,
+    "test_cluster::test_keys_go_their_way_however_they_are_read_and_written": 2,
     "test_compare": 2,
-    "test_conflicts": 2,
+    "test_conflicts": 3,
     "test_docs::test_a_copy_sends_only_what_is_documented": 3,
+    "test_docs::test_every_example_runs": 2,
     "test_dry_run": 2,
     "test_elements::test_small_keys_of_all_types_are_compared_without_a_look_at_any": 2,
-    "test_filters_model": 2,
+    "test_errors::test_wrong_usage_connects_to_nothing": 3,
+    "test_filters_model": 3,
     "test_forbidden_keys": 2,
+    "test_managed": 2,
     "test_mutations": 2,
-    "test_rights_live": 2,
-    "test_secrets": 2,
-    "test_weather": 2,
+    "test_rights_live": 3,
+    "test_secrets": 3,
+    "test_weather": 3,
     "test_moving": 2,
     "test_demo": 3,
     "test_live": 2,
     "test_live_feeds": 2,
     "test_live_removals": 2,
     "test_signals": 2,
-    "test_undo": 2,
-    "test_options_pace": 2,
+    "test_support_compare": 2,
+    "test_synth_servers": 2,
+    "test_tls": 2,
+    "test_undo": 3,
+    "test_options_pace": 3,
+    "test_options_verify": 2,
+    "test_output": 2,
 }
 
 

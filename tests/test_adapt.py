@@ -151,9 +151,10 @@ def lanes_used(monitor: Monitor, ranges: int) -> int:
 
 def test_more_lanes_are_used_over_a_long_distance(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
-    write_strings(source, 60_000)
+    write_strings(source, 10_000)
     with Far(source, 0.1) as far_source, Far(target, 0.1) as far_target, Monitor(source) as monitor:
         at_source, at_target = (f"redis://127.0.0.1:{far.port}" for far in (far_source, far_target))
-        summary = keyferry.replicate(at_source, at_target, workers=1, ranges=64)
-    assert summary.counts.copied == 60_000
+        # So few keys at a time that it is the distance which holds a copy back, and not the machine.
+        summary = keyferry.replicate(at_source, at_target, workers=1, ranges=64, batch=50, no_verify=True)
+    assert summary.counts.copied == 10_000
     assert lanes_used(monitor, 64) >= 2 * LEAST

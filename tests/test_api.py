@@ -134,7 +134,7 @@ def test_a_state_is_borne_no_longer_than_was_said(server: ServerFactory, tmp_pat
     options = {"retry_for": 1}
     ran = run_script(tmp_path, ERRORS, source=source.uri, target=target.uri, options=options)
     assert ran.out == "StateError 7 target True\n"
-    assert 1 < ran.seconds < 10
+    assert 1 < ran.seconds < 50  # the default is a minute
 
 
 @pytest.mark.covers("silence-s")
@@ -148,7 +148,7 @@ def test_a_worker_that_stands_still_is_replaced_after_the_silence(server: Server
             while target.call("DBSIZE") < 100:
                 assert run.running
             os.kill(worker_pids(run.pid)[0], signal.SIGSTOP)
-            ran = run.wait(30)
+            ran = run.wait()
     assert ran.code == 0, ran.err
     assert "a worker has been silent for 1 s" in ran.err
     assert_equal(source, target)

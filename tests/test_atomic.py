@@ -96,7 +96,7 @@ def test_all_types_are_copied_in_transactions(kind: str, method: str, server: Se
     fill(source, 2_000)
     ran = copied(source, target, "--atomic", "--method", method, "--json")
     assert result_of(ran)["keys"] == 2_000
-    assert differences(source, target, ttl_tolerance_ms=5) == []
+    assert differences(source, target, ttl_tolerance_ms=20) == []
 
 
 @pytest.mark.covers("atomic")
@@ -130,14 +130,14 @@ def test_a_transaction_that_meets_a_busy_server_is_made_again(server: ServerFact
     source, target = server("7.0"), server("7.0")
     fill_large(source, 20_000)
     source.call("CONFIG", "SET", "busy-reply-threshold", 50)
-    words = ("--atomic", "--batch", "8", "--scan-count", "8", "--workers", "1", "--json")
+    words = ("--atomic", "--batch", "8", "--scan-count", "8", "--workers", "1", "--rate", "4000", "--json")
     with start_keyferry(*at(source), "replicate", *at(target), *words) as run:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while target.call("DBSIZE") < 500:
             assert run.running and time.monotonic() < deadline, run.err
             time.sleep(0.005)
         busy_for(source, 1.0)
-        ran = run.wait(90)
+        ran = run.wait()
     assert ran.code == 0, ran.err
     told = result_of(ran)
     assert (told["keys"], told["put_aside"]) == (20_000, 0)
@@ -151,8 +151,9 @@ def busy_for(server: Server, seconds: float) -> None:
         script = threading.Thread(target=stuck.call, args=("EVAL", "while true do end", 0))
         script.start()
         time.sleep(seconds)
-        other.call("SCRIPT", "KILL")
-        script.join()
+        while script.is_alive():  # it may begin late
+            other.call("SCRIPT", "KILL")
+            script.join(0.05)
 
 
 @pytest.mark.parametrize("missing", ["multi", "exec"])

@@ -42,7 +42,7 @@ def measured(folder: Path, *wanted: str) -> dict[str, Any]:
     binaries.find("7.0")
     words = (sys.executable, str(ROOT / "bench/run.py"), "--smoke", "--parts", ",".join(wanted), "--json", "out.json")
     with start_command(*words, cwd=str(folder), env={"XDG_STATE_HOME": str(folder)}) as run:
-        done = run.wait(170)
+        done = run.wait(380)
     assert done.code == 0, done.err
     assert not done.left
     assert max(map(len, done.out.splitlines())) <= 80
@@ -57,7 +57,7 @@ def measured(folder: Path, *wanted: str) -> dict[str, Any]:
     return parts
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 def test_a_smoke_run_copies_by_all_tools_and_between_clusters(tmp_path: Path) -> None:
     parts = measured(tmp_path, *HALVES[0])
     copies = parts["copy"]["data"]
@@ -69,7 +69,7 @@ def test_a_smoke_run_copies_by_all_tools_and_between_clusters(tmp_path: Path) ->
     assert {bar.what.split(":")[0] for bar in bars(parts)} >= {"100B", "mixed", "cluster to cluster, 100B"}
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 def test_a_smoke_run_measures_all_other_parts(tmp_path: Path) -> None:
     assert set(HALVES[0] + HALVES[1]) == set(PARTS) and tuple(MEASURES) == PARTS
     parts = measured(tmp_path, *HALVES[1])
@@ -103,7 +103,7 @@ def test_single_functions_of_the_hot_path_can_be_measured(tmp_path: Path) -> Non
     quick = ("--benchmark-min-rounds=1", "--benchmark-max-time=0.001", "--benchmark-warmup=off")
     alone = {"PYTEST_XDIST_WORKER": ""}  # beside other tests, pytest-benchmark measures nothing
     with start_command(sys.executable, *words, *quick, cwd=str(ROOT), env=alone) as run:
-        done = run.wait(60)
+        done = run.wait()
     assert done.code == 0, done.out
     measured = {one["fullname"].split("::")[0] for one in json.loads(figures.read_text())["benchmarks"]}
     nouns = ("cursors", "expiries", "filters", "replies", "requests")

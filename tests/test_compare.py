@@ -17,12 +17,13 @@ from tests.support.dataset import fill
 from tests.support.matrix import pairs
 from tests.support.monitor import Monitor
 from tests.support.processes import VERIFIED, Result, run_keyferry
+from tests.support.respproxy import Proxy
 from tests.support.servers import Server
 from tests.test_changing import write_and_rest
 from tests.test_options import at, write_strings
 
 
-def compared(source: Server, target: Server, *words: str) -> Result:
+def compared(source: Server | Proxy, target: Server, *words: str) -> Result:
     return run_keyferry(*at(source), "compare", *at(target), *words)
 
 
@@ -141,7 +142,7 @@ def test_a_replica_can_be_compared_with_its_master(server: ServerFactory) -> Non
     source, replica = server("7.0"), server("7.0", fresh=True)
     write_strings(source, 100)
     replica.client.replicaof("127.0.0.1", source.port)
-    for _ in range(200):
+    for _ in range(1200):
         if replica.info("replication")["master_link_status"] == "up" and replica.client.dbsize() == 100:
             break
         time.sleep(0.05)

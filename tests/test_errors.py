@@ -26,7 +26,7 @@ from tests.support.servers import Server, free_port, start_loading
 from tests.test_options import At, at, write_strings
 
 #: No refusal takes longer, seconds.
-REFUSED_S = 10.0
+REFUSED_S = 40.0
 
 
 @dataclass
@@ -291,7 +291,7 @@ ROWS: dict[str, Row] = {
     "source without DUMP": Row(no_right_to("dump", "source"), 3, "may not run DUMP, MGET", "+dump +mget"),
     "target without RESTORE": Row(no_right_to("restore", "target"), 4, "may not run RESTORE", "+restore"),
     # States.
-    "loading for a while": Row(loading(5), 0, check=said_that_it_waits),
+    "loading for a while": Row(loading(8), 0, check=said_that_it_waits),
     "loading for long": Row(
         loading(15, "--wait-for", "1s"), 7, "loading its data set for longer than 1 s", "--wait-for", lambda *_: None
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +10,7 @@ import pytest
 from tests.conftest import ClusterFactory
 from tests.support.clusters import Cluster
 from tests.support.compare import assert_equal
+from tests.support.live import wait_until
 from tests.support.processes import VERIFIED, Result, run_keyferry
 from tests.support.summary import result_of
 
@@ -24,13 +24,11 @@ def write(cluster: Cluster, count: int = KEYS) -> None:
 
 
 def copied_while(source: Cluster, target: Cluster, happens: Callable[[], object], *options: str) -> Result:
-    """A copy of about four seconds, in whose midst something happens."""
-    words = ("replicate", source.uri, target.uri, "--workers", "2", "--rate", "10000", *options)
+    """A copy of about five seconds, soon after whose beginning something happens."""
+    words = ("replicate", source.uri, target.uri, "--workers", "2", "--rate", "8000", *options)
     with ThreadPoolExecutor(1) as others:
         ran = others.submit(run_keyferry, *words, env=VERIFIED, timeout=100)
-        deadline = time.monotonic() + 30
-        while target.dbsize() < 5_000 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until(lambda: ran.done() or target.dbsize() > 1_000)
         assert not ran.done()
         happens()
         return ran.result()

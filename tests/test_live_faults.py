@@ -14,6 +14,7 @@ from tests.support.compare import differences
 from tests.support.live import (
     TOLERANCE_MS,
     assert_converged,
+    end_writer,
     feeds,
     follow_writes,
     followed,
@@ -21,13 +22,14 @@ from tests.support.live import (
     start_live,
     start_writer,
     wait_for_feed,
+    wait_for_writes,
     wait_until,
 )
 from tests.support.processes import Run, children_of, command_line
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Server
 
-KEYS, RATE, SECONDS = 5000, 4000, 2.0
+KEYS, RATE, SECONDS = 5000, 4000, 1.0
 
 
 def kill(server: Server, part: bytes) -> None:
@@ -134,12 +136,8 @@ def test_a_fault_is_made_good_or_told(
     source, target = server("7.0", fresh=True), server("8.2" if turn % 2 else "7.0", fresh=True)
     source.call("CONFIG", "SET", "notify-keyspace-events", "KA")
     generated(source, KEYS)
-    with start_writer(source, KEYS, RATE, SECONDS) as writer, start_live(source, target, "--feed", feed) as run:
-        wait_for_feed(source)
-        time.sleep(SECONDS / 4)
-        fault(source, target)
-        writer.wait(60)
-        done = followed(run)
+    meanwhile = lambda run: fault(source, target)  # noqa: E731
+    done = follow_writes(source, target, KEYS, RATE, SECONDS, "--feed", feed, meanwhile=meanwhile)
     if fault in ENDS_8:
         assert done.ran.code == 8, done.ran.err
         assert "notifications were switched off" in done.ran.err
@@ -152,7 +150,6 @@ def test_a_feed_process_that_is_killed_is_replaced_and_its_gap_made_good(server:
     generated(source, KEYS)
 
     def kill_the_process(run: Run) -> None:
-        wait_for_feed(source)
         number = int(feeds_port(source))
         os.kill(pid_with_port(run, number), signal.SIGKILL)
 
@@ -181,13 +178,16 @@ def test_a_link_that_stalls_for_seconds(side: str, server: ServerFactory) -> Non
     behind = source if side == "source" else target
     with FaultProxy(behind.port, watch=False) as proxy:
         ends = (proxy, target) if side == "source" else (source, proxy)
-        with start_writer(source, KEYS, RATE, 4) as writer, start_live(*ends) as run:
+        with start_writer(source, KEYS, RATE) as writer, start_live(*ends) as run:
             wait_for_feed(source)
+            wait_for_writes(source)
             time.sleep(1)
-            proxy.set("stall")
+            proxy.set("stall after 0 bytes always")
+            proxy.wait_until_fired(20)
             time.sleep(2)
+            proxy.set("")
             proxy.release()
-            writer.wait(60)
+            end_writer(writer)
             done = followed(run)
     assert_converged(source, target, done, gaps=None)
 

@@ -10,7 +10,17 @@ import pytest
 from tests.conftest import ServerFactory
 from tests.support.binaries import KINDS
 from tests.support.compare import all_keys
-from tests.support.live import assert_converged, followed, generated, notify, start_live, wait_for_feed, wait_until
+from tests.support.live import (
+    UNTIL_A_SIGNAL,
+    assert_converged,
+    cut_over,
+    followed,
+    generated,
+    notify,
+    start_live,
+    wait_for_feed,
+    wait_until,
+)
 from tests.support.monitor import Monitor
 from tests.support.processes import run_keyferry
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
@@ -43,12 +53,12 @@ def test_notifications_are_switched_on_for_the_run_alone(kind: str, server: Serv
     source, target = server(kind), server(kind)
     source.call("CONFIG", "SET", "notify-keyspace-events", "Ex")
     write_strings(source, 500)
-    with start_live(source, target, "--enable-notifications", "--idle-timeout", "1s") as run:
+    with start_live(source, target, "--enable-notifications", *UNTIL_A_SIGNAL) as run:
         wait_for_feed(source)
         assert set(source.call("CONFIG", "GET", "notify-keyspace-events")[1].decode()) == set("AKE")
         wait_until(lambda: target.call("DBSIZE") == 500)
         source.call("DEL", *sorted(all_keys(source))[:100])
-        done = followed(run)
+        done = cut_over(run)
     assert_converged(source, target, done)
     assert set(source.call("CONFIG", "GET", "notify-keyspace-events")[1].decode()) == set("xE")
 
@@ -129,6 +139,6 @@ def test_a_signal_ends_the_wait_for_the_last_look(server: ServerFactory) -> None
     with Proxy(source, hooks) as proxy, start_live(proxy, target) as run:
         assert hooks.asked.wait(30), run.err
         run.signal_all(signal.SIGTERM)
-        done = followed(run, timeout_s=20)
+        done = followed(run)
     assert done.ran.code == 128 + signal.SIGTERM, done.ran.err
     assert not done.live["converged"]

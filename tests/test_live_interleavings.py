@@ -87,7 +87,7 @@ def flush_in_flight(source: Server, target: Server) -> Followed:
     """bulk read → FLUSHDB → bulk write"""
     with Sequencer(source, target, hold="RESTORE") as steps:
         source.call("FLUSHDB")
-        steps.run.wait_for_text("the source was flushed", 10)
+        steps.run.wait_for_text("the source was flushed")
         return steps.end(gaps=1)
 
 
@@ -96,7 +96,7 @@ def flush_that_no_event_tells(source: Server, target: Server) -> Followed:
     with Sequencer(source, target, hold="RESTORE", feed="notifications") as steps:
         with source.connect() as connection:
             connection.pipeline([("MULTI",), ("SET", "in", "1"), ("FLUSHDB",), ("SET", "after", "1"), ("EXEC",)])
-        steps.run.wait_for_text("the source was flushed", 10)
+        steps.run.wait_for_text("the source was flushed")
         return steps.end(gaps=None)
 
 
@@ -106,7 +106,7 @@ def swap_in_flight(source: Server, target: Server) -> Followed:
         connection.pipeline([("HSET", key, "field", "of the other database") for key in KEYS])
     with Sequencer(source, target, *BOTH, hold="RESTORE", feed="notifications") as steps:
         source.call("SWAPDB", "0", "1")
-        steps.run.wait_for_text("SWAPDB at the source", 10)
+        steps.run.wait_for_text("SWAPDB at the source")
         return steps.end(0, 1, gaps=1)
 
 
@@ -302,7 +302,7 @@ def test_a_worker_that_is_led_to_another_process_copies_nothing_from_it(server: 
         steps.to_source.lead_to(other.port)
         (link,) = steps.to_source.stalled
         steps.to_source.kill(link)
-        steps.run.wait_for_text("is another than when the copy began", 10)
+        steps.run.wait_for_text("is another than when the copy began")
         assert not set(under_test(target).values()) & set(strangers.values())
         steps.to_source.lead_to(source.port)
         steps.wait_until_all_came()

@@ -120,7 +120,7 @@ def at_a_terminal(
 
 
 def _wait_for_prompts(run: Run, screen: list[str], count: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while "".join(screen).count("Password of") < count:
         assert run.running and time.monotonic() < deadline, f"no prompt: {screen}"
         time.sleep(0.01)
@@ -157,14 +157,14 @@ class At(Hooks):
 
 
 class Slow(Hooks):
-    """Every write takes so long."""
+    """Every write takes so many seconds, as long as that is not changed."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
 
     def on_command(self, args: Args) -> Answer:
         if is_write(args):
-            time.sleep(self._seconds)
+            time.sleep(self.seconds)
         return args
 
 

@@ -97,12 +97,12 @@ def test_a_target_that_stops_answering_in_mid_copy_is_given_up_after_the_time_ou
     write_strings(source, 3_000)
     with Proxy(target, At(100, target.pause)) as proxy:
         ran = run_keyferry(
-            *at(source), "replicate", *at(proxy), "-o", "1", "--retry-for", "1s", "--batch", "10", timeout=30
+            *at(source), "replicate", *at(proxy), "-o", "1", "--retry-for", "1s", "--batch", "10", timeout=55
         )
     target.resume()
     assert ran.code == 5, ran.err
     assert "no answer within 1 s" in ran.err
-    assert ran.seconds < 25  # the default is 60 s
+    assert ran.seconds < 50  # the default is 60 s
 
 
 @pytest.mark.covers("db")

@@ -83,7 +83,7 @@ def test_names_that_come_slowly_are_copied_as_they_come(pair: tuple[Server, Serv
         for count, name in enumerate(sorted(names("key", range(3))), 1):
             run.stdin.write(name + b"\n")
             run.stdin.flush()
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while target.call("DBSIZE") < count:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)

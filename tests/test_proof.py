@@ -94,7 +94,7 @@ def test_a_signal_in_the_pause_before_it_is_made_again_ends_that(monkeypatch: py
 
     began = time.monotonic()
     summary = verified(monkeypatch, [CLEAN], moves(), pause_s=30)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert (summary.exit_code, summary.verdict) == (128 + signal.SIGTERM, None)
     assert "verify    not done (interrupted)" in summary.text()
 

@@ -28,7 +28,7 @@ def assert_given_back(
     with pytest.raises(kind) as raised:
         reach_all(seeds, side, 0.0, False, Log(ERROR), may_change=False)
     for server in servers:
-        wait_until(lambda: not ours(server), timeout_s=1, what=f"{ours(server)} left")
+        wait_until(lambda: not ours(server), what=f"{ours(server)} left")
     return raised
 
 

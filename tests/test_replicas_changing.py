@@ -33,15 +33,15 @@ from tests.support.servers import Server, free_port
 from tests.test_cluster import Side, keys_of, write_many
 from tests.test_options import write_strings
 
-KEYS = 12_000
+KEYS = 10_000
 
 
 def copied_while(source: str, target: Side, happens: Callable[[], object], *words: str) -> Result:
-    """A copy of about two seconds from a replica, in whose midst something happens."""
-    line = ("-u", source, "--read-from", "replica", "replicate", "-u", target.uri, "--rate", "6000", *words)
+    """A copy of about three seconds from a replica, soon after whose beginning something happens."""
+    line = ("-u", source, "--read-from", "replica", "replicate", "-u", target.uri, "--rate", "3000", *words)
     with ThreadPoolExecutor(1) as others:
         ran = others.submit(run_keyferry, *line, env=VERIFIED, timeout=100)
-        wait_until(lambda: keys_of(target) > 2_000)
+        wait_until(lambda: keys_of(target) > 200)
         assert not ran.done()
         happens()
         return ran.result()
@@ -74,16 +74,16 @@ def compared_while_synchronised_anew(server: ServerFactory, rate: str) -> Iterat
 
 
 def test_a_comparison_with_a_replica_that_is_synchronised_anew_begins_again(server: ServerFactory) -> None:
-    with compared_while_synchronised_anew(server, "6000") as run:
+    with compared_while_synchronised_anew(server, "3000") as run:
         ran = run.wait()
     assert "(a full resync): the comparison begins again" in ran.err
     assert ran.code == 1 and f"OK:{KEYS - 1} V:1 >:0 <:0 T:0" in ran.out, ran.out
 
 
 def test_a_comparison_looks_at_its_replica_while_it_compares(server: ServerFactory) -> None:
-    """It would take twenty seconds more to the end, and what it finds until then is worth nothing."""
-    with compared_while_synchronised_anew(server, "600") as run:
-        run.wait_for_text("(a full resync): the comparison begins again", timeout=8)
+    """It would take two minutes more to the end, and what it finds until then is worth nothing."""
+    with compared_while_synchronised_anew(server, "80") as run:
+        run.wait_for_text("(a full resync): the comparison begins again")
         run.signal(signal.SIGINT)
         assert run.wait().code == 130
 

@@ -10,7 +10,17 @@ from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.clusternodes import slot_of
 from tests.support.clusters import Cluster
 from tests.support.compare import assert_equal, differences
-from tests.support.live import TOLERANCE_MS, assert_converged, feeds, followed, generated, start_writer, wait_until
+from tests.support.live import (
+    TOLERANCE_MS,
+    assert_converged,
+    end_writer,
+    feeds,
+    followed,
+    generated,
+    start_writer,
+    wait_for_writes,
+    wait_until,
+)
 from tests.support.processes import VERIFIED, Run, start_keyferry
 from tests.support.proxy import FaultProxy
 from tests.support.replication import MASTER, follow, forget_reads, link_of, reads_of, wait_until_in_step
@@ -19,8 +29,9 @@ from tests.test_options import write_strings
 
 
 def start_live(source: str, target: str, *words: str) -> Run:
+    idle = () if "--idle-timeout" in words else ("--idle-timeout", "1s")
     line = ("-u", source, "--read-from", "replica", "replicate", "-u", target, "--live", "--json")
-    return start_keyferry(*line, "--idle-timeout", "1s", *words, env=VERIFIED)
+    return start_keyferry(*line, *idle, *words, env=VERIFIED)
 
 
 @pytest.mark.parametrize(("kind", "feed"), [("7.0", "tracking"), ("9.1", "notifications")])
@@ -30,11 +41,13 @@ def test_changes_of_a_master_are_followed_at_its_replica(kind: str, feed: str, s
     follow(replica, master)
     replica.call("CONFIG", "SET", "notify-keyspace-events", "KA")
     forget_reads(master, replica)
-    with start_writer(master, 500, 500, 2) as writer:
+    with start_writer(master, 500, 500) as writer:
         with start_live(master.uri, target.uri, "--feed", feed) as run:
             wait_until(lambda: bool(feeds(replica)), what="no feed at the replica")
             assert feeds(master) == []
-            assert writer.wait().code == 0
+            wait_for_writes(master)
+            time.sleep(0.5)
+            end_writer(writer)
             done = followed(run)
     assert {"mget", "dump"} <= reads_of(replica) and not {"mget", "dump", "scan"} & reads_of(master)
     # What of a stream's groups is not told to replicas, they do not have.
@@ -50,7 +63,7 @@ def test_a_replica_that_is_behind_does_not_let_a_copy_converge(server: ServerFac
         assert replica.call("REPLICAOF", "127.0.0.1", proxy.port) == b"OK"
         wait_until(lambda: link_of(replica) == "up")
         wait_until_in_step(master, replica)
-        with start_live(master.uri, target.uri) as run:
+        with start_live(master.uri, target.uri, "--idle-timeout", "3s") as run:
             wait_until(lambda: target.call("DBSIZE") == 100)
             proxy.set("stall replies after 0 bytes")
             master.call("SET", "late", "1")

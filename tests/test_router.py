@@ -58,7 +58,7 @@ class Loop:
 
     def run_until(self, done: Callable[[], bool]) -> None:
         by_fd = {conn.fd: conn for conn in self.connections}
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not done():
             assert time.monotonic() < deadline
             for conn in self.connections:

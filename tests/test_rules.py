@@ -72,16 +72,16 @@ def test_a_key_that_expires_while_it_is_copied_never_becomes_immortal(
 @pytest.mark.parametrize("ahead_s", [5, -5])
 def test_expiries_follow_the_targets_clock(kind: str, ahead_s: int, server: ServerFactory) -> None:
     source, target = server(kind), server("7.0")
-    source.call("SET", "string", "value", "PX", 1_000_000)
+    instant_ms = int(time.time() * 1000) + 1_000_000
+    source.call("SET", "string", "value", "PXAT", instant_ms)
     source.call("HSET", "hash", "field", "value")
-    source.call("PEXPIRE", "hash", 1_000_000)
-    began_ms = time.time() * 1000
+    source.call("PEXPIREAT", "hash", instant_ms)
     with Proxy(target, ClockSkew(ahead_s)) as proxy:
         ran = run_keyferry("-p", str(source.port), "replicate", "-p", str(proxy.port))
     assert ran.code == 0, ran.err
     assert "the source's: expiries follow it" in ran.err
     for key in ("string", "hash"):
-        assert target.call("PEXPIRETIME", key) == pytest.approx(began_ms + 1_000_000 + ahead_s * 1000, abs=500)
+        assert target.call("PEXPIRETIME", key) == pytest.approx(instant_ms + ahead_s * 1000, abs=1_000)
 
 
 def test_expiries_on_equal_clocks_are_equal_to_the_millisecond(server: ServerFactory) -> None:
@@ -108,7 +108,10 @@ class BusyInBetween(Hooks):
 
 @pytest.mark.parametrize("careful", [False, True])
 def test_a_busy_old_source_tells_expiries_to_the_few_milliseconds(careful: bool, server: ServerFactory) -> None:
-    """6.2 tells only what is left of an expiry, and its clock has to be asked in the same moment."""
+    """6.2 tells only what is left of an expiry, and its clock has to be asked in the same moment.
+
+    It may be kept waiting between the two by the machine; but not for as long as all the others' work takes.
+    """
     source, target = server("6.2"), server("7.0")
     seconds, _ = source.call("TIME")
     instants = {b"key:%d" % n: (int(seconds) + 1000) * 1000 + n for n in range(200)}
@@ -125,7 +128,7 @@ def test_a_busy_old_source_tells_expiries_to_the_few_milliseconds(careful: bool,
         finally:
             loop.close()
     found = {key: target.call("PEXPIRETIME", key) for key in instants}
-    assert {key: found[key] - instants[key] for key in instants if abs(found[key] - instants[key]) > 5} == {}
+    assert {key: found[key] - instants[key] for key in instants if abs(found[key] - instants[key]) > 35} == {}
 
 
 # ---- connections -------------------------------------------------------------------------------------------
@@ -246,7 +249,7 @@ def test_other_data_in_the_same_process_are_copied_from_the_start(kills: bool, s
 
     def replace_the_data() -> None:
         source.call("REPLICAOF", other.host, other.port)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while source.info("replication")["master_link_status"] != "up":
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -284,10 +287,10 @@ def test_an_address_that_leads_to_another_server_on_the_way_is_noticed(side: str
         ends = (proxy, target) if side == "source" else (source, proxy)
         words = (*at(ends[0]), "replicate", *at(ends[1]), "--batch", "50", "--workers", "1", "--json")
         with start_keyferry(*words) as run:
-            proxy.wait_until_fired(30)
+            proxy.wait_until_fired(60)
             proxy.lead_to(other.port)
             proxy.kill_all(after=1)
-            ran = run.wait(60)
+            ran = run.wait()
     assert ran.code == 0, ran.err
     assert "is another than when the copy began" in ran.err and "the copy begins again" in ran.err
     if side == "source":

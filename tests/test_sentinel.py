@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,12 +10,13 @@ import pytest
 from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal
 from tests.support.processes import run_keyferry, start_keyferry
+from tests.support.proxy import FaultProxy
 from tests.support.sentinels import Sentinels
 from tests.support.servers import Server
 from tests.test_docs import README
 from tests.test_options import write_strings
 
-KEYS = 40_000
+KEYS = 20_000
 
 
 @pytest.fixture(scope="module")
@@ -81,16 +81,18 @@ FAILOVERS = [("source", False), ("target", True), ("source", True), ("target", F
     [pytest.param(*one, marks=[pytest.mark.soak] if at > 1 else []) for at, one in enumerate(FAILOVERS)],
 )
 def test_a_failover_in_the_midst_of_a_copy_is_followed(side: str, kill: bool, server: ServerFactory) -> None:
+    """The other side is held meanwhile, by a proxy: the copy cannot come to its end before the failover has."""
     other: Server = server("7.0")
-    with Sentinels("7.0") as group:
-        source, target = (group.master, other) if side == "source" else (other, group.master)
+    held = "stall replies at reply MGET 10" if side == "target" else "stall requests at request MSET 10"
+    with Sentinels("7.0", down_after_ms=1_000) as group, FaultProxy(other.port, held) as proxy:
+        source = group.master if side == "source" else other
         write_strings(source, KEYS)
-        ends = (group.uri, other.uri) if side == "source" else (other.uri, group.uri)
-        with start_keyferry("replicate", *ends, "--rate", "10000") as run:
-            while not target.call("DBSIZE"):
-                assert run.running
-                time.sleep(0.05)
+        behind = f"redis://{proxy.address}"
+        ends = (group.uri, behind) if side == "source" else (behind, group.uri)
+        with start_keyferry("replicate", *ends, "--batch", "100") as run:
+            proxy.wait_until_fired(60)
             group.failover(kill=kill)
-            ran = run.wait(100)
+            proxy.release()
+            ran = run.wait()
         assert ran.code == 0 and "the copy begins again" in ran.err, ran.err
         assert_equal(*((group.master, other) if side == "source" else (other, group.master)))

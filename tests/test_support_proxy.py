@@ -67,7 +67,7 @@ def test_a_whole_data_set_passes_through_in_long_pipelines(server: ServerFactory
         done = right.pipeline(("RESTORE", key, max(0, at), payload, "ABSTTL") for key, at, payload in items)
         assert set(done) == {b"OK"}
     assert_equal(source, target)
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 60
 
 
 def test_a_big_value_passes(server: ServerFactory) -> None:

@@ -24,7 +24,7 @@ def test_a_replica_takes_the_masters_place(kind: str) -> None:
 
 
 def test_a_master_that_falls_is_replaced() -> None:
-    with Sentinels("9.1", down_after_ms=500) as group:
+    with Sentinels("9.1", down_after_ms=1_000) as group:
         old = group.master
         new = group.failover(kill=True)
         assert not old.running and group.master is new is not old

@@ -125,14 +125,14 @@ def _with_password(server: Server, password: str) -> Server:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_loading_server_says_so_until_it_is_done(kind: str) -> None:
     begun = time.monotonic()
-    with start_loading(kind, 1.0) as one, one.connect() as connection:
+    with start_loading(kind, 2.0) as one, one.connect() as connection:
         replies = set()
         while isinstance(reply := connection.call("EXISTS", "loaded:0"), ServerError):
             replies.add(str(reply).split()[0])
             time.sleep(0.02)
         assert replies == {"LOADING"}
         assert reply == 1
-    assert time.monotonic() - begun > 0.9
+    assert time.monotonic() - begun > 1.9
 
 
 def test_a_shared_server_comes_back_empty_and_the_same() -> None:

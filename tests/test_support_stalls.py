@@ -93,10 +93,10 @@ def test_a_slow_connection_passes_so_many_bytes_a_second(server: ServerFactory) 
         begun = time.monotonic()
         assert len(connection.call("GET", "k")) == 40_000
         assert time.monotonic() - begun > 0.7
-        connection.send([("GET", "k")] * 10)
+        connection.send([("GET", "k")] * 100)
         proxy.release()
-        assert {len(connection.receive()) for _ in range(10)} == {40_000}
-        assert time.monotonic() - begun < 8
+        assert {len(connection.receive()) for _ in range(100)} == {40_000}
+        assert time.monotonic() - begun < 40  # so slowly, it would take twice as long
         assert is_healthy(proxy)
 
 
@@ -110,11 +110,14 @@ def test_a_delay_adds_to_the_round_trip_and_keeps_order_and_bandwidth(server: Se
         assert connection.pipeline(("ECHO", word) for word in words[:2_000]) == words[:2_000]
         connection.send(("ECHO", word) for word in words)
         assert [connection.receive() for _ in words] == words
-        assert 0.4 <= time.monotonic() - begun < 10  # two round trips, not 22 000
+        assert 0.4 <= time.monotonic() - begun < 60  # two round trips, not 22 000
 
 
 def test_a_delay_of_one_direction_is_half_of_it(server: ServerFactory) -> None:
     with before(server("7.0"), "delay 300ms requests") as proxy, proxy.connect() as connection:
-        begun = time.monotonic()
-        connection.call("PING")
-        assert 0.15 <= time.monotonic() - begun < 0.3
+        taken = []
+        while not taken or (min(taken) >= 0.3 and len(taken) < 20):  # a busy machine adds to some
+            begun = time.monotonic()
+            connection.call("PING")
+            taken.append(time.monotonic() - begun)
+        assert 0.15 <= min(taken) < 0.3

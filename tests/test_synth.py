@@ -110,7 +110,7 @@ def specs(draw: st.DrawFn, keys: int = 1500) -> Spec:
     )
 
 
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=12)
 
 
 @few

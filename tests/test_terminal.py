@@ -21,11 +21,11 @@ from tests.test_options import Slow, at, write_strings
 
 #: The bar at 80 columns: share, keys, rates, and the time left once it can be told.
 BAR = re.compile(
-    r"copy +\d+\.\d %\|[^|]*\| [\d.]+( k)? of ~2\.0 k  [\d.]+( k)? keys/s  [\d.,]+ (k?B|MB)/s(  [\d.]+ s left)?"
+    r"copy +\d+\.\d %\|[^|]*\| [\d.]+( k)? of ~2\.0 k  [\d.]+( k)? keys/s  [\d.,]+ (k?B|MB)/s(  \d[\d.hms ]* left)?"
 )
 WAITING = "waiting: target out of memory"
 #: The same as a plain line.
-LINE = re.compile(r"copy +\d+\.\d %  [\d,]+ of ~2\.0 k keys  [\d,]+ keys/s  [\d.,]+ (k?B|MB)/s(  [\d.]+ s left)?")
+LINE = re.compile(r"copy +\d+\.\d %  [\d,]+ of ~2\.0 k keys  [\d,]+ keys/s  [\d.,]+ (k?B|MB)/s(  \d[\d.hms ]* left)?")
 CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 Three = tuple[Server, Proxy, Server]
@@ -33,16 +33,25 @@ Three = tuple[Server, Proxy, Server]
 
 @pytest.fixture
 def pair(server: ServerFactory) -> Iterator[Three]:
-    """A source of one set, in a database of its own, and 1,999 strings; a slow way; a target that takes no such set."""
+    """A source of one set, in a database of its own, and 1,999 strings; a slow way; a target that takes no such set.
+
+    It takes five seconds, or as long as `make_quick` is not called.
+    """
     source, target = server("8.2"), server("7.0", fresh=True)
     write_strings(source, 1_999, db=1)
     source.call("SADD", "a set", "of a version that the target does not know")
-    with Proxy(target, Slow(0.02)) as proxy:
+    with Proxy(target, Slow(0.05)) as proxy:
         yield source, proxy, target
 
 
 def words(source: Server, proxy: Proxy, *more: str) -> list[str]:
     return [*at(source), "replicate", *at(proxy), "--dbs", "all", "--batch", "20", "--scan-count", "20", *more]
+
+
+def make_quick(proxy: Proxy) -> None:
+    """Everything that is to be seen was seen: let the copy come to its end."""
+    assert isinstance(proxy.hooks, Slow)
+    proxy.hooks.seconds = 0.0
 
 
 def fill_up(target: Server) -> None:
@@ -87,6 +96,7 @@ def test_the_bar_tells_why_it_waits_and_what_scrolls_above_it_stays(pair: Three,
         terminal.wait_for(lambda lines: bars(lines) and WAITING not in lines)
         lines = terminal.wait_for(lambda lines: bars(lines) and any(map(is_aside, lines)))
         assert len(bars(lines)) == 1 and lines[-1] == bars(lines)[0]
+        make_quick(proxy)
         ran, lines = terminal.ended()
     assert ran.code == 1
     assert keys_of(target) == 1_999
@@ -107,6 +117,7 @@ def test_the_bar_tells_that_a_server_is_gone_until_it_is_back(pair: Three, tmp_p
         assert any(line.startswith(f"warning: target {proxy.address}: connection lost") for line in above)
         target.call("CONFIG", "SET", "maxclients", "10000")
         terminal.wait_for(lambda lines: bars(lines) and gone not in lines)
+        make_quick(proxy)
         ran, _ = terminal.ended()
     assert ran.code == 1
     assert keys_of(target) == 1_999
@@ -119,6 +130,7 @@ def test_the_same_run_in_a_pipe_is_plain_lines(pair: Three, tmp_path: Path) -> N
         fill_up(target)
         run.wait_for_text(WAITING)
         make_room(target)
+        make_quick(proxy)
         ran = run.wait()
     assert ran.code == 1
     assert not CONTROL.search(ran.err + ran.out)
@@ -131,11 +143,14 @@ def test_the_same_run_in_a_pipe_is_plain_lines(pair: Three, tmp_path: Path) -> N
 
 def test_the_bar_follows_the_width_of_its_window(pair: Three) -> None:
     source, proxy, _ = pair
+    proxy.hooks = Slow(0.2)  # three widths are seen one after the other
     with Terminal(*words(source, proxy)) as terminal:
         for columns in (80, 100, 60):
             terminal.resize(columns)
             terminal.wait_for(lambda lines, n=columns: lines and "|" in lines[-1] and n - 3 < len(lines[-1]) <= n)
         terminal.run.signal(signal.SIGINT)
+        terminal.wait_for(lambda lines: any(line.startswith("stopping") for line in lines))
+        make_quick(proxy)
         assert terminal.ended()[0].code == 128 + signal.SIGINT
 
 
@@ -148,6 +163,8 @@ def test_a_terminal_that_goes_away_does_not_end_a_job_that_is_to_outlive_it(
     with Terminal(*line, nohup=nohup) as terminal:
         terminal.wait_for(bars)
         terminal.hang_up()
+        if nohup:
+            make_quick(proxy)
         ran = terminal.run.wait()
     assert ran.code == code
     assert ran.out.startswith("copy ") and "put aside" in ran.out

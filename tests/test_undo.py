@@ -29,11 +29,10 @@ from tests.support.processes import (
 )
 from tests.support.servers import Server
 from tests.test_options import at, write_strings
-from tests.test_signals import wait_for_keys
+from tests.test_signals import LESS_SLOWLY, SLOWLY, wait_for_keys
 
 OFF = ("--source-rdbcompression", "off")
-SLOWLY = ("--batch", "8", "--scan-count", "8", "--workers", "2")
-KEYS = 40_000
+KEYS = 20_000
 PASSWORD = "quite-a-secret"
 
 
@@ -54,9 +53,9 @@ class State:
         return run_keyferry(*words, env=self.env)
 
     @contextmanager
-    def copying(self, source: Server, target: Server, *words: str) -> Iterator[Run]:
+    def copying(self, source: Server, target: Server, pace: tuple[str, ...] = SLOWLY) -> Iterator[Run]:
         """A copy without compression that has begun to write, and has a while to go."""
-        words = (*at(source), "replicate", *at(target), *SLOWLY, *OFF, *words)
+        words = (*at(source), "replicate", *at(target), *pace, *OFF)
         with start_keyferry(*words, env=self.env) as run:
             wait_for_keys(target, run)
             assert compression(source) == "no"
@@ -111,7 +110,7 @@ def test_a_signal_to_the_whole_group_leaves_nothing_changed(number: int, server:
     fill_large(source, KEYS)
     with state.copying(source, target) as run:
         run.signal_all(number)
-        ran = run.wait(20)
+        ran = run.wait()
     assert ran.code == 128 + number, ran.err
     assert not ran.left
     assert (compression(source), state.files) == ("yes", [])
@@ -126,7 +125,7 @@ def test_a_second_signal_leaves_nothing_changed(server: ServerFactory, state: St
             run.signal_all(signal.SIGINT)
             run.wait_for_text("stopping")
             run.signal_all(signal.SIGINT)
-            ran = run.wait(20)
+            ran = run.wait()
         finally:
             target.resume()
     assert ran.code == 130
@@ -150,7 +149,7 @@ def test_a_run_killed_with_9_leaves_nothing_changed(
     fill_large(source, KEYS)
     with state.copying(source, target) as run:
         kill(run.pid, signal.SIGKILL)
-        ran = run.wait(20, gone_within=20)
+        ran = run.wait()
     assert ran.code == -signal.SIGKILL
     assert not ran.left
     state.is_as_before(source)
@@ -168,7 +167,7 @@ def test_the_guard_waits_for_a_source_that_does_not_answer(server: ServerFactory
         finally:
             source.resume()
         state.is_as_before(source)
-        assert not run.wait(20, gone_within=20).left
+        assert not run.wait().left
 
 
 def test_the_guard_takes_no_signals_and_the_run_does_without_it_if_it_is_killed(
@@ -184,7 +183,7 @@ def test_the_guard_takes_no_signals_and_the_run_does_without_it_if_it_is_killed(
         assert guard_pids(run.pid) == [guard]
         os.kill(guard, signal.SIGKILL)
         run.signal(signal.SIGTERM)
-        ran = run.wait(20)
+        ran = run.wait()
     assert ran.code == 143, ran.err
     assert (compression(source), state.files) == ("yes", [])
 
@@ -194,10 +193,10 @@ def test_a_source_that_is_restarted_on_the_way_is_changed_again_and_put_back(
 ) -> None:
     source, target = server("7.0", fresh=True), server("7.0")
     fill_large(source, KEYS)
-    with state.copying(source, target) as run:
+    with state.copying(source, target, LESS_SLOWLY) as run:
         source.restart(keep_data=True)
         run.wait_for_text("the copy begins again")
-        ran = run.wait(90)
+        ran = run.wait()
     assert ran.code == 0, ran.err
     assert not ran.left
     assert ran.err.count("rdbcompression is no until the end of this run; it was yes") == 2
@@ -212,7 +211,7 @@ import keyferry
 keyferry.replicate({source.uri!r}, {target.uri!r}, source_rdbcompression="off", progress="log")
 """
     with start_command(sys.executable, "-c", script, env=state.env) as run:
-        ran = run.wait(60)
+        ran = run.wait()
     assert ran.code == 0, ran.err
     assert "rdbcompression is yes again" in ran.err
     assert not ran.left
@@ -307,7 +306,7 @@ def test_of_two_runs_the_last_one_puts_back(number: int, server: ServerFactory, 
                 assert (compression(source), len(state.files)) == ("no", 1)
                 run.signal(number)
                 target.resume()
-                assert not run.wait(20, gone_within=20).left
+                assert not run.wait().left
     assert (compression(source), state.files) == ("yes", [])
 
 
@@ -324,13 +323,13 @@ def standing_still(target: Server) -> Iterator[None]:
 def test_a_run_that_wants_another_value_than_one_before_it_goes_on_without(server: ServerFactory, state: State) -> None:
     source, targets = server("7.0"), (server("7.0"), server("9.1"))
     write_strings(source, 20_000)
-    with state.copying(source, targets[0]) as first:
+    with state.copying(source, targets[0], LESS_SLOWLY) as first:
         with standing_still(targets[0]):
             ran = state.run(*at(source), "replicate", *at(targets[1]), "--source-rdbcompression", "on")
             assert ran.code == 0, ran.err
             assert "rdbcompression is not changed to yes: another run has set it to no" in ran.err
             assert compression(source) == "no"
-        assert first.wait(60).code == 0
+        assert first.wait().code == 0
     assert (compression(source), state.files) == ("yes", [])
 
 
@@ -381,5 +380,5 @@ def test_the_password_is_neither_in_the_file_nor_where_other_users_can_see_it(
         assert PASSWORD.encode() not in command_line(guard) + environment(guard) + file.read_bytes()
         assert (file.stat().st_mode & 0o777, state.folder.stat().st_mode & 0o777) == (0o600, 0o700)
         run.signal(signal.SIGKILL)
-        assert not run.wait(20, gone_within=20).left
+        assert not run.wait().left
     assert (compression(source), state.files) == ("yes", [])

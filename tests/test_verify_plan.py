@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from keyferry.options import filled
 from keyferry.partitioners.topology import Server
-from keyferry.planning import Plan, Survey, make
+from keyferry.planning import make
+from keyferry.plans import Plan, Survey
 from keyferry.verify_plan import _runs, forward_tasks
 from keyferry.workers.cursor import RING, position_of_slot
 from keyferry.workers.endpoint import Endpoint

@@ -25,7 +25,7 @@ def test_waiting_for_a_server_ends_with_the_first_signal(command: str, server: S
     with start_keyferry(*at(source), command, "-p", str(free_port()), "--wait-for", "60s") as run:
         run.wait_for_text("waiting: ")
         run.signal_all(signal.SIGTERM)
-        ran = run.wait(10)
+        ran = run.wait()
     assert ran.code == 143, ran.err
     assert "Traceback" not in ran.err and not ran.left
 
@@ -50,7 +50,7 @@ def test_a_pause_ends_with_the_first_signal() -> None:
         threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
         began = time.monotonic()
         signals.pause(30)
-        assert time.monotonic() - began < 5 and signals.seen() == signal.SIGTERM
+        assert time.monotonic() - began < 20 and signals.seen() == signal.SIGTERM
 
 
 def test_the_command_at_the_end_of_a_live_copy_ends_with_the_run(server: ServerFactory, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_the_command_at_the_end_of_a_live_copy_ends_with_the_run(server: ServerF
             assert time.monotonic() < deadline and run.running, run.err
             time.sleep(0.05)
         run.signal(signal.SIGINT)  # nothing is left to cut over: it ends the run
-        ran = run.wait(15)
+        ran = run.wait(50)
     assert ran.code == 130, ran.err
     assert not ran.left  # neither the shell nor what it had started
 
@@ -71,6 +71,6 @@ def test_the_command_at_the_end_of_a_live_copy_ends_with_the_run(server: ServerF
 def test_the_command_at_the_end_of_a_live_copy_has_a_time_out() -> None:
     began = time.monotonic()
     assert run_hook("sleep 100; exit 0", {}, Signals(), timeout_s=0.3) == "the command did not end within 0.3 s"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
     assert run_hook("exit 3", {}, Signals()) == "the command ended with code 3"
     assert run_hook('test "$FACT" = told', {"FACT": "told"}, Signals()) == ""

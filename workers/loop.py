@@ -255,7 +255,7 @@ class Worker:
         report.held_by = self.pace.held_by() if self.pace else ""
         if self.windows:
             report.passed, report.closed = self.windows.take()
-            report.sent = self.links.sent
+            report.sent, report.made_at = self.links.sent, time.monotonic()
         try:
             self.pipe.send_bytes(report.pack())
         except OSError:

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .cursor import RING, cursor_at, expected_keys, position_of, position_of_slot, slot_at
-from .policy import Gone
 from .resp import command
 from .slots import slot_of, slots_of
 from .task import Task
@@ -75,8 +74,11 @@ class RangeScan:
         count = self._count_until(self.task.end, self.position) if tapers else self.count
         self._scan(self.cursor, count, lambda cursor, keys: self._stepped(cursor, keys, count))
 
+    def _request(self, cursor: int, count: int) -> bytes:
+        return command(b"SCAN", b"%d" % cursor, b"COUNT", b"%d" % count, *self.filter_words)
+
     def _scan(self, cursor: int, count: int, then: Callable[[int, list[bytes]], None]) -> None:
-        request = command(b"SCAN", b"%d" % cursor, b"COUNT", b"%d" % count, *self.filter_words)
+        request = self._request(cursor, count)
 
         def answered(replies: list) -> None:
             reply = replies[0]
@@ -92,7 +94,8 @@ class RangeScan:
 
     # ---- what came ------------------------------------------------------------------------------------------
 
-    def _stepped(self, cursor: int, keys: list[bytes], count: int) -> None:
+    def _stepped(self, cursor: int, keys: list[bytes], count: int, sized: bool = False) -> None:
+        """`sized`: how many keys the database has was asked together with this step."""
         if not self.task.checked:
             self.cursor = cursor
             return self._pass_on(Found(keys, RING if cursor == 0 else self.task.start), done=cursor == 0)
@@ -103,7 +106,9 @@ class RangeScan:
             if not self._in_slots(keys, reached):
                 return self.opaque(f"SCAN from {self._cursor_at(self.position)} to {cursor} brought a key of elsewhere")
         elif self._is_jump(reached, len(keys), count):
-            return self._look_again(cursor, keys, count)
+            if sized:
+                return self.opaque(f"SCAN from {self._cursor_at(self.position)} to {cursor} brought {len(keys)} keys")
+            return self._look_again(count)
         self._step_to(cursor, reached, keys)
 
     def _step_to(self, cursor: int, reached: int, keys: list[bytes]) -> None:
@@ -143,22 +148,18 @@ class RangeScan:
             returned = count + BUCKET_KEYS  # what the step has read, at most
         return expected_keys(self.position, reached, self.db_keys) > 4 * returned + 8 * count
 
-    def _look_again(self, cursor: int, keys: list[bytes], count: int) -> None:
-        """The arc looks empty; unless the database has shrunk since it was counted, this is no ring."""
+    def _look_again(self, count: int) -> None:
+        """The arc looks empty; unless the database has fewer keys at the moment of this very step, this is no ring."""
 
-        def counted(replies: list) -> None:
-            reached = position_of(cursor)
-            if isinstance(replies[0], Gone):
-                again = lambda: self._look_again(cursor, keys, count)  # noqa: E731
-                return self.link.trouble("source", 0, replies[0], again)
-            if isinstance(replies[0], int):
-                self.db_keys = replies[0]
-            if self._is_jump(reached, len(keys), count):
-                self.opaque(f"SCAN from {cursor_at(self.position)} to {cursor} brought {len(keys)} keys")
-            else:
-                self._step_to(cursor, reached, keys)
+        def answered(replies: list) -> None:
+            reply, size = replies
+            if isinstance(reply, Exception):
+                return self.link.trouble("source", 0, reply, lambda: self._look_again(count))
+            if isinstance(size, int):
+                self.db_keys = size
+            self._stepped(int(reply[0]), reply[1], count, sized=True)
 
-        self.link.reader.ask(command(b"DBSIZE"), 1, counted)
+        self.link.reader.ask(self._request(self.cursor, count) + command(b"DBSIZE"), 2, answered)
 
     # ---- the border -----------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from ..text import plural, seconds_text, size_text
 
 if TYPE_CHECKING:
     from ..partitioners.topology import Server
-    from ..planning import Plan
+    from ..plans import Plan
     from ..summary import Summary
     from ..workers.task import Setup
 

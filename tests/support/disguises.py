@@ -1,4 +1,4 @@
-"""Ready-made hooks for the proxy: servers with other cursors, another clock, fewer commands, a shorter INFO."""
+"""Ready-made hooks for the proxy: other cursors, another clock, fewer commands, a shorter INFO, other clients."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from .frames import encoded
 from .respproxy import Answer, Args, Everywhere, Hooks, Route
 from .servers import Server
-from .wire import ServerError
+from .wire import Arg, ServerError
 
 #: Commands that each of several servers must get: they change the connection or all data.
 FOR_ALL = {b"SELECT", b"AUTH", b"HELLO", b"CLIENT", b"MULTI", b"EXEC", b"DISCARD", b"FLUSHALL", b"FLUSHDB", b"CONFIG"}
@@ -130,6 +130,18 @@ class ClockSkew(Hooks):
             return reply
         time_us = int(reply[0]) * 1_000_000 + int(reply[1]) + self._skew_us
         return [b"%d" % part for part in divmod(time_us, 1_000_000)]
+
+
+class Written(Hooks):
+    """Another client sends a command before each look at the server's counters: no two looks find them equal."""
+
+    def __init__(self, server: Server, *command: Arg) -> None:
+        self._server, self._command = server, command
+
+    def on_command(self, args: Args) -> Answer:
+        if args[0].upper() == b"INFO":
+            self._server.call(*self._command)
+        return args
 
 
 class WithoutCommands(Hooks):

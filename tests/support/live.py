@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from .summary import result_of
 #: Redis 6.2 tells expiries relative to its clock: copies are a few milliseconds off.
 TOLERANCE_MS = 20
 DATA = ("--seed", "3", "--elements", "1-20")
+#: For live copies that only a signal ends: however late a test goes on, it goes on before that.
+UNTIL_A_SIGNAL = ("--idle-timeout", "1h")
 
 
 @dataclass
@@ -43,11 +46,18 @@ def notify(server: Server) -> None:
     server.call("CONFIG", "SET", "notify-keyspace-events", "KA")
 
 
-def start_writer(server: Server, keys: int, rate: int, seconds: float, *words: str) -> Run:
-    """Keep changing that data set for so long."""
+def start_writer(server: Server, keys: int, rate: int, seconds: float = 100, *words: str) -> Run:
+    """Keep changing that data set for so long, or until `end_writer`."""
     how = ("--churn-only", "--churn", str(rate), "--for", f"{seconds:g}s", "--workers", "1", "--progress", "none")
     data = ("generate", "-p", str(server.port), "--keys", str(keys), *DATA)
     return start_keyferry(*data, *how, "--retry-for", "30s", *words)
+
+
+def end_writer(writer: Run) -> None:
+    """Let it end in order before its time."""
+    writer.signal(signal.SIGINT)
+    wrote = writer.wait()
+    assert wrote.code == 128 + signal.SIGINT, wrote.err
 
 
 def start_live(source: Any, target: Any, *words: str) -> Run:
@@ -57,7 +67,13 @@ def start_live(source: Any, target: Any, *words: str) -> Run:
     return start_keyferry(*line, "--json", *words, env=VERIFIED)
 
 
-def followed(run: Run, timeout_s: float = 60) -> Followed:
+def cut_over(run: Run) -> Followed:
+    """The end of a live copy that only a signal ends: of what is written before it, nothing is left out."""
+    run.signal(signal.SIGINT)
+    return followed(run)
+
+
+def followed(run: Run, timeout_s: float = 100) -> Followed:
     """The end of a live copy."""
     ran = run.wait(timeout_s)
     assert not ran.left, ran.left
@@ -73,14 +89,18 @@ def follow_writes(
     *words: str,
     meanwhile: Callable[[Run], None] | None = None,
 ) -> Followed:
-    """Copy live while a writer is at work; `meanwhile(run)` happens in the middle of it."""
-    with start_writer(source, keys, rate, seconds) as writer, start_live(source, target, *words) as run:
+    """Copy live while a writer is at work, from before the feed comes until so long after that.
+
+    `meanwhile(run)` happens in the midst of it, however long it takes. The copy ends by itself.
+    """
+    with start_writer(source, keys, rate) as writer, start_live(source, target, "--idle-timeout", "1s", *words) as run:
+        wait_for_feed(source)
+        wait_for_writes(source)
+        time.sleep(seconds / 2)
         if meanwhile:
-            wait_for_feed(source)
-            time.sleep(seconds / 4)
             meanwhile(run)
-        wrote = writer.wait(seconds + 60)
-        assert wrote.code == 0, wrote.err
+        time.sleep(seconds / 2)
+        end_writer(writer)
         return followed(run)
 
 
@@ -93,7 +113,7 @@ def assert_converged(source: Database, target: Database, done: Followed, gaps: i
     assert_equal(source, target, ttl_tolerance_ms=TOLERANCE_MS)
 
 
-def wait_until(holds: Callable[[], bool], timeout_s: float = 20, what: str = "") -> None:
+def wait_until(holds: Callable[[], bool], timeout_s: float = 60, what: str = "") -> None:
     """Return once it holds."""
     deadline = time.monotonic() + timeout_s
     while not holds():
@@ -111,6 +131,13 @@ def feeds(server: Server) -> list[str]:
 def wait_for_feed(server: Server) -> None:
     """Return once a feed listens to the server."""
     wait_until(lambda: bool(feeds(server)), what="no feed came")
+
+
+def wait_for_writes(server: Server) -> None:
+    """Return once the writer is at work."""
+    changes = lambda: int(server.info("persistence")["rdb_changes_since_last_save"])  # noqa: E731
+    first = changes()
+    wait_until(lambda: changes() > first + 100, what="nothing is written")
 
 
 def wait_until_followed(target: Server, key: str = "marker") -> None:

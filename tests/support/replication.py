@@ -5,8 +5,9 @@ from __future__ import annotations
 from .live import wait_until
 from .servers import Server
 
-#: For masters: a small backlog makes a full resync easy to come by, and none waits for more replicas to join.
-MASTER = ("--repl-diskless-sync-delay", "0", "--repl-backlog-size", "16kb")
+#: For masters: a small backlog makes a full resync easy to come by, and none waits for more replicas to join. They send
+#: no PING, which a replica would lack for a moment.
+MASTER = ("--repl-diskless-sync-delay", "0", "--repl-backlog-size", "16kb", "--repl-ping-replica-period", "3600")
 #: What reads keys or values.
 READS = {"scan", "get", "mget", "dump", "pexpiretime", "pttl", "exists", "type", "strlen"}
 

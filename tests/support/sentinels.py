@@ -62,7 +62,8 @@ class Sentinels:
     """A running group. `password` is of the servers, `sentinel_password` of the Sentinels themselves.
 
     With `tls`, as for Server, all speak TLS with each other.
-    `down_after_ms`: who says nothing for so long is down; a failover takes that and one to three seconds.
+    `down_after_ms`: who says nothing for so long is down: long, so that none falls that only waits for the machine; to
+    kill a master, give less. A failover then takes that and one to three seconds.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Sentinels:
         password: str = "",
         sentinel_password: str = "",
         tls: Sequence[str] = (),
-        down_after_ms: int = 1_000,
+        down_after_ms: int = 10_000,
     ) -> None:
         self.kind = kind
         self.servers: list[Server] = []

@@ -120,7 +120,7 @@ class Sequencer:
     def wait_until_held(self, proxy: FaultProxy) -> None:
         """Return once what is to be held is; what the target has then is remembered."""
         self._held[proxy] += 1
-        proxy.wait_until_fired(20, self._held[proxy])
+        proxy.wait_until_fired(60, self._held[proxy])
         self._before = under_test(self.target)
 
     def wait_until_overtaken(self, *, to_the_last: bool = False) -> None:

@@ -104,6 +104,11 @@ class Connection:
         """Send the commands without waiting for their replies."""
         self._socket.sendall(pack(commands))
 
+    def exchange(self, request: bytes, replies: int) -> list[Any]:
+        """So many replies to a request that is RESP already."""
+        self._socket.sendall(request)
+        return [self.receive() for _ in range(replies)]
+
     def receive(self) -> Any:
         """The next reply, in the order of the commands."""
         while (reply := self._reader.gets()) is Connection:
@@ -117,8 +122,7 @@ class Connection:
         """The replies to all commands, in order."""
         replies = []
         for packed, count in _batches(commands):
-            self._socket.sendall(packed)
-            replies += [self.receive() for _ in range(count)]
+            replies += self.exchange(packed, count)
         return replies
 
     def close(self) -> None:

@@ -1,0 +1,34 @@
+"""Lost connections, as the log tells of them: each once, however short it was, and its end."""
+
+from __future__ import annotations
+
+from keyferry.aside import AsideFile
+from keyferry.coordinator import Coordinator
+from keyferry.workers.endpoint import Endpoint
+from keyferry.workers.task import COPY_RANGE, Node, Report, Setup, Task
+from tests.test_pace import NotedSeats
+
+LOST = ["target", "127.0.0.1:1", "connection lost: reset"]
+
+
+def test_a_connection_that_is_back_before_anybody_has_looked_is_told_as_lost_and_found() -> None:
+    """Where a coordinator has to wait for the machine, both reports of it wait for the coordinator."""
+    told: list[str] = []
+    run = Coordinator(
+        Setup([], [Node(Endpoint())]),
+        [Task(0, COPY_RANGE)],
+        1,
+        NotedSeats(),
+        aside=AsideFile(""),
+        say=told.append,
+        warn=told.append,
+        tick=print,
+    )
+    run.crew.launch(run.setup)
+    (worker,) = run.crew.workers
+    for down in ([LOST], [LOST], []):
+        run._take_in(worker, Report(down=down))
+    run.outages.note(worker.down)
+    lost, found = told
+    assert lost.startswith("target 127.0.0.1:1: connection lost: reset; trying again for up to ")
+    assert found.startswith("target 127.0.0.1:1: connected again after ")
