@@ -97,9 +97,9 @@ def flush_and_write_groups(source: Server) -> None:
 def test_mixed_writes_and_a_flush_are_followed_to_the_end(kind: str, feed: str, server: ServerFactory) -> None:
     source, target = server(kind), server(kind)
     notify(source)
-    generated(source, 30_000)
+    generated(source, 10_000)
     flush = lambda run: flush_and_write_groups(source)  # noqa: E731
-    done = follow_writes(source, target, 30_000, 20_000, 2, "--feed", feed, meanwhile=flush)
+    done = follow_writes(source, target, 10_000, 10_000, 2, "--feed", feed, meanwhile=flush)
     assert_converged(source, target, done, gaps=1)
     assert done.live["keys"] > 1_000
 
@@ -120,8 +120,8 @@ def test_a_minute_of_mixed_writes_over_many_keys(kind: str, feed: str, server: S
 @pytest.mark.parametrize("seed", range(20))
 def test_mixed_writes_of_many_seeds(seed: int, server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
-    generated(source, 20_000, "--seed", str(seed))
-    with start_writer(source, 20_000, 20_000, 6, "--seed", str(seed)) as writer, start_live(source, target) as run:
+    generated(source, 20_000, seed=seed)
+    with start_writer(source, 20_000, 20_000, 6, seed=seed) as writer, start_live(source, target) as run:
         assert writer.wait(60).code == 0
         assert_converged(source, target, followed(run))
 

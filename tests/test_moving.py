@@ -77,19 +77,19 @@ def test_rule_9_slots_that_move_at_the_source_are_read_where_they_are_now(
 @seeds("9.1", "7.0", "8.2")
 def test_slots_that_move_at_the_target(choice: str, seed: int, clusters: ClustersFactory) -> None:
     source, target = clusters((choice, 2, 0), (choice, 3, 0))
-    fill_with_many(source)
+    fill_with_many(source, KEYS * 2 // 3)
     slots = random.Random(seed).sample(range(16_384), SLOTS)
-    copied_while(source, target, Mover(target, slots, target.masters[seed % 3], open_s=0.003), "--rate", "20000")
+    copied_while(source, target, Mover(target, slots, target.masters[seed % 3], open_s=0.003), "--rate", "13000")
     assert_equal(source, target, ttl_tolerance_ms=MIGRATE_MS)
 
 
 @seeds("source", "target")
 def test_slots_that_move_atomically(choice: str, seed: int, clusters: ClustersFactory) -> None:
     source, target = clusters(("9.1", 3, 0), ("9.1", 3, 0))
-    fill_with_many(source)
+    fill_with_many(source, 30_000)
     moving = source if choice == "source" else target
     first = 5_461 - random.Random(seed).randrange(SLOTS)  # of two masters, unless it is that very number
-    words = ("replicate", source.uri, target.uri, "--workers", "2", "--rate", "10000")
+    words = ("replicate", source.uri, target.uri, "--workers", "2", "--rate", "4000")
     with ThreadPoolExecutor(1) as others:
         ran = others.submit(run_keyferry, *words, env=VERIFIED, timeout=100)
         until_keys_come(target)

@@ -107,11 +107,11 @@ def long_commands(server: Server) -> Iterator[threading.Event]:
 @pytest.mark.covers("max-source-latency")
 def test_a_source_that_others_keep_busy_is_given_time_and_the_copy_ends_all_the_same(server: ServerFactory) -> None:
     source, target = server("7.0"), server("9.1")
-    write_strings(source, 40_000)
+    write_strings(source, 20_000)
     words = (*at(source), "replicate", *at(target), "--progress", "json", "--workers", "2")
     # The rate makes the copy last long enough, and go no faster than the busy source would let it.
     with (
-        start_keyferry(*words, "--rate", "10000", "--max-source-latency", "5ms") as run,
+        start_keyferry(*words, "--rate", "5000", "--max-source-latency", "5ms") as run,
         long_commands(source) as enough,
     ):
         run.wait_for_text('"state": "throttled", "reason": "source ')

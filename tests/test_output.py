@@ -185,9 +185,9 @@ def test_sigusr1_shows_the_status_line_and_the_copy_goes_on(server: ServerFactor
 
 def test_sigusr1_does_not_end_generate(server: ServerFactory) -> None:
     target = server("7.0")
-    with start_keyferry("generate", *at(target), "--keys", "50000") as run:
+    with start_keyferry("generate", *at(target), "--keys", "20000") as run:
         run.wait_for_text("generate begins")
         run.signal(signal.SIGUSR1)
         ran = run.wait()
     assert ran.code == 0
-    assert target.call("DBSIZE") == 50_000
+    assert target.call("DBSIZE") == 20_000

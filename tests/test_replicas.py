@@ -197,7 +197,7 @@ def test_of_each_master_of_a_cluster_one_replica_is_read(
 ) -> None:
     source, target = cluster(kind, 2, 1), server(kind)
     fill(source, 500, tagged=0.3)
-    write_many(source, 60_000)
+    write_many(source, 46_000)
     replicas = [source.replicas_of(master)[0] for master in source.masters]
     for master, replica in zip(source.masters, replicas, strict=True):
         wait_until_in_step(master, replica)

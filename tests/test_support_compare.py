@@ -190,3 +190,10 @@ def test_lost_names_the_keys_that_are_not_there(pair: Any) -> None:
     assert lost([b"a", b"\xff"], target) == []
     assert lost([b"a", b"b", b"\xff"], target) == [b"b"]
     assert lost([b"a"], target, db=1) == [b"a"]
+
+
+def test_a_key_whose_time_comes_while_it_is_looked_at_is_no_difference(pair: Any) -> None:
+    source, target = pair("6.2", [])
+    source.call("SET", "ends", "v", "PX", 200)
+    source.call("SET", "stays", "v", "EX", 100)
+    assert differences(source, target) == ["b'stays': missing on the target"]

@@ -11,12 +11,14 @@ things the digest does not do, and what is done instead:
    two sorted sets differ, their members and scores decide, as numbers;
  * it has no expiry of the key.
 
-LIMITATIONS. Both databases must be at rest, and no slot open. Redis 6.2 tells an expiry only relative to its clock:
-there it is known to lie in an interval about a millisecond wide, and a difference inside of that is not seen.
+LIMITATIONS. Both databases must be at rest, but for keys that expire, and no slot open. Redis 6.2 tells an expiry only
+relative to its clock: there it is known to lie in an interval about a millisecond wide, and a difference inside of that
+is not seen.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -28,6 +30,9 @@ from .keyspace import Database, Keyspace
 
 #: Keys looked at in one round trip.
 BATCH = 500
+
+#: A key that was on one side only, and has no longer to live, is waited for.
+SOON_S = 0.5
 
 #: Fields of XINFO STREAM FULL that are no part of the data: how the radix tree is laid out; when a consumer last tried
 #: or got something (RESTORE sets both to now on some versions, and 6.2 does not know the second); and `lag`, which is
@@ -82,15 +87,15 @@ def all_keys(server: Database, db: int = 0) -> set[bytes]:
 
 def _differences(sides: list[Keyspace], tolerance_ms: int) -> Iterator[str]:
     """`sides` are left, right, and both once more: a thread of its own reads each of the first two, so that
-    neither server waits for the other; the others serve the second looks meanwhile."""
+    neither server waits for the other; the others serve the second looks meanwhile: a key may end between two."""
     left, right, *again = sides
     left_thread, right_thread = threads = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
     try:
         listing = left_thread.submit(left.keys), right_thread.submit(right.keys)
         names, others = (keys.result() for keys in listing)
         yield from (f"{line} ({side})" for side, one in (("source", left), ("target", right)) for line in one.misplaced)
-        yield from (f"{_shown(key)}: missing on the target" for key in sorted(names - others))
-        yield from (f"{_shown(key)}: only on the target" for key in sorted(others - names))
+        for where, keys in (("missing on the target", names - others), ("only on the target", others - names)):
+            yield from (f"{_shown(key)}: {where}" for key in sorted(keys) if not _has_ended(key, again))
         same = sorted(names & others)
         batches = [same[start : start + BATCH] for start in range(0, len(same), BATCH)]
         told = zip(batches, left_thread.map(left.facts, batches), right_thread.map(right.facts, batches), strict=True)
@@ -98,10 +103,23 @@ def _differences(sides: list[Keyspace], tolerance_ms: int) -> Iterator[str]:
             unequal = [(key, one, two) for key, one, two in zip(keys, some, other, strict=True) if one != two]
             _settle_scores(unequal, again)
             for key, one, two in unequal:
+                if b"none" in (one.type, two.type) and _has_ended(key, again):
+                    continue
                 yield from (f"{_shown(key)}: {found}" for found in _key_differences(one, two, tolerance_ms))
     finally:
         for thread in threads:
             thread.shutdown(cancel_futures=True)
+
+
+def _has_ended(key: bytes, sides: list[Keyspace]) -> bool:
+    """Whether the time of a key that one side has lost has come meanwhile, wherever it was listed."""
+    sides = [side for side in sides if side.lists(key)]
+    found = [side.facts([key])[0] for side in sides]
+    soon_ms = (time.time() + SOON_S) * 1000
+    if any(one.expiry is not None and one.expiry[0] < soon_ms for one in found):
+        time.sleep(SOON_S)
+        found = [side.facts([key])[0] for side in sides]
+    return all(one.type == b"none" for one in found)
 
 
 def _settle_scores(unequal: list[tuple[bytes, Facts, Facts]], sides: list[Keyspace]) -> None:

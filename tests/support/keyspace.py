@@ -49,6 +49,10 @@ class Keyspace:
                 self._home[key] = at
         return set(self._home)
 
+    def lists(self, key: bytes) -> bool:
+        """Whether it is one of `keys`."""
+        return key in self._home
+
     def facts(self, keys: list[bytes]) -> list[Facts]:
         """The facts of the keys, in order; a key that is gone has the type b'none'."""
         return self._gather(keys, lambda side, some: side.facts(some))

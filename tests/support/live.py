@@ -17,7 +17,7 @@ from .summary import result_of
 
 #: Redis 6.2 tells expiries relative to its clock: copies are a few milliseconds off.
 TOLERANCE_MS = 20
-DATA = ("--seed", "3", "--elements", "1-20")
+SEED = 3
 #: For live copies that only a signal ends: however late a test goes on, it goes on before that.
 UNTIL_A_SIGNAL = ("--idle-timeout", "1h")
 
@@ -35,9 +35,14 @@ class Followed:
         return self.told["live"]
 
 
-def generated(server: Server, keys: int, *words: str) -> None:
+def data(server: Server, keys: int, seed: int) -> tuple[str, ...]:
+    """Which data set it is that is written, or changed."""
+    return "generate", "-p", str(server.port), "--keys", str(keys), "--seed", str(seed), "--elements", "1-20"
+
+
+def generated(server: Server, keys: int, *words: str, seed: int = SEED) -> None:
     """Write a data set."""
-    ran = run_keyferry("generate", "-p", str(server.port), "--keys", str(keys), *DATA, *words)
+    ran = run_keyferry(*data(server, keys, seed), *words)
     assert ran.code == 0, ran.err
 
 
@@ -46,11 +51,10 @@ def notify(server: Server) -> None:
     server.call("CONFIG", "SET", "notify-keyspace-events", "KA")
 
 
-def start_writer(server: Server, keys: int, rate: int, seconds: float = 100, *words: str) -> Run:
+def start_writer(server: Server, keys: int, rate: int, seconds: float = 100, *words: str, seed: int = SEED) -> Run:
     """Keep changing that data set for so long, or until `end_writer`."""
     how = ("--churn-only", "--churn", str(rate), "--for", f"{seconds:g}s", "--workers", "1", "--progress", "none")
-    data = ("generate", "-p", str(server.port), "--keys", str(keys), *DATA)
-    return start_keyferry(*data, *how, "--retry-for", "30s", *words)
+    return start_keyferry(*data(server, keys, seed), *how, "--retry-for", "30s", *words)
 
 
 def end_writer(writer: Run) -> None:
