@@ -20,8 +20,7 @@ def check_together(command: str, given: Mapping[str, Any], labels: Mapping[str, 
         both = [labels[key] for key in keys if given.get(key)]
         if len(both) > 1:
             raise UsageError(f"{both[0]} and {both[1]} exclude each other", hint="keep one")
-    targets = list((given.get("db_map") or {}).values())
-    if len(set(targets)) < len(targets) and not given.get("merge_dbs"):
+    if _merges(given) and not given.get("merge_dbs"):
         raise UsageError(f"{labels['db_map']} puts two databases into one", hint="--merge-dbs allows it")
     if given.get("flush") and not given.get("yes"):
         raise UsageError(f"{labels['flush']} empties the database", hint="add --yes if that is meant")
@@ -37,10 +36,21 @@ def check_together(command: str, given: Mapping[str, Any], labels: Mapping[str, 
     _check_trust(given, labels)
 
 
+def _merges(given: Mapping[str, Any]) -> bool:
+    """Whether two databases go into one."""
+    targets = list((given.get("db_map") or {}).values())
+    return len(set(targets)) < len(targets)
+
+
 def _check_trust(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
     if given.get("prune") and not (given.get("repair") or given.get("live")):
         raise UsageError(
             f"{labels['prune']} needs --repair or --live: nothing is removed without", hint="--repair --prune"
+        )
+    if given.get("prune") and _merges(given):
+        raise UsageError(
+            f"{labels['prune']} cannot mend two databases that go into one: what one does not have may be the other's",
+            hint="give each a database of its own (--db-map)",
         )
     if given.get("repair") and given.get("on_conflict") in ("skip", "fail"):
         raise UsageError(f"{labels['repair']} replaces keys, {labels['on_conflict']} forbids it", hint="keep one")
@@ -83,8 +93,7 @@ def _check_live(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
             f"{labels[named]} and {labels['live']} exclude each other: the changes are those of a database",
             hint="choose keys by --match, --include, --exclude, --type",
         )
-    targets = list((given.get("db_map") or {}).values())
-    if len(set(targets)) < len(targets):
+    if _merges(given):
         raise UsageError(
             f"{labels['live']} cannot follow two databases into one: what goes in one may live in the other",
             hint="give each a database of its own (--db-map)",

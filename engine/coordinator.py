@@ -179,12 +179,10 @@ class Coordinator:
         self.tick(self.state)
 
     def _follow(self, live: Live) -> None:
-        """Go on with the changes. What ends that ends the run in order."""
+        """Go on with the changes. What ends that ends the run in order, so that nothing arrives in the next pass."""
         if not self.ending.begun:
             try:
                 live.turn(self)
-            except errors.ChangedError:
-                raise
             except errors.KeyferryError as error:
                 self._fail(error)
 

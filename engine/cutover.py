@@ -68,9 +68,8 @@ class CutOver:
         number = feeding.fence()
         while number not in feeding.passed:
             yield
-        _, passed_at = feeding.passed[number]
         generations.hurry = True
-        yield from self._settle(passed_at)
+        yield from self._settle(feeding.passed[number])
         generations.hurry = False
 
     def _settle(self, instant: float) -> Iterator[None]:

@@ -10,7 +10,7 @@ from typing import Any
 from .executors import FeedSeat
 from .workers import errors
 from .workers.dirty import Dirtied
-from .workers.feed_task import FeedOrder, FeedReport, FeedSetup, Fenced
+from .workers.feed_task import FeedOrder, FeedReport, FeedSetup
 
 #: A feed that does not answer for so long counts as dead.
 SILENCE_S = 30.0
@@ -28,7 +28,7 @@ class Feeding:
     told: FeedReport = field(default_factory=FeedReport)
     told_at: float = 0.0  # when the last report came
     confirmed_once: bool = False
-    passed: dict[int, tuple[Fenced, float]] = field(default_factory=dict)  # fences, and when we heard of them
+    passed: dict[int, float] = field(default_factory=dict)  # fences, and when we heard of them
     cpu_s: float = 0.0
     _seat: FeedSeat | None = None
     _asked_at: float = 0.0  # 0: nothing is asked
@@ -76,8 +76,8 @@ class Feeding:
         self.confirmed_once = self.confirmed_once or report.confirmed
         for why in report.gaps:
             self.gap(why)
-        for fenced in report.fences:
-            self.passed[fenced.number] = fenced, now
+        for number in report.fences:
+            self.passed[number] = now
         return report.dirtied
 
     def _died(self, how: str) -> None:

@@ -122,7 +122,7 @@ class Following:
             self._describe()
 
     def _run_until_proved(self) -> None:
-        live, first = self.live, True
+        live, first, repairs = self.live, True, int(self.parts.options["repair"])
         while True:
             self._coordinate(self._first_tasks() if first else [], "copy" if first else "live")
             first = False
@@ -136,9 +136,11 @@ class Following:
                 return
             live.asked = live.asked or bool(self.parts.signals.seen())
             if self._undisturbed(since):
-                self.result.equal = equal
-                return
-            if self.signal or live.asked:
+                if equal is not False or not repairs:
+                    self.result.equal = equal
+                    return
+                repairs -= 1  # what differs is marked: it is copied like what has changed, and compared again
+            elif self.signal or live.asked:
                 self.result.reason = self.result.reason or ("" if self.signal else WRITTEN)
                 return
             live.cutting = None

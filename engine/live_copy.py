@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from .aside import AsideFile
@@ -22,6 +23,7 @@ from .text import key_text, plural, shortened
 from .verdict import Verdict
 from .verifying import Desk, Verification
 from .workers.errors import EXIT_INCOMPLETE, EXIT_OK, EXIT_SIGNAL, ChangedError, KeyferryError
+from .workers.finding import ONLY_TARGET, Finding
 from .workers.task import Setup, Task
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class LiveCopy:
         self.watch = Watch(zip(controls.sources, found.sources), zip(controls.targets, found.targets))
         self.shown: Display | None = None
         self.verdict: Verdict | None = None  # of the last verification
+        self.marked: Counter[str] = Counter()  # findings that are to be mended, by kind
         self.cpu_s = 0.0  # of verifications
         parts = Parts(self.options, copy.log, copy.signals, memory, self._coordinator, self._verify)
         self.following = Following(plan, controls, parts)
@@ -111,12 +114,23 @@ class LiveCopy:
         desk = Desk(self.options, self.copy.log, self.signals, self.copy.latencies, self.copy.diff_file)
         before = 0 if self.options["prune"] else self.copy.extra_before
         opaque, watched = coordinator.scanners.restarted, self.copy.outlook.replicas if self.copy.outlook else None
-        verification = Verification(self.plan, self.controls, desk, opaque, None, before, watches=watched)
+        marks = self._mark if self.options["repair"] else None
+        repaired = Counter(self.marked)
+        verification = Verification(self.plan, self.controls, desk, opaque, None, before, watches=watched, marks=marks)
         try:
             self.verdict = verification.run()
         finally:
             self.cpu_s += verification.cpu_s
+        if self.verdict:
+            self.verdict.removed = repaired[ONLY_TARGET]
+            self.verdict.repaired = repaired.total() - self.verdict.removed
         return self.verdict is not None and self.verdict.clean, verification.signal
+
+    def _mark(self, found: Finding) -> None:
+        """A key that differs goes the way of all that have changed; one that only the target has, with --prune."""
+        if found.kind != ONLY_TARGET or self.options["prune"]:
+            self.following.live.generations.mark(found.db, [found.key], time.monotonic())
+            self.marked[found.kind] += 1
 
     def _summary(self) -> Summary:
         following, copy = self.following, self.copy
@@ -146,7 +160,8 @@ class LiveCopy:
             text = f"{plural(summary.counts.aside, 'key')} could not be copied: see {self.aside.path}"
             log.warning(text, "mend the reason that it names for each key, then run the same command again")
         for db, key in list(self.following.removals.left)[:TOLD_LEFT]:
-            log.warning(f"gone at the source, and still at the target: {shortened(key_text(key))} (db {db})")
+            shown = f"{shortened(key_text(key))} (db {db})"
+            log.warning(f"gone or filtered out at the source, and still at the target: {shown}")
         for text, advice in [*self.watch.warnings(), *(self.verdict.warnings() if self.verdict else [])]:
             log.warning(text, advice)
         if result.reason:

@@ -17,7 +17,7 @@ class LiveResult:
     gaps: int = 0
     lag_max_s: float = 0.0
     lag_p99_s: float = 0.0
-    left: int = 0  # keys that are gone at the source, and were not ours to remove
+    left: int = 0  # keys that are gone or filtered out at the source, and were not ours to remove
     equal: bool | None = None  # what verification has found, if nothing was written meanwhile; None: it was not done
     reason: str = ""
     cpu_s: float = 0.0  # of the feed
@@ -45,9 +45,8 @@ class LiveResult:
         if self.reason:
             lines.append(f"        {self.reason}")
         if self.left:
-            lines.append(
-                f"        {self.left:,} keys are gone at the source and still at the target: --prune removes them"
-            )
+            what = "gone or filtered out at the source, and still at the target: --prune removes them"
+            lines.append(f"        {self.left:,} keys are {what}")
         return lines
 
     def fields(self) -> dict[str, Any]:

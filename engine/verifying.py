@@ -21,7 +21,7 @@ LIMITATIONS
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any
@@ -82,6 +82,7 @@ class Verification:
     told_aside: int = 0
     aside_path: str = ""
     watches: list[ReplicaWatch] | None = None  # of the replicas that are read, where a copy has them already
+    marks: Callable[[Finding], None] | None = None  # of a live copy, which mends what it is told of here
     outlook: Outlook | None = None  # for these, from `run` on
     _all_findings: list[Findings] = field(default_factory=list)
 
@@ -197,7 +198,10 @@ class Verification:
         verdict.kinds = differing.kinds + extra.kinds
         verdict.written = any(map(is_written, self.plan.survey.sources, after.sources))
         settle_counts(self.plan, before, after, self.read if self._whole else None, verdict)
-        if self.desk.options["repair"] and not self.desk.options["dry_run"]:
+        if self.marks:
+            for found in chain(differing, extra):
+                self.marks(found)
+        elif self.desk.options["repair"] and not self.desk.options["dry_run"]:
             differing, extra = self._repair(shown, differing, extra, verdict)
         if self.signal:
             return None

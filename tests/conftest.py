@@ -65,7 +65,6 @@ IN_PART = {
     "test_demo": 4,
     "test_live": 2,
     "test_live_feeds": 2,
-    "test_live_refusals": 3,
     "test_live_removals": 2,
     "test_signals": 2,
     "test_support_clusters": 2,

@@ -95,6 +95,9 @@ def test_nothing_is_written_to_the_source(server: ServerFactory) -> None:
     assert {one.args[1].upper() for one in seen.commands if one.name == "CLIENT"} <= {
         *(b"SETNAME", b"NO-EVICT", b"NO-TOUCH", b"ID", b"INFO", b"LIST", b"TRACKING"),
     }
+    alone, besides = [one.args[3:] for one in seen.commands if one.args[:3] == (b"CLIENT", b"TRACKING", b"ON")]
+    assert alone == (b"BCAST",)
+    assert besides[:2] == (b"BCAST", b"PREFIX") and len(besides[2]) == 16, "it brings flushes alone"
 
 
 def test_a_fence_is_two_pings_with_a_pause_and_the_last_look_comes_after_it(server: ServerFactory) -> None:

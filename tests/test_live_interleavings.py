@@ -265,6 +265,28 @@ def test_the_newest_value_wins(
     assert done.ran.code == 0 and done.live["converged"], done.ran.err
 
 
+# ---- a pass that follows another ------------------------------------------------------------------------------------
+
+
+def test_what_a_pass_has_sent_does_not_arrive_in_the_one_that_follows(server: ServerFactory) -> None:
+    """live write is held → the feed meets another server, and the copy begins again → what is held arrives"""
+    source, target, other = server("7.0"), server("7.0"), server("7.0")
+    with other.connect() as connection:
+        connection.pipeline([("HSET", key, "field", "newer") for key in KEYS])
+    with Sequencer(source, target) as steps:
+        steps.hold_request("RESTORE")
+        steps.change_to_hold(steps.to_target, becomes("new"))
+        steps.to_source.lead_to(other.port)
+        for feed in feeds(source):
+            source.call("CLIENT", "KILL", "ID", feed)
+        steps.source = other
+        steps.wait_until_all_came()
+        steps.release(given_up=True)
+        done = steps.end(gaps=None)
+    assert done.ran.code == 0 and done.live["converged"], done.ran.err
+    assert "the copy begins again" in done.ran.err
+
+
 # ---- one process behind a name -------------------------------------------------------------------------------------
 
 

@@ -21,17 +21,21 @@ from tests.test_options import write_strings
 
 
 def test_keys_of_the_target_stay_and_what_was_not_ours_to_remove_is_told(server: ServerFactory) -> None:
+    """One has gone at the source, and one is there still, but does not pass the filters any more."""
     source, target = server("7.0"), server("7.0")
     target.call("SET", "theirs", "1")
-    source.call("MSET", "a", "1", "b", "1")
-    with start_live(source, target, *UNTIL_A_SIGNAL) as run:
-        wait_until_followed(target, "b")
+    source.call("MSET", "a", "1", "b", "1", "c", "1")
+    with start_live(source, target, "--type", "string", *UNTIL_A_SIGNAL) as run:
+        wait_until(lambda: target.call("DBSIZE") == 4)
         source.call("DEL", "a")
+        source.call("DEL", "b")
+        source.call("HSET", "b", "a hash", "by now")
         done = cut_over(run)
     assert done.ran.code == 1
-    assert all_keys(target) == {b"a", b"b", b"theirs"}
-    assert 'gone at the source, and still at the target: "a"' in done.ran.err
-    assert done.live["left"] == 1 and not done.live["converged"]
+    assert all_keys(target) == {b"a", b"b", b"c", b"theirs"}
+    for key in "ab":
+        assert f'gone or filtered out at the source, and still at the target: "{key}"' in done.ran.err
+    assert done.live["left"] == 2 and not done.live["converged"]
 
 
 @pytest.mark.covers("prune")
@@ -64,13 +68,16 @@ def test_removing_ends_where_others_write_to_the_target(words: tuple[str, ...], 
 
 def test_a_key_that_does_not_pass_the_filters_any_more_goes(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
-    for name in "abc":
+    for name in "abcde":
         source.call("HSET", name, "field", "value")
-    with start_live(source, target, "--type", "hash", *UNTIL_A_SIGNAL) as run:
-        wait_until(lambda: target.call("DBSIZE") == 3)
+    filters = ("--type", "hash", "--max-size", "1k", "--min-ttl", "1h")
+    with start_live(source, target, *filters, *UNTIL_A_SIGNAL) as run:
+        wait_until(lambda: target.call("DBSIZE") == 5)
         source.call("SET", "a", "a string by now")
         source.call("DEL", "b")
         source.call("HSET", "c", "field", "changed")
+        source.call("HSET", "d", "field", "x" * 2000)
+        source.call("EXPIRE", "e", 60)
         done = cut_over(run)
     assert done.ran.code == 0, done.ran.err
     assert all_keys(target) == {b"c"}

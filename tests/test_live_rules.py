@@ -105,6 +105,7 @@ def test_a_settled_moment_between_gaps_is_a_new_beginning() -> None:
 def test_a_gap_after_late_writes_waits_as_long_as_a_command_may_take() -> None:
     live, run = live_copy()
     live.late_writes()
+    assert live.sweeps.after >= time.monotonic() + live.timeout_s - 1
     live.sweeps.turn(run, live.sweeps.after - 1)
     assert not run.crew.orders
     live.sweeps.turn(run, live.sweeps.after + 1)
@@ -158,6 +159,26 @@ def test_a_flush_that_an_event_has_told_of_is_not_told_twice() -> None:
     assert watched.gaps(Calls(True, 5, 3, 9, 7), True) == ["the source was flushed"]
 
 
+FLUSHED = ["the source was flushed"]
+
+
+def test_a_flush_event_stands_for_no_later_flush() -> None:
+    """One may come behind the answer that has counted its flush, or tell of another data set, which nothing counts."""
+    for count in (4, 3):
+        watched = Watched(Calls(True, 3, 3, 9, 7))
+        assert watched.gaps(Calls(True, count, 3, 9, 7), True) == FLUSHED * (count - 3)
+        watched.flushes_seen += 1
+        assert watched.gaps(Calls(True, count, 3, 9, 7), True) == []
+        assert watched.gaps(Calls(True, count + 1, 3, 9, 7), True) == FLUSHED
+
+
+def test_a_flush_event_behind_its_count_hides_no_flush_of_the_same_moment() -> None:
+    watched = Watched(Calls(True, 3, 3, 9, 7))
+    assert watched.gaps(Calls(True, 4, 3, 9, 7), True) == FLUSHED
+    watched.flushes_seen += 1
+    assert watched.gaps(Calls(True, 5, 3, 9, 7), True) == FLUSHED
+
+
 def test_a_source_is_still_since_the_first_of_equal_looks_and_a_save_makes_that_unknown() -> None:
     stillness = Stillness()
     for asked_at, saves, since in (
@@ -178,16 +199,31 @@ def test_a_source_is_still_since_the_first_of_equal_looks_and_a_save_makes_that_
         assert stillness.since == since, asked_at
 
 
+def is_mute(*looks: tuple[int, int, int], every_s: float = 0.4) -> bool:
+    """Whether looks one after the other find that: changes of the source, events, and changes that make none."""
+    mute, at, found = Mute(), 1.0, False
+    for changes, events, silent in looks:
+        found = mute.look(Saves(changes, "", False), events, silent, at, told_at=at + 0.01)
+        at += every_s
+    return found
+
+
 def test_writes_without_an_event_make_a_feed_mute_unless_they_are_silent() -> None:
-    told = lambda changes: Saves(changes, "", False)  # noqa: E731
-    mute = Mute()
-    assert [mute.look(told(changes), 0, 0) for changes in (0, 900, MUTE_CHANGES, MUTE_CHANGES)] == [False] * 3 + [True]
-    silent = Mute()
-    assert not any(silent.look(told(changes), 0, changes) for changes in (0, 2000, 4000, 6000))
-    acknowledged = Mute()  # one XACK of many entries is one call, and as many changes
-    assert not any(acknowledged.look(told(2000 * number), 0, number) for number in range(5))
-    heard = Mute()
-    assert not any(heard.look(told(2000 * number), number, 0) for number in range(5))
+    suspect = (MUTE_CHANGES, 0, 0)
+    assert is_mute((0, 0, 0), (900, 0, 0), suspect, suspect)
+    assert not is_mute((0, 0, 0), (900, 0, 0), suspect)
+    assert not is_mute((0, 0, 0), *((changes, 0, changes) for changes in (2000, 4000, 6000)))
+    one_xack_of_many = ((2000 * number, 0, number) for number in range(5))
+    assert not is_mute(*one_xack_of_many)
+    assert not is_mute(*((2000 * number, number, 0) for number in range(5)))
+
+
+def test_a_feed_is_not_mute_for_what_a_server_tells_in_one_breath() -> None:
+    """It answers all looks that it finds, and sends the events of what it did before them after the answers."""
+    suspect = (MUTE_CHANGES, 0, 0)
+    assert not is_mute((0, 0, 0), suspect, suspect, suspect, every_s=0.0)
+    assert not is_mute((0, 0, 0), suspect, suspect, every_s=0.05)
+    assert is_mute((0, 0, 0), suspect, suspect, suspect, suspect, every_s=0.05)
 
 
 # ---- removals -------------------------------------------------------------------------------------------------------

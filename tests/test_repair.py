@@ -13,6 +13,7 @@ from referencing import Registry, Resource
 
 from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal, differences
+from tests.support.live import followed, start_live, wait_until
 from tests.support.processes import VERIFIED, run_keyferry
 from tests.support.servers import Server
 from tests.test_compare import compared, verdict_of
@@ -146,6 +147,20 @@ def test_a_copy_repairs_itself_where_that_is_asked(server: ServerFactory) -> Non
     source, target = differing(server)
     ran = run_keyferry(*at(source), "replicate", *at(target), "--repair", "--prune", env=VERIFIED)
     assert (ran.code, verdict_of(ran)) == (0, "OK:104 V:0 >:0 <:0 T:0")
+    assert_equal(source, target)
+
+
+def test_a_live_copy_repairs_by_the_way_of_all_changes(server: ServerFactory) -> None:
+    """What differs is read and written once more like a key that has changed, so in one order with those that do."""
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 100)
+    with start_live(source, target, "--repair", "--idle-timeout", "1s") as run:
+        wait_until(lambda: target.call("DBSIZE") == 100)
+        target.call("SET", "key:7", "of others")
+        target.call("DEL", "key:8")
+        done = followed(run)
+    assert done.ran.code == 0 and done.live["converged"], done.ran.err
+    assert (done.live["keys"], done.told["verify"]["repaired"]) == (2, 2)
     assert_equal(source, target)
 
 

@@ -162,3 +162,9 @@ def test_databases_are_kept_or_renamed() -> None:
 def test_two_databases_into_one_need_a_word() -> None:
     assert "--merge-dbs" in refusal("replicate s t --db-map 0:1,2:1")
     assert read("replicate s t --db-map 0:1,2:1 --merge-dbs").options["merge_dbs"] is True
+
+
+def test_keys_of_two_databases_in_one_are_not_pruned() -> None:
+    said = refusal("replicate s t --db-map 0:1,2:1 --merge-dbs --repair --prune")
+    assert said.startswith("--prune cannot mend two databases that go into one")
+    assert refusal("compare s t --db-map 0:1,2:1 --merge-dbs --repair --prune") == said

@@ -101,21 +101,31 @@ class Mute:
     changes: int = -1  # of the source, when the last event had come, and the last silent command
     events: int = 0
     silent: int = 0
-    suspicions: int = 0
+    suspected_at: float = 0.0  # when the first look was told that found it mute; 0: none has since
 
-    def look(self, saves: Saves | None, events: int, silent: int) -> bool:
-        """Whether it is mute, as two looks in a row must find; `silent` commands make no event."""
+    def look(self, saves: Saves | None, events: int, silent: int, asked_at: float, told_at: float) -> bool:
+        """Whether it is mute; `silent` commands make no event. Times are ours, as with `Stillness.look`.
+
+        Two looks must find that, the second one asked for MUTE_S after the first was told: a server answers all that
+        it has been asked, and sends the events of what it did meanwhile behind these answers.
+        """
         quiet = (events, silent) == (self.events, self.silent)
         if saves is None or not quiet or saves.changes < self.changes or self.changes < 0:
-            self.changes, self.suspicions = saves.changes if saves else -1, 0
+            self.changes, self.suspected_at = saves.changes if saves else -1, 0.0
             self.events, self.silent = events, silent
-            return False
-        self.suspicions = self.suspicions + 1 if saves.changes - self.changes >= MUTE_CHANGES else 0
-        return self.suspicions > 1
+        elif saves.changes - self.changes < MUTE_CHANGES:
+            self.suspected_at = 0.0
+        elif self.suspected_at:
+            return asked_at - self.suspected_at >= MUTE_S
+        else:
+            self.suspected_at = told_at
+        return False
 
 
-#: So many changes without one event are no chance.
+#: So many changes without one event are no chance …
 MUTE_CHANGES = 1000
+#: … where the events have had so long to come.
+MUTE_S = 0.1
 
 
 @dataclass
@@ -123,11 +133,12 @@ class Watched:
     """The counters of one source, look by look; `gaps(...)` says why events may have been lost since the one before."""
 
     calls: Calls = field(default_factory=Calls)
-    flushes_seen: int = 0  # by an event of their own
+    flushes_seen: int = 0  # by an event of their own since the last look; below 0: counted, and no event has come yet
 
     def gaps(self, now: Calls, notifications: bool) -> list[str]:
         """The reasons to look at everything again, as far as no event has told of them."""
         before, self.calls = self.calls, now
+        seen, self.flushes_seen = self.flushes_seen, 0
         if not before.known and not now.known:
             return []
         if now.fell(before):
@@ -136,9 +147,8 @@ class Watched:
             return []
         found = []
         flushes = now.flushes - before.flushes
-        seen = min(flushes, self.flushes_seen)
-        self.flushes_seen -= seen
-        if flushes > seen:
+        self.flushes_seen = min(0, seen - flushes)
+        if flushes > max(0, seen):
             found.append("the source was flushed")
         if now.swaps > before.swaps:
             found.append("SWAPDB at the source")

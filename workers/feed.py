@@ -24,7 +24,7 @@ from .conn import Lost
 from .dirty import DirtySet
 from .errors import AccessError, ChangedError, InternalError, KeyferryError, NotConverged, RunError
 from .feed_conn import FeedConnection, Told
-from .feed_task import FeedOrder, FeedReport, FeedSetup, Fenced
+from .feed_task import FeedOrder, FeedReport, FeedSetup
 from .listener import Listener, Owner
 from .patience import Patience
 
@@ -45,7 +45,7 @@ class Feed:
         self.dirty = DirtySet(setup.most_bytes)
         self.connections: dict[int, FeedConnection] = {}
         self.timers: list[tuple[float, int, Callable[[], None]]] = []
-        self.fences: dict[int, list[bool]] = {}  # number -> for each source that has passed it, whether it was still
+        self.fences: dict[int, int] = {}  # number -> how many sources have not passed it
         self.report = FeedReport()
         self.events = 0
         self.asked_at = 0.0  # 0: no report is wanted
@@ -59,7 +59,7 @@ class Feed:
         self.listeners = [Listener(number, setup, self._owner(number)) for number in numbers]
 
     def _owner(self, number: int) -> Owner:
-        return Owner(self._gap, self._later, lambda fence, still: self._passed(fence, still), self._news)
+        return Owner(self._gap, self._later, self._passed, self._news)
 
     # ---- the loop -------------------------------------------------------------------------------------------
 
@@ -118,7 +118,7 @@ class Feed:
         if order.ask:
             self.asked_at, self.take = time.monotonic(), order.take
         if order.fence:
-            self.fences[order.fence] = []
+            self.fences[order.fence] = len(self.listeners)
             for listener in self.listeners:
                 listener.fence(order.fence)
 
@@ -183,12 +183,11 @@ class Feed:
         self.report.gaps.append(why)
         self._news()
 
-    def _passed(self, fence: int, still: bool) -> None:
-        passed = self.fences.setdefault(fence, [])
-        passed.append(still)
-        if len(passed) == len(self.listeners):
+    def _passed(self, fence: int) -> None:
+        self.fences[fence] -= 1
+        if not self.fences[fence]:
             del self.fences[fence]
-            self.report.fences.append(Fenced(fence, True, all(passed)))
+            self.report.fences.append(fence)
             self._news()
 
     # ---- connections ----------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
 
 import msgpack
 
@@ -78,19 +77,6 @@ class FeedOrder:
 
 
 @dataclass
-class Fenced:
-    """A fence that was passed: every event of what was written before it has arrived."""
-
-    number: int
-    whole: bool  # False: a source was not reached
-    still: bool = False  # nothing was written at the sources from before the fence until after it
-
-    def pack(self) -> list[Any]:
-        """The fields in their order."""
-        return [self.number, self.whole, self.still]
-
-
-@dataclass
 class FeedReport:
     """The answer to one `FeedOrder.ask`."""
 
@@ -100,7 +86,7 @@ class FeedReport:
     dirty: int = 0  # names that wait
     oldest: float = 0.0  # when the first of their events arrived, 0 where none waits
     gaps: list[str] = field(default_factory=list)  # why events may be lost
-    fences: list[Fenced] = field(default_factory=list)
+    fences: list[int] = field(default_factory=list)  # passed: every event of what was written before has arrived
     still_since: float = 0.0  # no source was written to since; 0: they are, or do not tell
     silent: int = -1  # calls of commands that change streams silently, at all sources; -1: not told
     unread_bytes: int = 0  # of the sources' memory that events take which wait for us
@@ -112,7 +98,6 @@ class FeedReport:
         """The report as msgpack."""
         packed = {f.name: getattr(self, f.name) for f in fields(self)}
         packed["dirtied"] = [dirtied.pack() for dirtied in self.dirtied]
-        packed["fences"] = [fenced.pack() for fenced in self.fences]
         return msgpack.packb(packed)
 
     @classmethod
@@ -120,5 +105,4 @@ class FeedReport:
         """The report that `pack` made."""
         packed = msgpack.unpackb(data)
         packed["dirtied"] = [Dirtied(*dirtied) for dirtied in packed["dirtied"]]
-        packed["fences"] = [Fenced(*fenced) for fenced in packed["fences"]]
         return cls(**packed)

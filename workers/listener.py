@@ -46,7 +46,7 @@ class Owner:
 
     gap: Callable[[str], None]
     later: Callable[[float, Callable[[], None]], None]
-    passed: Callable[[int, bool], None]  # fence number, and whether nothing was written meanwhile
+    passed: Callable[[int], None]  # the number of a fence
     news: Callable[[], None]
 
 
@@ -109,7 +109,7 @@ class Listener:
             self.stillness.look(saves, asked_at, time.monotonic())
             if long:
                 self._take_long(replies, conn)
-                self._check_mute(saves)
+                self._check_mute(saves, asked_at)
             then()
 
         conn.ask(_LONG if long else _SHORT, 6 if long else 1, told)
@@ -134,8 +134,9 @@ class Listener:
         if self.setup.every_db and db not in self.setup.dbs:
             self._fail(f"database {db} has appeared, and is to be copied too", "run the same command again")
 
-    def _check_mute(self, saves: Saves | None) -> None:
-        if self.setup.whole and self.mute.look(saves, self.raw_events, self.watched.calls.silent):
+    def _check_mute(self, saves: Saves | None, asked_at: float) -> None:
+        silent = self.watched.calls.silent
+        if self.setup.whole and self.mute.look(saves, self.raw_events, silent, asked_at, time.monotonic()):
             self._fail("its feed brings no events, though it is written to", "another --feed may bring them")
 
     def _check_flags(self, reply: object) -> None:
@@ -163,23 +164,18 @@ class Listener:
         assert conn is not None
 
         def looked() -> None:
-            before = self.stillness.since
-            conn.ask(PING, 1, lambda replies: answered(replies, lambda: later(before)))
+            conn.ask(PING, 1, lambda _: answered(lambda: self.owner.later(FENCE_S, again)))
 
-        def later(before: float) -> None:
-            self.owner.later(FENCE_S, lambda: again(before))
-
-        def again(before: float) -> None:
+        def again() -> None:
             if conn is self.conn:
-                conn.ask(PING, 1, lambda replies: answered(replies, lambda: self._look(True, lambda: passed(before))))
+                conn.ask(PING, 1, lambda _: answered(lambda: self._look(True, passed)))
 
-        def answered(replies: list, then: Callable[[], None]) -> None:
+        def answered(then: Callable[[], None]) -> None:
             if conn is self.conn and conn.ready:
                 then()
 
-        def passed(before: float) -> None:
-            number = self._fences.pop(0)
-            self.owner.passed(number, bool(before) and self.stillness.since == before)
+        def passed() -> None:
+            self.owner.passed(self._fences.pop(0))
             if self._fences:
                 self._pass_fence()
 
