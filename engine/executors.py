@@ -10,32 +10,31 @@ import contextlib
 import os
 import signal
 import socket
-import struct
 import sys
 import types
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import wait as wait_for_pipes
 from typing import Any
 
 from . import forkserver
 from .workers.feed_task import FeedOrder, FeedReport, FeedSetup
+from .workers.pipe import Pipe, waiting
 from .workers.start import serve, serve_feed
 from .workers.task import Order, Report, Setup
 
-#: A worker that takes no order for so long is treated as dead; no send blocks longer.
-SEND_TIMEOUT_S = 10
+#: A worker that takes no order for so long, or stops in the midst of a report, is treated as dead.
+PATIENCE_S = 10.0
 
 
 class Seat:
     """One worker, wherever it runs."""
 
-    def __init__(self, pipe: Any, process: Any, epoch: int) -> None:
+    def __init__(self, pipe: Pipe, process: Any, epoch: int) -> None:
         self.pipe, self.process, self.epoch = pipe, process, epoch
 
     def send(self, order: Order) -> bool:
         """Give an order; False when the worker does not take it."""
         try:
-            self.pipe.send_bytes(order.pack())
+            self.pipe.send(order.pack())
         except OSError:
             return False
         return True
@@ -43,7 +42,7 @@ class Seat:
     def receive(self) -> Report | None:
         """The next report; None when the worker is gone."""
         try:
-            return Report.unpack(self.pipe.recv_bytes())
+            return Report.unpack(self.pipe.receive())
         except (EOFError, OSError):
             return None
 
@@ -57,7 +56,7 @@ class Seat:
         if self.process.exitcode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGKILL)
-        self.process.join(SEND_TIMEOUT_S)
+        self.process.join(PATIENCE_S)
 
     def close(self) -> None:
         """Give the pipe back."""
@@ -70,7 +69,7 @@ class FeedSeat(Seat):
     def send(self, order: FeedOrder) -> bool:  # type: ignore[override]
         """Give an order; False when it is not taken."""
         try:
-            self.pipe.send_bytes(order.pack())
+            self.pipe.send(order.pack())
         except OSError:
             return False
         return True
@@ -78,13 +77,13 @@ class FeedSeat(Seat):
     def receive(self) -> FeedReport | None:  # type: ignore[override]
         """The report asked for; None when the process is gone."""
         try:
-            return FeedReport.unpack(self.pipe.recv_bytes())
+            return FeedReport.unpack(self.pipe.receive())
         except (EOFError, OSError):
             return None
 
     def has_report(self, timeout_s: float = 0.0) -> bool:
         """Whether `receive` would not wait."""
-        return bool(self.pipe.poll(timeout_s))
+        return bool(waiting([self.pipe], timeout_s))
 
 
 class LocalProcesses:
@@ -99,30 +98,24 @@ class LocalProcesses:
         return FeedSeat(*_started(serve_feed, "keyferry-feed", setup.pack()), 0)
 
 
-def _started(target: Callable[[Any], None], name: str, setup: bytes) -> tuple[Any, Any]:
+def _started(target: Callable[[Any], None], name: str, setup: bytes) -> tuple[Pipe, Any]:
     """Our end of the pipe to a new process, and the process."""
     context = forkserver.begin()
-    ours, theirs = context.Pipe()
-    _bound_sends(ours)
+    ours, theirs = socket.socketpair()
     process = context.Process(target=target, args=(theirs,), name=name, daemon=True)
     with _no_main_module():
         process.start()
     theirs.close()
+    pipe = Pipe(ours, PATIENCE_S)
     with contextlib.suppress(OSError):  # it may be dead already; the first wait for its report will tell
-        ours.send_bytes(setup)
-    return ours, process
+        pipe.send(setup)
+    return pipe, process
 
 
 def wait_for_reports(seats: list[Seat], timeout_s: float) -> list[Seat]:
     """The seats that have a report, or have died; waits no longer than the time-out."""
-    ready = wait_for_pipes([seat.pipe for seat in seats], timeout_s)
+    ready = waiting([seat.pipe for seat in seats], timeout_s)
     return [seat for seat in seats if seat.pipe in ready]
-
-
-def _bound_sends(pipe: Any) -> None:
-    """Let no send to a stopped worker block for ever."""
-    with socket.socket(fileno=os.dup(pipe.fileno())) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_TIMEOUT_S, 0))
 
 
 @contextlib.contextmanager

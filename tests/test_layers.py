@@ -23,7 +23,7 @@ BELOW = {
 #: The only files that know a library; a folder stands for all of its files.
 ENTRANCES = {
     "redis": set(),  # costs 0.1 s to import; the tests and the benchmarks use it
-    "multiprocessing": {"engine/executors.py", "engine/forkserver.py"},
+    "multiprocessing": {"engine/forkserver.py"},
     "tqdm": {"engine/progress.py"},
     "hdrh": {"engine/latency.py"},
     "hiredis": {"workers"},

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from multiprocessing import Pipe
+import socket
 
 import pytest
 
 from keyferry.workers import process
 from keyferry.workers.errors import InternalError
+from keyferry.workers.pipe import Pipe
 
 
 class Broken:
@@ -35,19 +36,22 @@ def signals_stay_ours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_bug_is_told_with_its_place_before_all_is_closed() -> None:
-    ours, theirs = Pipe()
-    ours.send_bytes(b"setup")
+    ours, theirs = map(Pipe, socket.socketpair())
+    ours.send(b"setup")
     begun: list[Broken] = []
     process.serve(theirs, lambda first: begun.append(Broken(first)) or begun[0])  # type: ignore[func-returns-value]
     (job,) = begun
     (bug,) = job.bugs
     assert (job.first, job.closed, bug.exit_code) == (b"setup", True, 70)
     assert bug.message.startswith("ZeroDivisionError: a slip (test_process.py:")
+    ours.close()
+    theirs.close()
 
 
 def test_a_coordinator_that_is_gone_before_it_has_said_anything_ends_it() -> None:
-    ours, theirs = Pipe()
+    ours, theirs = map(Pipe, socket.socketpair())
     ours.close()
     begun: list[bytes] = []
     process.serve(theirs, begun.append)  # type: ignore[arg-type]
     assert not begun
+    theirs.close()

@@ -17,7 +17,6 @@ import itertools
 import select
 import time
 from collections.abc import Callable
-from typing import Any
 
 from . import process
 from .conn import Lost
@@ -27,6 +26,7 @@ from .feed_conn import FeedConnection, Told
 from .feed_task import FeedOrder, FeedReport, FeedSetup
 from .listener import Listener, Owner
 from .patience import Patience
+from .pipe import Pipe
 
 #: An ask is answered after so long, also where there is nothing to tell.
 ANSWER_S = 0.2
@@ -35,9 +35,9 @@ GATHER_S = 0.005
 
 
 class Feed:
-    """The loop and what it holds. `pipe` is a multiprocessing Connection."""
+    """The loop and what it holds. `pipe` is the end of one to the coordinator."""
 
-    def __init__(self, pipe: Any, setup: FeedSetup) -> None:
+    def __init__(self, pipe: Pipe, setup: FeedSetup) -> None:
         self.pipe, self.setup = pipe, setup
         self.poll = select.epoll()
         self.poll.register(pipe.fileno(), select.EPOLLIN)
@@ -110,7 +110,7 @@ class Feed:
 
     def _obey(self) -> None:
         try:
-            order = FeedOrder.unpack(self.pipe.recv_bytes())
+            order = FeedOrder.unpack(self.pipe.receive())
         except (EOFError, OSError):
             self.quit = True
             return
@@ -141,7 +141,7 @@ class Feed:
         self._describe(report)
         self.report, self.has_news, self.asked_at = FeedReport(failure=report.failure), False, 0.0
         try:
-            self.pipe.send_bytes(report.pack())
+            self.pipe.send(report.pack())
         except OSError:
             self.quit = True
 
@@ -237,7 +237,7 @@ class Feed:
     def report_bug(self, bug: InternalError) -> None:
         """Tell the coordinator what has ended this, if it is still there."""
         with contextlib.suppress(OSError):
-            self.pipe.send_bytes(FeedReport(failure=bug.pack()).pack())
+            self.pipe.send(FeedReport(failure=bug.pack()).pack())
 
     def close(self) -> None:
         """Close all connections."""
@@ -247,6 +247,6 @@ class Feed:
         self.pipe.close()
 
 
-def serve(pipe: Any) -> None:
+def serve(pipe: Pipe) -> None:
     """The main function of the feed process: FeedSetup comes first over the pipe, then orders."""
     process.serve(pipe, lambda first: Feed(pipe, FeedSetup.unpack(first)))

@@ -28,6 +28,7 @@ from .links import Events, Links
 from .list_lane import ListLane
 from .pace import Pace
 from .patience import Patience
+from .pipe import Pipe
 from .task import LIVE_KEYS, Order, Report, Setup, Task
 
 #: News goes up so often …
@@ -39,9 +40,9 @@ FULL = 0.75
 
 
 class Worker:
-    """The loop and what it holds. `pipe` is a multiprocessing Connection."""
+    """The loop and what it holds. `pipe` is the end of one to the coordinator."""
 
-    def __init__(self, pipe: Any, setup: Setup) -> None:
+    def __init__(self, pipe: Pipe, setup: Setup) -> None:
         self.pipe, self.setup = pipe, setup
         self.poll = select.epoll()
         self.poll.register(pipe.fileno(), select.EPOLLIN)
@@ -119,7 +120,7 @@ class Worker:
 
     def _obey(self) -> None:
         try:
-            order = Order.unpack(self.pipe.recv_bytes())
+            order = Order.unpack(self.pipe.receive())
         except (EOFError, OSError):
             self.quit = True
             return
@@ -257,7 +258,7 @@ class Worker:
             report.passed, report.closed = self.windows.take()
             report.sent, report.made_at = self.links.sent, time.monotonic()
         try:
-            self.pipe.send_bytes(report.pack())
+            self.pipe.send(report.pack())
         except OSError:
             self.quit = True
         self.report = Report(waiting=report.waiting)
@@ -276,6 +277,6 @@ class Worker:
         self.pipe.close()
 
 
-def serve(pipe: Any) -> None:
+def serve(pipe: Pipe) -> None:
     """The main function of a worker process: Setup comes first over the pipe, then orders."""
     process.serve(pipe, lambda first: Worker(pipe, Setup.unpack(first)))

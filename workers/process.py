@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from .errors import InternalError
+from .pipe import Pipe
 
 
 class Job(Protocol):
@@ -23,13 +24,13 @@ class Job(Protocol):
         """Give everything back."""
 
 
-def serve(pipe: Any, begin: Callable[[bytes], Job]) -> None:
+def serve(pipe: Pipe, begin: Callable[[bytes], Job]) -> None:
     """The main function of a process: what it has to `begin` with comes first over the pipe, then orders."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # A terminal signals the whole group; the coordinator decides, and tells us over the pipe.
         signal.signal(ignored, signal.SIG_IGN)
     try:
-        job = begin(pipe.recv_bytes())
+        job = begin(pipe.receive())
     except (EOFError, OSError):
         return
     try:

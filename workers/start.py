@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import socket
 
 
-def serve(pipe: Any) -> None:
-    """Do the coordinator's orders, which come over the pipe, until its end: see `loop.serve`."""
-    from . import loop  # in a worker it is there already: the fork server has loaded it
+def serve(sock: socket.socket) -> None:
+    """Do the coordinator's orders, which come over a pipe, until its end: see `loop.serve`."""
+    from . import loop, pipe  # in a worker they are there already: the fork server has loaded them
 
-    loop.serve(pipe)
+    loop.serve(pipe.Pipe(sock))
 
 
-def serve_feed(pipe: Any) -> None:
+def serve_feed(sock: socket.socket) -> None:
     """Listen to the sources until the pipe's end: see `feed.serve`."""
-    from . import feed
+    from . import feed, pipe
 
-    feed.serve(pipe)
+    feed.serve(pipe.Pipe(sock))
