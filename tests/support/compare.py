@@ -103,7 +103,8 @@ def _differences(sides: list[Keyspace], tolerance_ms: int) -> Iterator[str]:
             unequal = [(key, one, two) for key, one, two in zip(keys, some, other, strict=True) if one != two]
             _settle_scores(unequal, again)
             for key, one, two in unequal:
-                if b"none" in (one.type, two.type) and _has_ended(key, again):
+                ends = b"none" in (one.type, two.type) or (one.expiry is None) != (two.expiry is None)
+                if ends and _has_ended(key, again):
                     continue
                 yield from (f"{_shown(key)}: {found}" for found in _key_differences(one, two, tolerance_ms))
     finally:

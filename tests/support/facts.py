@@ -64,10 +64,11 @@ class Side:
     def _knows(self, command: str) -> bool:
         return self._connection.must("COMMAND", "INFO", command)[0] is not None
 
-    def _ask(self, commands: list[Command]) -> list[Any]:
+    def _ask(self, commands: list[Command], gone: str | None = None) -> list[Any]:
+        """The replies; `gone`: the error that may be one."""
         replies = self._connection.pipeline(commands)
         for command, reply in zip(commands, replies, strict=True):
-            if isinstance(reply, ServerError):
+            if isinstance(reply, ServerError) and str(reply) != gone:
                 raise Refused(f"{command[:2]!r}: {reply}")
         return replies
 
@@ -87,18 +88,19 @@ class Side:
         return found
 
     def _add_streams(self, streams: dict[bytes, Facts]) -> None:
-        """COUNT 0 gives all entries and all pending ones."""
-        told = self._ask([("XINFO", "STREAM", key, "FULL", "COUNT", 0) for key in streams])
+        """COUNT 0 gives all entries and all pending ones. One whose time has come since its type was told has none."""
+        told = self._ask([("XINFO", "STREAM", key, "FULL", "COUNT", 0) for key in streams], gone="ERR no such key")
         for facts, state in zip(streams.values(), told, strict=True):
-            facts.stream = _mapped(state)
+            facts.stream = {} if isinstance(state, ServerError) else _mapped(state)
 
     def _add_field_expiries(self, hashes: dict[bytes, Facts]) -> None:
-        fields = self._ask([("HKEYS", key) for key in hashes])
-        asked: list[Command] = [
-            ("HPEXPIRETIME", key, "FIELDS", len(names), *names) for key, names in zip(hashes, fields, strict=True)
-        ]
-        for facts, names, times in zip(hashes.values(), fields, self._ask(asked), strict=True):
-            facts.field_expiries = {name: time for name, time in zip(names, times, strict=True) if time >= 0}
+        fields = dict(zip(hashes, self._ask([("HKEYS", key) for key in hashes]), strict=True))
+        fields = {key: names for key, names in fields.items() if names}  # without those whose time has come
+        told = self._ask([("HPEXPIRETIME", key, "FIELDS", len(names), *names) for key, names in fields.items()])
+        for (key, names), times in zip(fields.items(), told, strict=True):
+            if times:
+                expiries = zip(names, times, strict=True)
+                hashes[key].field_expiries = {name: time for name, time in expiries if time >= 0}
 
 
 def _milliseconds(time: list[bytes]) -> int:
