@@ -21,7 +21,7 @@ from keyferry.plans import Survey
 from keyferry.removals import Removals, refuse_what_has_shrunk
 from keyferry.sweeps import SWEEPS_MAX
 from keyferry.trespass import Trespass
-from keyferry.workers.counters import MUTE_CHANGES, Calls, Mute, Saves, Stillness, Watched
+from keyferry.workers.counters import COUNTED_S, MUTE_CHANGES, Calls, Mute, Saves, Stillness, Watched
 from keyferry.workers.dirty import Dirtied
 from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.errors import NotConverged, RefusedError
@@ -150,13 +150,18 @@ def test_the_calls_that_no_feed_tells_are_counted() -> None:
 )
 def test_counters_tell_of_what_events_do_not(now: Calls, notifications: bool, says: list[str]) -> None:
     watched = Watched(Calls.told(INFO))
-    assert watched.gaps(now, notifications) == says
+    assert watched.gaps(now, notifications, 1.0) == says
 
 
 def test_a_flush_that_an_event_has_told_of_is_not_told_twice() -> None:
-    watched = Watched(Calls.told(INFO), flushes_seen=1)
-    assert watched.gaps(Calls(True, 4, 3, 9, 7), True) == []
-    assert watched.gaps(Calls(True, 5, 3, 9, 7), True) == ["the source was flushed"]
+    """It may be counted some looks later: 8.2 ends a FLUSHALL when the memory is free."""
+    for looks in (0, 3):
+        watched = Watched(Calls(True, 3, 3, 9, 7))
+        watched.flushed(1.0)
+        for _ in range(looks):
+            assert watched.gaps(Calls(True, 3, 3, 9, 7), True, 2.0) == []
+        assert watched.gaps(Calls(True, 4, 3, 9, 7), True, 3.0) == []
+        assert watched.gaps(Calls(True, 5, 3, 9, 7), True, 4.0) == FLUSHED
 
 
 FLUSHED = ["the source was flushed"]
@@ -166,17 +171,17 @@ def test_a_flush_event_stands_for_no_later_flush() -> None:
     """One may come behind the answer that has counted its flush, or tell of another data set, which nothing counts."""
     for count in (4, 3):
         watched = Watched(Calls(True, 3, 3, 9, 7))
-        assert watched.gaps(Calls(True, count, 3, 9, 7), True) == FLUSHED * (count - 3)
-        watched.flushes_seen += 1
-        assert watched.gaps(Calls(True, count, 3, 9, 7), True) == []
-        assert watched.gaps(Calls(True, count + 1, 3, 9, 7), True) == FLUSHED
+        assert watched.gaps(Calls(True, count, 3, 9, 7), True, 1.0) == FLUSHED * (count - 3)
+        watched.flushed(1.0)
+        assert watched.gaps(Calls(True, count, 3, 9, 7), True, 2.0) == []
+        assert watched.gaps(Calls(True, count + 1, 3, 9, 7), True, 2.0 + COUNTED_S) == FLUSHED
 
 
 def test_a_flush_event_behind_its_count_hides_no_flush_of_the_same_moment() -> None:
     watched = Watched(Calls(True, 3, 3, 9, 7))
-    assert watched.gaps(Calls(True, 4, 3, 9, 7), True) == FLUSHED
-    watched.flushes_seen += 1
-    assert watched.gaps(Calls(True, 5, 3, 9, 7), True) == FLUSHED
+    assert watched.gaps(Calls(True, 4, 3, 9, 7), True, 1.0) == FLUSHED
+    watched.flushed(1.0)
+    assert watched.gaps(Calls(True, 5, 3, 9, 7), True, 1.1) == FLUSHED
 
 
 def test_a_source_is_still_since_the_first_of_equal_looks_and_a_save_makes_that_unknown() -> None:

@@ -174,7 +174,7 @@ class Feed:
 
         def flushed() -> None:
             listener.raw_events += 1
-            listener.watched.flushes_seen += 1
+            listener.watched.flushed(time.monotonic())
             self._gap("the source was flushed, or loaded another data set")
 
         return Told(changed, flushed)

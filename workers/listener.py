@@ -117,7 +117,7 @@ class Listener:
     def _take_long(self, replies: list, conn: FeedConnection) -> None:
         _, calls, replication, client, flags, keyspace = replies
         notifications = self.setup.mode == NOTIFICATIONS
-        for why in self.watched.gaps(Calls.told(calls), notifications):
+        for why in self.watched.gaps(Calls.told(calls), notifications, time.monotonic()):
             self.owner.gap(why)
         if isinstance(replication, bytes):
             conn.check_replid(replication)
