@@ -58,6 +58,9 @@ class Sweeps:
 
     def turn(self, run: Coordinator, now: float) -> None:
         """Begin, or go on. Raises NotConverged where that leads nowhere."""
+        if self.generations.marked.full:
+            self.generations.marked.full = False
+            self.gap("more keys were to be copied again than fit into the memory for them")
         if self._steps is None and self._wanted and run.ledger.finished and now >= self.after:
             if self.feeding.confirmed and not self.generations.barrier:
                 self._wanted = False

@@ -102,6 +102,16 @@ def test_a_settled_moment_between_gaps_is_a_new_beginning() -> None:
     assert live.sweeps.gaps == 3 * SWEEPS_MAX
 
 
+def test_names_to_be_copied_again_that_found_no_room_are_a_gap() -> None:
+    live, run = live_copy()
+    live.generations.marked.most_bytes = 100
+    live.generations.mark(0, [b"key:%d" % number for number in range(20)], 1.0)
+    sweep(live, run)
+    assert live.sweeps.gaps == 1
+    sweep(live, run)
+    assert live.sweeps.gaps == 1
+
+
 def test_a_gap_after_late_writes_waits_as_long_as_a_command_may_take() -> None:
     live, run = live_copy()
     live.late_writes()
