@@ -225,7 +225,7 @@ class Coordinator:
         for news in report.progress:
             self._take_in_news(worker, news)
         # A report may be older than our last order: what it calls free may have a task by now. And names make tasks
-        # long: so few at a time that orders and reports fit into the pipe, where else both ends would wait.
+        # long: no worker has more of them than it began with lanes.
         most = self.setup.lanes if self.supply else self.setup.most_lanes
         worker.free = min(report.free, most - len(worker.tasks))
         if not worker.tasks:

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 
 from .workers.dirty import NAME_BYTES, Dirtied, DirtySet, wire_bytes
 
-#: Names that a worker gets in one generation: together with other orders they fit into its pipe.
+#: Names that a worker gets in one generation: few enough to be sent while the coordinator has other things to do.
 WORKER_BYTES = 96 << 10
 #: … in tasks of so many.
 TASK_KEYS = 500
