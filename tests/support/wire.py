@@ -125,6 +125,14 @@ class Connection:
             replies += self.exchange(packed, count)
         return replies
 
+    def drain(self) -> bool:
+        """Take in what the server tells, unread, as soon as there is some; False once it tells no more."""
+        return bool(self._socket.recv(CHUNK_BYTES))
+
+    def shut(self) -> None:
+        """End both directions, whoever waits for something to come."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the connection; again is allowed."""
         with contextlib.suppress(OSError):
