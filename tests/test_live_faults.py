@@ -25,7 +25,7 @@ from tests.support.live import (
     wait_for_writes,
     wait_until,
 )
-from tests.support.processes import Run, children_of, command_line
+from tests.support.processes import Run, children_of, command_line, pid_of_local_port
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Server
 
@@ -164,10 +164,8 @@ def feeds_port(server: Server) -> str:
 
 
 def pid_with_port(run: Run, port: int) -> int:
-    from tests.support.processes import pid_of_local_port
-
-    pid = pid_of_local_port(port)
-    assert pid in children_of(run.pid), command_line(run.pid)
+    pid = pid_of_local_port(port, children_of(run.pid))
+    assert pid is not None, command_line(run.pid)
     return pid
 
 

@@ -96,6 +96,7 @@ def test_the_owner_of_a_port_is_found(server: ServerFactory) -> None:
     with one.connect() as connection:
         assert pid_of_local_port(one.port) == one.pid
         assert pid_of_local_port(int(connection.name.rpartition(":")[2])) == os.getpid()
+        assert pid_of_local_port(one.port, [os.getpid()]) is None
     assert pid_of_local_port(1) is None
 
 

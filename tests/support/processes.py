@@ -200,10 +200,13 @@ def left_over(mark: str, within: float = GONE_S) -> list[int]:
     return found
 
 
-def pid_of_local_port(port: int) -> int | None:
-    """The process of this machine whose TCP socket (IPv4) has `port` as its own end, None if we can see none."""
+def pid_of_local_port(port: int, among: list[int] | None = None) -> int | None:
+    """The process of this machine whose TCP socket (IPv4) has `port` as its own end, None if we can see none.
+
+    `among` these: connections to different servers may have the same port of ours, by chance and in any process.
+    """
     inodes = _inodes_of_port(port)
-    for pid in _numbers():
+    for pid in _numbers() if among is None else among:
         with contextlib.suppress(OSError):
             for handle in Path(f"/proc/{pid}/fd").iterdir():
                 with contextlib.suppress(OSError):

@@ -154,8 +154,8 @@ class Sequencer:
     def kill_the_held_worker(self) -> None:
         """Kill the process one of whose connections is held; what it has sent stays under way."""
         (link,) = [*self.to_target.stalled, *self.to_source.stalled]
-        pid = pid_of_local_port(link.client_port)
-        assert pid in worker_pids(self.run.pid)
+        pid = pid_of_local_port(link.client_port, worker_pids(self.run.pid))
+        assert pid is not None
         os.kill(pid, signal.SIGKILL)
 
     def release(self, *, given_up: bool = False) -> None:
