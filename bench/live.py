@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -25,6 +25,7 @@ from bench import facts
 from bench.peers import keyferry
 from tests.support.live import wait_for_feed, wait_until
 from tests.support.servers import Server
+from tests.support.threads import meanwhile
 
 #: What a client sends to be told of changes.
 FEEDS = {
@@ -70,16 +71,16 @@ def listened_to(source: Server, feed: str) -> Iterator[None]:
     with source.connect() as connection:
         connection.send(FEEDS[feed])
 
-        def drain() -> None:
+        def drain(ended: threading.Event) -> None:
             with suppress(OSError):
-                while connection.drain():
+                while not ended.is_set() and connection.drain():
                     pass
 
-        thread = threading.Thread(target=drain)
-        thread.start()
-        yield
-        connection.shut()
-        thread.join()
+        with meanwhile(drain):
+            try:
+                yield
+            finally:
+                connection.shut()  # it waits for events
 
 
 @contextmanager
@@ -88,7 +89,6 @@ def followed(source: Server, target: Server, feed: str, figures: Figures) -> Ite
     target.call("FLUSHALL", "SYNC")
     words = [*keyferry(), "-p", str(source.port), "replicate", "-p", str(target.port), "--live", "--json"]
     words += ["--feed", feed, "--idle-timeout", "2s", "--progress", "none"]
-    source.call("SET", "bench:begun", "1")
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         wait_for_feed(source)
@@ -105,22 +105,14 @@ def followed(source: Server, target: Server, feed: str, figures: Figures) -> Ite
     figures.gaps.append(told["gaps"])
 
 
-@contextmanager
-def keeping_busy(source: Server) -> Iterator[None]:
+def keeping_busy(source: Server) -> AbstractContextManager[None]:
     """A write now and then keeps a live copy from ending."""
-    ended = threading.Event()
 
-    def write() -> None:
+    def write(ended: threading.Event) -> None:
         while not ended.wait(0.5):
-            source.call("SET", "bench:begun", time.monotonic())
+            source.call("SET", "bench:busy", time.monotonic())
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    return meanwhile(write)
 
 
 def measure(source: Server, target: Server, given: argparse.Namespace) -> dict[str, Figures]:

@@ -48,7 +48,7 @@ class Trespass:
     seen: bool = False
     _base: Calls | None = None  # counted before we began, as far as is known
     _last: Calls | None = None
-    _looked_at: float = 0.0  # when the last count was complete
+    _looked_at: float = 0.0  # when the last count was complete, or given up
 
     def restart(self) -> None:
         """Some of what our workers have sent will never be told: count from now on."""
@@ -70,8 +70,9 @@ class Trespass:
             told = [_calls(control.call("INFO", "commandstats")) for control in self.controls]
         except AccessError:
             return False  # the workers have connections of their own, and will tell
+        finally:
+            self._looked_at = time.monotonic()
         last, self._last = self._last, (sum(one[0] for one in told), sum(one[1] for one in told))
-        self._looked_at = time.monotonic()
         if self._base is None or (last and (self._last[0] < last[0] or self._last[1] < last[1])):
             self._base = self._last[0], self._last[1] - sent  # the first look, or somebody has reset the counters
         return False

@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import count
 
 import pytest
@@ -17,6 +16,7 @@ from tests.support.compare import assert_equal, lost
 from tests.support.processes import run_keyferry
 from tests.support.servers import Server
 from tests.support.summary import result_of
+from tests.support.threads import meanwhile
 
 KINDS = ("6.2", "7.0", "8.2", "9.1")
 #: Keys that stay from beginning to end; more than the probe needs, so that the ring is really split.
@@ -88,30 +88,6 @@ def churn(server: Server, chance: random.Random, stop: threading.Event) -> None:
             connection.pipeline(commands)
 
 
-@contextmanager
-def meanwhile(
-    writer: Callable[[Server, random.Random, threading.Event], None], server: Server, seed: int
-) -> Iterator[None]:
-    """Run a writer in a thread of its own as long as the block lasts."""
-    stop = threading.Event()
-    failed: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            writer(server, random.Random(seed), stop)
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(30)
-    assert not failed and not thread.is_alive()
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("writer", [grow, shrink, churn])
 @pytest.mark.parametrize("kind", KINDS)
@@ -122,7 +98,7 @@ def test_no_key_that_existed_throughout_is_missing(
     write(source, stable_keys())
     if writer is shrink:
         write(source, [b"doomed:%d" % number for number in range(STABLE * 9)])
-    with meanwhile(writer, source, seed):
+    with meanwhile(lambda stop: writer(source, random.Random(seed), stop)):
         # Small windows and COUNTs make the copy long enough for the table to change its size meanwhile.
         words = ("--scan-count", "50", "--batch", "50", "--workers", "2", "--json")
         ran = run_keyferry("-p", str(source.port), "replicate", "-p", str(target.port), *words)
@@ -154,7 +130,7 @@ def test_more_ranges_than_buckets_count_each_key_once(keys: int, server: ServerF
 def test_a_changing_source_is_told_by_a_tilde(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
     write(source, stable_keys())
-    with meanwhile(add, source, 1):
+    with meanwhile(lambda stop: add(source, random.Random(1), stop)):
         ran = run_keyferry("-p", str(source.port), "replicate", "-p", str(target.port), "--batch", "20")
     assert ran.code == 0
     assert "~" in ran.out.splitlines()[0]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.support.dataset import fill
 from tests.support.live import TOLERANCE_MS, Followed, assert_converged, feeds, followed, notify, wait_until
 from tests.support.processes import VERIFIED, Run, start_keyferry
 from tests.support.servers import Server
+from tests.support.threads import meanwhile
 
 KEYS = 3000
 
@@ -34,16 +36,9 @@ def write(side: Cluster, stop: threading.Event) -> None:
             connection.pipeline([(b"SET", key, b"%d" % number) for key in keys[1:]] + [(b"DEL", keys[0])])
 
 
-@contextmanager
-def written(side: Cluster) -> Iterator[None]:
-    stop = threading.Event()
-    thread = threading.Thread(target=write, args=(side, stop))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(30)
+def written(side: Cluster) -> AbstractContextManager[None]:
+    """It is written to as long as the block lasts."""
+    return meanwhile(partial(write, side))
 
 
 def start(source: Cluster | Server, target: Cluster | Server, *words: str) -> Run:

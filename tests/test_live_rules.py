@@ -24,7 +24,7 @@ from keyferry.trespass import Trespass
 from keyferry.workers.counters import COUNTED_S, MUTE_CHANGES, Calls, Mute, Saves, Stillness, Watched
 from keyferry.workers.dirty import Dirtied
 from keyferry.workers.endpoint import Endpoint
-from keyferry.workers.errors import NotConverged, RefusedError
+from keyferry.workers.errors import AccessError, NotConverged, RefusedError
 from keyferry.workers.feed_task import NOTIFICATIONS, TRACKING, FeedReport, FeedSetup
 from keyferry.workers.task import COPY_RANGE, LOOK_UP, Task
 
@@ -305,6 +305,19 @@ def test_writes_of_others_are_told_from_ours(
     for _ in range(3):
         assert not trespass.look(0, before), "what our workers have sent by now is not told yet"
     assert trespass.look(sent, time.monotonic()) == seen
+
+
+def test_a_target_that_is_not_reached_is_not_asked_again_at_once() -> None:
+    asked: list[float] = []
+
+    class Unreached:
+        def call(self, *words: str) -> bytes:
+            asked.append(time.monotonic())
+            raise AccessError("no answer")
+
+    trespass = Trespass([Unreached()])  # type: ignore[list-item]
+    assert not any(trespass.look(0, time.monotonic()) for _ in range(5))
+    assert len(asked) == 1
 
 
 # ---- the choice of a feed -------------------------------------------------------------------------------------------

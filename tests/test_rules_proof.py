@@ -6,8 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -25,28 +24,21 @@ from tests.support.disguises import Written
 from tests.support.processes import VERIFIED, run_keyferry
 from tests.support.respproxy import Args, Hooks, Proxy
 from tests.support.servers import Server
+from tests.support.threads import meanwhile
 from tests.test_compare import compared, verdict_of
 from tests.test_options import at, write_strings
 from tests.test_router import Loop
 
 
-@contextmanager
-def meanwhile(server: Server, *commands: tuple[Any, ...]) -> Iterator[None]:
-    """A client sends these commands again and again."""
-    ended = threading.Event()
+def again_and_again(server: Server, *commands: tuple[Any, ...]) -> AbstractContextManager[None]:
+    """A client sends these commands as long as the block lasts."""
 
-    def write() -> None:
+    def write(ended: threading.Event) -> None:
         with server.connect() as connection:
             while not ended.is_set():
                 connection.pipeline(commands)
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    return meanwhile(write)
 
 
 # ---- rule 5: filters concern the source's key ----------------------------------------------------------------------
@@ -194,7 +186,7 @@ def test_keys_that_nobody_writes_are_equal_while_others_are_written(server: Serv
     source, target = server("7.0"), server("7.0")
     write_strings(source, 3_000)
     hot = tuple(("SET", f"hot:{n}", "x" * n) for n in range(300))
-    with meanwhile(source, *hot, *(("INCR", f"count:{n}") for n in range(300))):
+    with again_and_again(source, *hot, *(("INCR", f"count:{n}") for n in range(300))):
         time.sleep(0.1)
         words = (*at(source), "replicate", *at(target), "--diff-file", str(tmp_path / "file"), "--json")
         ran = run_keyferry(*words, env=VERIFIED)

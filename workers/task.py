@@ -203,7 +203,7 @@ class Report:
     failure: dict[str, str] | None = None  # KeyferryError.pack: the run cannot go on
     down: list[list[str]] = field(default_factory=list)  # [side, address, reason] of connections lost and not back
     unfenced: str = ""  # a connection that was given up could not be killed: the server's words
-    sent: int = 0  # commands to the target until now
+    sent: int = 0  # commands to the target until `made_at`; both only with --live
     made_at: float = 0.0  # time.monotonic, which is one clock for all processes of a machine
     passed: list[list] = field(default_factory=list)  # barriers: `barrier.Windows.take`
     closed: list[int] = field(default_factory=list)  # windows that had left a barrier
