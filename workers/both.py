@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .expiry import Clock, Expiries, none_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .link import Link
 
 Values = list[Any]
+Ends = tuple[bytes, bytes]  # of a command: what stands before its key, and after it
 
 
 class Reading(Protocol):
@@ -91,13 +93,24 @@ class OfTypes:
 
 
 @dataclass(frozen=True)
-class ByCommand:
-    """What a command of its own tells of each key: whole commands by encoded key."""
+class ByKind:
+    """What a command tells of each key, for each kind of keys another one.
 
-    commands: Mapping[bytes, bytes]
+    `encoded` are the keys, kind by kind; `kinds` what stands before and after a key in the command, and how many keys.
+    """
+
+    encoded: Sequence[bytes]
+    kinds: Sequence[tuple[Ends, int]]
 
     def request(self, encoded: Sequence[bytes]) -> tuple[bytes, int]:
-        return b"".join(map(self.commands.__getitem__, encoded)), len(encoded)
+        if encoded is not self.encoded:
+            ends = dict(zip(self.encoded, chain.from_iterable(repeat(ends, count) for ends, count in self.kinds)))
+            return b"".join([key.join(ends[key]) for key in encoded]), len(encoded)
+        pieces, begin = [], 0
+        for (before, after), count in self.kinds:
+            pieces += [before, (after + before).join(encoded[begin : begin + count]), after]
+            begin += count
+        return b"".join(pieces), len(encoded)
 
     def values(self, replies: list) -> Values:
         return replies
@@ -219,8 +232,7 @@ class Both:
             return self.told(ours.values, single.values, None)
         for part in self._parts:
             part.values = part.reading.understood(part.values)
-            replies = [*part.values, *(part.expiries.replies if part.expiries else ())]
-            if error := first_error(replies):
+            if error := first_error(part.values) or first_error(part.expiries.replies if part.expiries else ()):
                 return self.failed(part.side, part.node, error)
         values, expiries = (single.values, single.expiries) if single else self._merged(theirs)
         self.told(ours.values, values, None if equal else self._equal_instants(ours.expiries, expiries))
@@ -254,6 +266,8 @@ def _equal_replies(ours: Expiries | None, theirs: Expiries | None) -> bool:
 
 
 def _without_wrong_types(values: Values) -> Values:
+    if first_error(values) is None:
+        return values
     return [
         None if isinstance(value, Exception) and rule_for(value).action is Action.OTHER_METHOD else value
         for value in values

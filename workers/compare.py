@@ -14,20 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import compress
+from itertools import compress, groupby
 from typing import TYPE_CHECKING
 
-from .both import Both, ByCommand, OfTypes, OfValues, Values
+from .both import Both, ByKind, OfTypes, OfValues, Values
 from .careful import LOSSES_TO_SUSPECT
 from .elements import (
     CLOSELY,
+    COMMANDS,
     IN_ONE_PIECE,
     PAYLOAD,
     Kind,
     kind_of_both,
     kinds_of,
     kinds_request,
-    read_commands,
     same_of,
 )
 from .finding import Finding
@@ -125,11 +125,13 @@ class Comparison:
 
     def _read(self, keys: list[bytes], encoded: list[bytes], kinds: list[Kind], expiries: bool = False) -> None:
         """Read each key on both sides, as its kind has it; large ones are left to be looked at."""
-        whole = [kind != CLOSELY for kind in kinds]
-        self._unequal += [key for key, is_whole in zip(keys, whole) if not is_whole]
-        keys, encoded, kinds = (list(compress(column, whole)) for column in (keys, encoded, kinds))
-        if not keys:
+        parts = [(kind, [one == kind for one in kinds]) for kind in set(kinds)]
+        self._unequal += [key for kind, wanted in parts if kind == CLOSELY for key in compress(keys, wanted)]
+        parts = [(kind, wanted) for kind, wanted in parts if kind != CLOSELY]
+        if not parts:
             return self._settle()
+        keys, encoded = ([one for _, wanted in parts for one in compress(column, wanted)] for column in (keys, encoded))
+        groups = [(kind, wanted.count(True)) for kind, wanted in parts]
         # HGETALL does not tell when fields expire: both sides have to say afterwards that none does.
         trusts = b"hash" in kinds and self.link.no_field_expiries
 
@@ -137,21 +139,22 @@ class Comparison:
             if trusts and not self.link.no_field_expiries:
                 return self.start()
             self._note_expiries(keys, expiries_equal)
-            self._compare_kinds(keys, kinds, ours, theirs)
+            self._compare_kinds(groups, keys, ours, theirs)
 
-        reading = ByCommand(read_commands(kinds, encoded))
+        reading = ByKind(encoded, [(COMMANDS[kind], count) for kind, count in groups])
         Both(self.link, keys, encoded, reading, expiries, compare, self._failed, fields=trusts).ask()
 
-    def _compare_kinds(self, keys: list[bytes], kinds: list[Kind], ours: Values, theirs: Values) -> None:
+    def _compare_kinds(self, groups: list[tuple[Kind, int]], keys: list[bytes], ours: Values, theirs: Values) -> None:
         """Compare what was read; where payloads differ, elements are read: encodings are no difference."""
         odd_keys: list[bytes] = []
         odd_kinds: list[Kind] = []
-        for kind in set(kinds):
-            wanted = [one == kind for one in kinds]
-            some, one_side, other_side = (list(compress(column, wanted)) for column in (keys, ours, theirs))
+        end = 0
+        for kind, count in groups:
+            begin, end = end, end + count
+            some, one_side, other_side = (column[begin:end] for column in (keys, ours, theirs))
             same = same_of(kind, one_side, other_side)
             if kind in IN_ONE_PIECE:
-                self._bytes += sum(len(value) for value in one_side if value is not None)
+                self._bytes += sum(map(len, filter(None, one_side)))
             if kind == PAYLOAD and not all(same):
                 odd = [not is_same for is_same in same]
                 odd_keys = list(compress(some, odd))
@@ -255,5 +258,5 @@ class QuickComparison(Comparison):
 
         if not keys:
             return self._settle()
-        commands = {key: sizes[type] + key + CRLF for key, type in zip(encoded, compress(ours, sized))}
-        Both(self.link, keys, encoded, ByCommand(commands), False, compare, self._failed).ask()
+        kinds = [((sizes[type], CRLF), len(list(same_type))) for type, same_type in groupby(compress(ours, sized))]
+        Both(self.link, keys, encoded, ByKind(encoded, kinds), False, compare, self._failed).ask()

@@ -34,8 +34,8 @@ PAYLOAD, CLOSELY = b"(payload)", b"(closely)"
 IN_ONE_PIECE = (b"string", PAYLOAD)
 
 _TO_THE_END = b"\r\n$1\r\n0\r\n$2\r\n-1\r\n"
-#: The command that reads a key, up to the key and from it on.
-_COMMANDS: dict[Kind, tuple[bytes, bytes]] = {
+#: The command that reads a key of a kind, up to the key and from it on.
+COMMANDS: dict[Kind, tuple[bytes, bytes]] = {
     b"string": (b"*2\r\n$3\r\nGET", b"\r\n"),
     b"list": (b"*4\r\n$6\r\nLRANGE", _TO_THE_END),
     b"set": (b"*2\r\n$8\r\nSMEMBERS", b"\r\n"),
@@ -85,11 +85,6 @@ def kinds_of(replies: Sequence[Any], fields_expire: bool) -> tuple[list[Kind], i
     return kinds, total
 
 
-def read_commands(kinds: Sequence[Kind], encoded: Sequence[bytes]) -> dict[bytes, bytes]:
-    """The commands that read keys (encoded arguments), by key."""
-    return {key: before + key + after for key, (before, after) in zip(encoded, map(_COMMANDS.__getitem__, kinds))}
-
-
 def kind_of_both(ours: bytes | None, theirs: bytes | None) -> Kind:
     """How the elements of two payloads that differ are read, or CLOSELY."""
     if ours is None or theirs is None or max(len(ours), len(theirs)) > MOST_BYTES:
@@ -97,7 +92,7 @@ def kind_of_both(ours: bytes | None, theirs: bytes | None) -> Kind:
     if ours[0] in FIELDS_EXPIRE or theirs[0] in FIELDS_EXPIRE:
         return CLOSELY
     type = TYPE_OF_PAYLOAD.get(ours[0], "").encode()
-    return type if type in _COMMANDS and type == TYPE_OF_PAYLOAD.get(theirs[0], "").encode() else CLOSELY
+    return type if type in COMMANDS and type == TYPE_OF_PAYLOAD.get(theirs[0], "").encode() else CLOSELY
 
 
 # ---- sameness -----------------------------------------------------------------------------------------------
@@ -117,8 +112,9 @@ def same_of(kind: Kind, ours: Sequence[Any], theirs: Sequence[Any]) -> list[bool
 def _same_payloads(ours: Sequence[bytes | None], theirs: Sequence[bytes | None]) -> list[bool]:
     """Versions differ in the footer only, so then it is left out."""
     cut = -FOOTER_BYTES
-    if _versions(ours) == _versions(theirs):
-        return [one is not None and one == other for one, other in zip(ours, theirs)]
+    same = [one is not None and one == other for one, other in zip(ours, theirs)]
+    if all(same) or _versions(ours) == _versions(theirs):
+        return same
     return [one is not None and other is not None and one[:cut] == other[:cut] for one, other in zip(ours, theirs)]
 
 
