@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.peers import PIPELINE_KEYS, keyferry
 from tests.support.servers import Server
 
+MEASURE = Path(__file__).with_name("measure.py")
 #: Data sets: options of `keyferry generate`, and the part of --keys.
 DATA = {
     "strings of 100 bytes": (("--types", "string=1", "--size", "100-100"), 1.0),
@@ -36,15 +36,18 @@ class Figures:
     cpu_us: list[float] = field(default_factory=list)
 
 
-def timed(words: list[str], keys: int, figures: Figures) -> str:
-    """Run a command and note what it took; its stdout. Raises CalledProcessError unless it ends well."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    done = subprocess.run(words, check=True, capture_output=True, text=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    figures.seconds.append(time.monotonic() - began)
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    figures.cpu_us.append(cpu_s / keys * 1e6)
-    return done.stdout
+def timed(words: list[str], keys: int, figures: Figures, codes: tuple[int, ...] = (0,)) -> str:
+    """Run a command and note what it took, with all of its processes; its stdout.
+
+    Raises CalledProcessError unless it ends with one of these codes.
+    """
+    done = subprocess.run([sys.executable, str(MEASURE), *words], check=True, capture_output=True, text=True)
+    measured: dict[str, Any] = json.loads(done.stdout)
+    if measured["code"] not in codes:
+        raise subprocess.CalledProcessError(measured["code"], words, measured["out"], measured["err"])
+    figures.seconds.append(measured["seconds"])
+    figures.cpu_us.append(measured["cpu_s"] / keys * 1e6)
+    return str(measured["out"])
 
 
 def measure(source: Server, target: Server, keys: int, rounds: int) -> dict[str, Figures]:
@@ -57,10 +60,7 @@ def measure(source: Server, target: Server, keys: int, rounds: int) -> dict[str,
         timed([*ours, "-p", ports[0], "replicate", "-p", ports[1], "--no-verify", "--json"], keys, tools["copy"])
         told = timed([*ours, "-p", ports[0], "compare", "-p", ports[1], "--json"], keys, tools["compare"])
         assert json.loads(told)["verify"]["ok"] == keys, told
-        if not tools["redis-py"].seconds or rounds > 1:
-            began = time.monotonic()
-            subprocess.run(script, check=False, capture_output=True)
-            tools["redis-py"].seconds.append(time.monotonic() - began)
+        timed(script, keys, tools["redis-py"], codes=(0, 1))  # 1: it takes other encodings for differences
     return tools
 
 
@@ -87,12 +87,12 @@ def show(name: str, pair: str, source: Server, target: Server, given: argparse.N
     subprocess.run(words, check=True, capture_output=True)
     print(f"{name}, {keys:,} keys, {pair}, medians of {given.rounds}", flush=True)
     found = measure(source, target, keys, given.rounds)
-    base = statistics.median(found["compare"].seconds)
     for tool, figures in found.items():
-        seconds = statistics.median(figures.seconds)
-        cpu = f"{statistics.median(figures.cpu_us):6.2f} µs/key" if figures.cpu_us else ""
+        seconds, cpu_us = statistics.median(figures.seconds), statistics.median(figures.cpu_us)
+        times = [one / compare for one, compare in zip(figures.seconds, found["compare"].seconds)]
+        spread = f"{statistics.median(times):5.2f}x ({min(times):.2f}-{max(times):.2f})"
         speed = f"{keys / seconds:10,.0f} keys/s"
-        print(f"  {tool:<10}{seconds:8.2f} s  {speed}  {seconds / base:5.2f}x  {cpu}", flush=True)
+        print(f"  {tool:<10}{seconds:8.2f} s  {speed}  {spread}  {cpu_us:6.2f} us/key", flush=True)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,9 @@ Request = bytes | list[bytes]
 
 #: One recv call takes at most this much: hiredis moves what it has not parsed yet, so that more would cost more.
 RECV_BYTES = 1 << 17
+#: hiredis is given so much at a time: with each reply that it gives it moves all that it has not parsed yet, so that
+#: more would cost short replies more than the parsing does.
+FEED_BYTES = 1 << 14
 #: A connection that always has more to read must not keep the loop from the others.
 RECVS_A_TURN = 16
 #: Pieces of a request that are shorter than this on average are joined before they are sent.
@@ -189,16 +192,25 @@ class Connection:
                 raise self._lost("closed by the server")
             self._alive_at = time.monotonic()
             try:
-                self._reader.feed(_recv_buffer, 0, size)  # type: ignore[arg-type]
+                self._parse(size)
                 self._deliver()
             except hiredis.ProtocolError as error:
                 raise self._lost(f"not the Redis protocol: {error}") from None
             if size < RECV_BYTES or self.fd < 0:
                 return
 
+    def _parse(self, size: int) -> None:
+        """Take the replies out of so many bytes received."""
+        reader, got, fed, step = self._reader, self._got, 0, FEED_BYTES
+        while fed < size:
+            before = len(got)
+            reader.feed(_recv_buffer, fed, min(step, size - fed))  # type: ignore[arg-type]
+            got.extend(iter(reader.gets, _NO_MORE))
+            fed += step
+            step = FEED_BYTES if len(got) > before else size  # inside of a long reply nothing is moved
+
     def _deliver(self) -> None:
         got, waiting = self._got, self._waiting
-        got.extend(iter(self._reader.gets, _NO_MORE))
         taken = 0
         while waiting and len(got) - taken >= waiting[0][0]:
             need, then = waiting.popleft()

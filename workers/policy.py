@@ -7,6 +7,7 @@ others go on, and the run ends with exit code 1.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
