@@ -63,12 +63,13 @@ def picture_of(views: Sequence[list[Seen]]) -> Picture:
         if known is None or seen.epoch > known.epoch:
             told[seen.place.node_id] = seen
     told |= own
-    owners, epochs = [""] * SLOTS, [-1] * SLOTS
-    for node_id, seen in told.items():
+    owners = [""] * SLOTS
+    # The highest epoch is written last; of equal ones, that of the node that was named first.
+    in_order = list(told.items())[::-1]
+    in_order.sort(key=lambda one: one[1].epoch)
+    for node_id, seen in in_order:
         for first, last in seen.slots:
-            for slot in range(first, last + 1):
-                if seen.epoch > epochs[slot]:
-                    owners[slot], epochs[slot] = node_id, seen.epoch
+            owners[first : last + 1] = [node_id] * (last + 1 - first)
     return Picture(
         owners,
         frozenset().union(*(seen.open_slots for seen in own.values())),
@@ -79,14 +80,19 @@ def picture_of(views: Sequence[list[Seen]]) -> Picture:
 
 def changes(before: Picture, now: Picture) -> Changes:
     """What has happened between two pictures."""
-    pairs = list(zip(before.owners, now.owners))
-    moved = {slot for slot, (then, owner) in enumerate(pairs) if owner and then != owner}
-    for node_id, epoch in now.epochs.items():
-        held = [slot for slot, (then, owner) in enumerate(pairs) if then == owner == node_id]
-        alike = held and before.owners.count(node_id) == now.owners.count(node_id) == len(held)
-        if alike and before.epochs.get(node_id, epoch) < epoch:
+    moved: set[int] = set()
+    if before.owners != now.owners:
+        pairs = zip(before.owners, now.owners)
+        moved = {slot for slot, (then, owner) in enumerate(pairs) if owner and then != owner}
+    for node_id in [node_id for node_id, epoch in now.epochs.items() if before.epochs.get(node_id, epoch) < epoch]:
+        held = _slots_of(before, node_id)
+        if held == _slots_of(now, node_id):
             moved.update(held)  # it took slots over that it has had before: they were away for a moment
     return Changes(moved, set(now.open_slots - before.open_slots))
+
+
+def _slots_of(picture: Picture, node_id: str) -> list[int]:
+    return [slot for slot, owner in enumerate(picture.owners) if owner == node_id]
 
 
 def slots_text(slots: set[int]) -> str:
@@ -168,8 +174,9 @@ class Lookout(threading.Thread):
             return Changes(set(), set())
         # While a slot moves, the old owner may have been asked after that, and the new one before it.
         before = self.picture
-        now = replace(now, owners=[owner or then for owner, then in zip(now.owners, before.owners)])
-        strangers = {owner for owner in now.owners if owner and owner not in self.ids}
+        if "" in now.owners:
+            now = replace(now, owners=[owner or then for owner, then in zip(now.owners, before.owners)])
+        strangers = set(now.owners) - {"", *self.ids}
         if strangers:
             one = min(strangers)
             slots = {slot for slot, owner in enumerate(now.owners) if owner == one}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import hiredis
 
-from .conn import _NO_MORE, Connection, Lost, _Step
+from .conn import Connection, Lost, _Step
 from .errors import AccessError
 from .feed_task import NOTIFICATIONS, FeedSetup
 from .policy import rule_for
@@ -82,10 +82,9 @@ class FeedConnection(Connection):
     # ---- events ---------------------------------------------------------------------------------------------
 
     def _deliver(self) -> None:
-        events: list = []
-        for reply in iter(self._reader.gets, _NO_MORE):
-            (events if type(reply) is hiredis.PushNotification else self._got).append(reply)
+        events = [reply for reply in self._got if type(reply) is hiredis.PushNotification]
         if events:
+            self._got = [reply for reply in self._got if type(reply) is not hiredis.PushNotification]
             self._take(events)
         super()._deliver()
 

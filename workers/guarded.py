@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import compress
 from typing import TYPE_CHECKING
 
@@ -28,11 +29,14 @@ class Guarded(Window):
         self._written_bytes: dict[bytes, int] = {}  # by key, since the last start
         self._before = Counts()  # of earlier tries
 
-    def _written(self, node: int, batch: Batch, replies: list) -> None:
+    def _acknowledged(self, node: int, batch: Batch) -> Callable[[list], None]:
+        return partial(self._note_written, node, batch)
+
+    def _note_written(self, node: int, batch: Batch, replies: list) -> None:
         done = [reply == b"OK" for reply in replies]
         rows = compress(batch.in_order(), done)
         self._written_bytes.update((argument_value(key), len(value)) for key, value, _ in rows)
-        super()._written(node, batch, replies)
+        self._written(node, replies)
 
     def again(self) -> None:
         """Do the rest of the window again."""
@@ -47,10 +51,7 @@ class Guarded(Window):
     def _leave_out_what_is_written(self) -> None:
         written = self._written_bytes
         self._before.add(Counts(copied=len(written), bytes=sum(written.values())))
-        left = [key not in written for key in self.keys]
-        self.keys, self.encoded = list(compress(self.keys, left)), list(compress(self.encoded, left))
-        if self.slots is not None:
-            self.slots = list(compress(self.slots, left))
+        self.keys = [key for key in self.keys if key not in written]
         self._written_bytes = {}
 
     def _settle(self, window: Window) -> None:

@@ -70,13 +70,10 @@ class Window:
     """Copies `keys` over `link`, then calls settled(window): see `counts`, `asides`, `strings`."""
 
     def __init__(self, link: Link, keys: list[bytes], method: Method, settled: Callable[[Window], None]) -> None:
-        self.link, self.method, self.settled = link, method, settled
-        self.slots: list[int] | None = None  # of the keys, where they matter; sorted where they are shared
+        self.link, self.keys, self.method, self.settled = link, keys, method, settled
+        self.encoded: list[bytes] = []  # the keys as arguments, from the start until the writes
+        self.slots: list[int] | None = None  # … and their slots, where they matter; sorted where they are shared
         self.shared = True
-        if link.by_slot:
-            keys, self.slots, self.shared = arranged(keys)
-        self.keys = keys
-        self.encoded = arguments(keys)
         self.counts = Counts()
         self.asides: list[Aside] = []
         self.findings: list[Finding] = []
@@ -95,6 +92,9 @@ class Window:
         self.counts = Counts(retried=self.counts.retried)
         if self.link.atomic and self.link.from_cluster:
             return self.careful()  # a transaction takes keys of one slot only
+        if self.link.by_slot:
+            self.keys, self.slots, self.shared = arranged(self.keys)
+        self.encoded = arguments(self.keys)
         request, replies = self._values_request()
         if self.link.no_expiries:
             # Only what INFO says after the values, on their own connection, proves that none of them expires.
@@ -235,12 +235,20 @@ class Window:
             large = are_large(part.size, len(part.batch))
             requests += [(sink, batch, *part.build(batch, large)) for sink, batch in self.link.router.split(part.batch)]
         self._pending = len(requests)
+        self.encoded, self.slots = [], None
         if not requests:
             return self.settled(self)
         for sink, batch, request, replies in requests:
-            sink.write(request, replies, partial(self._written, sink.node, batch))
+            sink.write(request, replies, self._acknowledged(sink.node, batch))
 
-    def _written(self, node: int, batch: Batch, replies: list) -> None:
+    def _acknowledged(self, node: int, batch: Batch) -> Callable[[list], None]:
+        """What takes the replies to the writes of a batch.
+
+        Values are not kept until then: the next ones find the memory that they leave behind in the processor's cache.
+        """
+        return partial(self._written, node)
+
+    def _written(self, node: int, replies: list) -> None:
         if replies.count(b"OK") != len(replies):
             error = first_error(replies) or RuntimeError(f"unexpected reply {replies[0]!r}")
             if self._failed is None or rule_for(error).action is not Action.PUT_ASIDE:
