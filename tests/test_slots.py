@@ -115,6 +115,18 @@ def test_a_slot_that_has_moved_goes_to_its_new_node() -> None:
     assert list(nodes.pieces([5, 7, 100])) == [(0, 0, 1), (1, 1, 2), (1, 2, 3)]
 
 
+def test_a_node_that_owns_all_slots_of_some_ranges_is_found_until_one_moves() -> None:
+    nodes = Owners(owners_of([[(0, 99)], [(100, 199)]]))
+    assert [nodes.sole(ranges) for ranges in ([(0, 9), (50, 99)], [(100, 199)], [(99, 100)], [(150, 200)])] == [
+        0,
+        1,
+        None,  # of two nodes
+        None,  # 200 has no owner
+    ]
+    nodes.move(50, 1)
+    assert nodes.sole([(0, 9), (50, 99)]) is None and nodes.sole([(0, 9), (51, 99)]) == 0
+
+
 @given(st.sets(st.integers(0, MASK), max_size=50))
 def test_ranges_hold_the_same_slots(slots: set[int]) -> None:
     ranges = ranges_of(sorted(slots))

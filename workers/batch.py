@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress, repeat
+from operator import add, eq, gt
 
 from .expiry import FOREVER, NEVER, Expiries
 from .resp import argument_value
@@ -75,13 +76,13 @@ def batch_of(
     replies = expiries.replies
     if replies.count(FOREVER) == len(replies):
         return Batch(keys, values, [], slots, shared=shared)
-    lasting = [reply == FOREVER for reply in replies]
-    floor, add = expiries.floor, expiries.add
-    expiring = [(key, value, reply + add) for key, value, reply in zip(keys, values, replies) if reply > floor]
+    lasting = list(map(eq, replies, repeat(FOREVER)))
+    ending = list(map(gt, replies, repeat(expiries.floor)))
+    instants = map(add, compress(replies, ending), repeat(expiries.add))
+    expiring = list(zip(compress(keys, ending), compress(values, ending), instants))
     batch = Batch(list(compress(keys, lasting)), list(compress(values, lasting)), expiring, shared=shared)
     if slots is not None:
-        batch.slots = list(compress(slots, lasting))
-        batch.row_slots = [slot for slot, reply in zip(slots, replies) if reply > floor]
+        batch.slots, batch.row_slots = list(compress(slots, lasting)), list(compress(slots, ending))
     return batch
 
 

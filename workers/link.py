@@ -11,9 +11,10 @@ other values by now, and every write replaces a whole key.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+from .batch import Batch
 from .conn import Connection, Lost
 from .errors import InternalError, RunError
 from .expiry import Clock
@@ -21,10 +22,16 @@ from .look import Lens
 from .policy import Action, Gone, rule_for
 from .read import in_one_moment, moment_of
 from .redirects import Redirect, redirect_of
+from .resp import argument_value
 from .router import Router, Sink
+from .slots import slots_of
 from .structs.ask import Times
 from .suspects import Suspects
 from .write import ONLY_NEW, REPLACING, Writes
+
+#: A window of fewer keys tells nothing of how they lie in slots; and one of so many looks again.
+TELLING_KEYS = 500
+LOOK_AGAIN = 16
 
 #: What a worker does about a state that may pass: (side, address, reason, hint, what to do again).
 Wait = Callable[[str, str, str, str, Callable[[], None]], None]
@@ -62,6 +69,8 @@ class Link:
     lanes: int = 0  # how many lanes use the link now
     suspects: Suspects = field(default_factory=Suspects)  # of all links of the worker
     visit: Visit = _visit_nobody  # the source's node that a redirection names
+    _scattered: bool = False  # keys of one window lie in any slots, hardly two in the same
+    _windows: int = 0
     when_back: list[Callable[[], None]] = field(default_factory=list)  # what is done again, once the link is ready
 
     @property
@@ -111,6 +120,46 @@ class Link:
         for sink in self.router.sinks:
             if sink.conn is old:
                 sink.conn = new
+
+    # ---- slots ----------------------------------------------------------------------------------------------
+
+    @property
+    def to_cluster(self) -> bool:
+        """The target is a cluster."""
+        return self.router.owners is not None
+
+    @property
+    def needs_slots(self) -> bool:
+        """Whether a window has to know the slots of its keys.
+
+        It need not where all of the source node's slots belong to one node of the target, and keys come in any order,
+        as those of windows before did: then each is read and written by a command of its own, and there.
+        """
+        self._windows += 1
+        return not self._scattered or self._windows % LOOK_AGAIN == 0 or (self.to_cluster and self._sole is None)
+
+    def note_shared(self, keys: int, shared: bool) -> None:
+        """A window of so many keys had some in each slot, or had not; small ones tell nothing."""
+        if shared or keys >= TELLING_KEYS:
+            self._scattered = not shared
+
+    @property
+    def _sole(self) -> int | None:
+        """The target's node that owns all slots of the source's node, if one does."""
+        owners = self.router.owners
+        return owners.sole(self.source.node.slots) if owners and self.source and self.from_cluster else None
+
+    def split(self, batch: Batch) -> Iterable[tuple[Sink, Batch]]:
+        """The batch in parts, with the sink that takes each."""
+        if batch.slots is not None or not self.to_cluster:
+            return self.router.split(batch)
+        sole = self._sole
+        if sole is not None:
+            return self.router.whole(sole, batch)
+        # Slots have moved since the window began without them.
+        keys, rows = batch.keys, [key for key, _, _ in batch.expiring]
+        slots, row_slots = (slots_of(list(map(argument_value, some))) for some in (keys, rows))
+        return self.router.split(replace(batch, slots=slots, row_slots=row_slots))
 
     # ---- redirections ---------------------------------------------------------------------------------------
 

@@ -56,7 +56,11 @@ class Router:
             parts = self._cut(self.owners, batch, batch.slots)
         else:
             parts = self._pick(self.owners, batch, batch.slots)
-        return [(self.sinks[node], self._in_its_clock(self.sinks[node], part)) for node, part in parts.items()]
+        return [one for node, part in parts.items() for one in self.whole(node, part)]
+
+    def whole(self, node: int, batch: Batch) -> list[tuple[Sink, Batch]]:
+        """The batch with the sink of one node, which takes all of it."""
+        return [(self.sinks[node], self._in_its_clock(self.sinks[node], batch))] if batch else []
 
     def _cut(self, owners: Owners, batch: Batch, slots: Sequence[int]) -> dict[int, Batch]:
         """The parts of a batch in the order of its slots, which stay in that order."""

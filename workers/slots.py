@@ -107,12 +107,22 @@ class Owners:
         self.by_slot = owners
         self._borders: list[int] = []
         self._changed = True
+        self._soles: dict[tuple[Range, ...], int | None] = {}
 
     def move(self, slot: int, node: int) -> None:
         """The slot belongs to this node from now on."""
         if self.by_slot[slot] != node:
             self.by_slot[slot] = node
             self._changed = True
+            self._soles.clear()
+
+    def sole(self, ranges: Sequence[Range]) -> int | None:
+        """The node that owns all slots of these ranges; None: there are several, or one without owner."""
+        known = tuple(ranges)
+        if known not in self._soles:
+            found = set().union(*(self.by_slot[first : last + 1] for first, last in ranges))
+            self._soles[known] = found.pop() if len(found) == 1 and -1 not in found else None
+        return self._soles[known]
 
     def by_node(self, slots: Sequence[int]) -> list[tuple[int, list[int]]]:
         """(node, places in the list) for each node that owns some of the slots, which are in any order."""

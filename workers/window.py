@@ -92,8 +92,7 @@ class Window:
         self.counts = Counts(retried=self.counts.retried)
         if self.link.atomic and self.link.from_cluster:
             return self.careful()  # a transaction takes keys of one slot only
-        if self.link.by_slot:
-            self.keys, self.slots, self.shared = arranged(self.keys)
+        self._arrange()
         self.encoded = arguments(self.keys)
         request, replies = self._values_request()
         if self.link.no_expiries:
@@ -103,14 +102,24 @@ class Window:
             more, count = expiries_request(self.link.clock, self.encoded)
             self.link.read(request + more, replies + count, partial(self._read, replies))
 
+    def _arrange(self) -> None:
+        """Bring the keys in the order of their slots, where that is good for anything: see `slots.arranged`."""
+        link = self.link
+        if not link.by_slot:
+            return
+        self.slots, self.shared = None, False
+        if link.needs_slots or self.counts.retried:
+            self.keys, self.slots, self.shared = arranged(self.keys)
+            link.note_shared(len(self.keys), self.shared)
+
     def _values_request(self) -> tuple[bytes, int]:
         """The request for the values. In a cluster MGET takes keys of one slot: unless there are some in each, GET."""
         if self.method is not Method.MGET or not self.link.from_cluster:
             return values_request(self.method, self.encoded)
-        assert self.slots is not None
         if not self.shared:
             self.method = Method.GET
             return values_request(self.method, self.encoded)
+        assert self.slots is not None
         return values_request(self.method, self.encoded, runs_of(self.slots))
 
     # ---- reading --------------------------------------------------------------------------------------------
@@ -148,7 +157,7 @@ class Window:
 
     def _take(self, values: list, expiries: Expiries) -> None:
         """Make a batch of what came for the window's keys; write it, or first dump what is no string."""
-        keys, slots, odd = self.encoded, self.slots, _NOTHING
+        keys, slots, odd = self.encoded, self._target_slots, _NOTHING
         try:
             size = sum(map(len, values))
         except TypeError:  # some are gone, or no strings
@@ -158,7 +167,7 @@ class Window:
             slots = list(compress(slots, there)) if slots is not None else None
             size = sum(map(len, values))
         build = self.link.writes.payloads if self.method is Method.DUMP else self.link.writes.strings
-        part = self._part(build, batch_of(keys, values, expiries, slots, self.shared), size, len(keys))
+        part = self._part(build, batch_of(keys, values, expiries, slots, self._together), size, len(keys))
         self.strings = len(part.batch)
         if self.method is Method.DUMP:
             self.strings = sum([payload[0] == STRING_PAYLOAD for payload in part.batch.all_values()])
@@ -167,6 +176,16 @@ class Window:
         else:
             self._write([part])
 
+    @property
+    def _target_slots(self) -> list[int] | None:
+        """The slots of the keys, where they matter to the target."""
+        return self.slots if self.link.to_cluster else None
+
+    @property
+    def _together(self) -> bool:
+        """Whether several keys may be written by one command."""
+        return self.shared or not self.link.to_cluster
+
     def _dump(self, odd: Sequence[bytes], strings: _Part) -> None:
         request, count = values_request(Method.DUMP, odd)
         more, more_count = expiries_request(self.link.clock, odd)
@@ -174,8 +193,8 @@ class Window:
         def take(payloads: list, expiries: Expiries) -> None:
             there = [payload is not None for payload in payloads]
             keys, payloads = list(compress(odd, there)), list(compress(payloads, there))
-            slots = slots_of(list(map(argument_value, keys))) if self.slots is not None else None
-            batch = batch_of(keys, payloads, expiries.only(there), slots, self.shared)
+            slots = slots_of(list(map(argument_value, keys))) if self._target_slots is not None else None
+            batch = batch_of(keys, payloads, expiries.only(there), slots, self._together)
             self._write([strings, self._part(self.link.writes.payloads, batch, sum(map(len, payloads)), len(keys))])
 
         self.link.read(request + more, count + more_count, partial(self._told, Method.DUMP, odd, count, take=take))
@@ -233,7 +252,7 @@ class Window:
         requests = []
         for part in parts:
             large = are_large(part.size, len(part.batch))
-            requests += [(sink, batch, *part.build(batch, large)) for sink, batch in self.link.router.split(part.batch)]
+            requests += [(sink, batch, *part.build(batch, large)) for sink, batch in self.link.split(part.batch)]
         self._pending = len(requests)
         self.encoded, self.slots = [], None
         if not requests:

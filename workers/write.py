@@ -44,7 +44,8 @@ def strings_request(batch: Batch, large: bool) -> tuple[Request, int]:
 
     In a cluster an MSET takes keys of one slot only: where slots have but few keys each, a SET for each key is as good.
     """
-    if large or not batch.keys or not (batch.slots is None or (batch.shared and are_shared(batch.slots))):
+    shared = batch.shared and (batch.slots is None or are_shared(batch.slots))
+    if large or not batch.keys or not shared:
         return _sets(batch, large, (SET, CRLF), (SET_UNTIL, CRLF))
     runs = [(0, len(batch.keys))] if batch.slots is None else runs_of(batch.slots)
     pieces = _sets_until(batch.expiring, SET_UNTIL, CRLF)
