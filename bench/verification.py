@@ -17,14 +17,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench import facts
 from bench.peers import PIPELINE_KEYS, keyferry
 from tests.support.servers import Server
 
 MEASURE = Path(__file__).with_name("measure.py")
-#: Data sets: options of `keyferry generate`, and the part of --keys.
+#: Data sets: options of `keyferry generate`.
 DATA = {
-    "strings of 100 bytes": (("--types", "string=1", "--size", "100-100"), 1.0),
-    "mixed types": (("--elements", "1-10"), 0.5),
+    "strings of 100 bytes": ("--types", "string=1", "--size", "100-100"),
+    "mixed types": ("--elements", "1-10"),
 }
 
 
@@ -71,19 +72,21 @@ def main() -> None:
     parser.add_argument("--pairs", default="7.0:7.0", help="versions of source and target, the target's no older")
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
+    machine = facts.machine()
     for pair in given.pairs.split(","):
         old, new = pair.split(":")
         with Server(old) as source, Server(new) as target:
+            servers = [facts.versions(one)["server"] for one in (source, target)]
+            print(f"{' and '.join(servers)}, {machine['cores']} cores ({machine['cpu']})")
             for name in DATA:
                 show(name, pair, source, target, given)
 
 
 def show(name: str, pair: str, source: Server, target: Server, given: argparse.Namespace) -> None:
     """Write a data set to the source, measure, and print a line a tool."""
-    options, share = DATA[name]
-    keys = round(given.keys * share)
+    keys = given.keys
     source.call("FLUSHALL", "SYNC")
-    words = [*keyferry(), "generate", "-p", str(source.port), "--keys", str(keys), *options]
+    words = [*keyferry(), "generate", "-p", str(source.port), "--keys", str(keys), *DATA[name]]
     subprocess.run(words, check=True, capture_output=True)
     print(f"{name}, {keys:,} keys, {pair}, medians of {given.rounds}", flush=True)
     found = measure(source, target, keys, given.rounds)

@@ -11,7 +11,7 @@ import pytest
 from keyferry.workers.conn import Connection
 from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.expiry import Clock
-from keyferry.workers.link import Link
+from keyferry.workers.link import LOOK_AGAIN, TELLING_KEYS, Link
 from keyferry.workers.read import Method
 from keyferry.workers.router import Router, Sink
 from keyferry.workers.slots import SLOTS, Owners, slot_of
@@ -91,3 +91,49 @@ def test_one_window_goes_to_two_servers_by_its_keys(method: Method, careful: boo
         here = {key for key in all_keys(source) if slot_of(key) & 1 == number}
         assert all_keys(target) == here
         assert all("missing" in line for line in differences(source, target, limit=1000))
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["nothing moves", "a slot moves"])
+def test_where_one_node_owns_all_slots_keys_go_there_unless_their_slot_has_moved(
+    moved: bool, server: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, targets = server("7.0"), [server("7.0"), server("7.0")]
+    fill(source, 400, tagged=0.3)
+    loop = Loop(source, targets, owners=[0] * SLOTS)
+    settled: list[Window] = []
+    try:
+        loop.run_until(lambda: loop.link.ready)
+        loop.link.from_cluster = True
+        loop.link.reader.node.slots = [(0, SLOTS - 1)]
+        loop.link.note_shared(TELLING_KEYS, shared=False)  # a window before this one has found keys in any slots
+        monkeypatch.setattr(
+            "keyferry.workers.window.arranged", lambda keys: pytest.fail("nobody has to know the slots")
+        )
+        keys = sorted(all_keys(source))
+        Window(loop.link, keys, Method.MGET, settled.append).start()
+        gone = {slot_of(keys[0])} if moved else set()
+        for slot in gone:
+            loop.link.router.move(slot, 1)
+        loop.run_until(lambda: bool(settled))
+    finally:
+        loop.close()
+    assert settled[0].counts.copied == 400
+    assert all_keys(targets[1]) == {key for key in keys if slot_of(key) in gone}
+    assert all_keys(targets[0]) == {key for key in keys if slot_of(key) not in gone}
+
+
+def test_how_keys_lie_in_slots_is_looked_at_again_and_again(server: ServerFactory) -> None:
+    """Only a large window tells that keys lie in any slots; where some lie together, the next one looks as well."""
+    loop = Loop(server("7.0"), [server("7.0")], owners=[0] * SLOTS)
+    try:
+        link = loop.link
+        link.from_cluster = True
+        link.reader.node.slots = [(0, SLOTS - 1)]
+        link.note_shared(TELLING_KEYS - 1, shared=False)
+        assert link.needs_slots
+        link.note_shared(TELLING_KEYS, shared=False)
+        assert [link.needs_slots for _ in range(2 * LOOK_AGAIN)].count(True) == 2
+        link.note_shared(1, shared=True)
+        assert link.needs_slots
+    finally:
+        loop.close()
