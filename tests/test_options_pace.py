@@ -107,9 +107,10 @@ def long_commands(server: Server) -> Iterator[threading.Event]:
 @pytest.mark.covers("max-source-latency")
 def test_a_source_that_others_keep_busy_is_given_time_and_the_copy_ends_all_the_same(server: ServerFactory) -> None:
     source, target = server("7.0"), server("9.1")
-    write_strings(source, 20_000)
+    write_strings(source, 60_000)
     words = (*at(source), "replicate", *at(target), "--progress", "json", "--workers", "2")
-    # The rate makes the copy last long enough, and go no faster than the busy source would let it.
+    # The rate makes the copy last long enough, and go no faster than the busy source would let it: the first keys are
+    # acknowledged after some seconds, and only what has been slow then can be held back.
     with (
         start_keyferry(*words, "--rate", "5000", "--max-source-latency", "5ms") as run,
         long_commands(source) as enough,
