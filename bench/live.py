@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import facts
 from bench.peers import keyferry
+from bench.rounds import server_cpu_s
 from tests.support.live import wait_for_feed, wait_until
 from tests.support.servers import Server
 from tests.support.threads import meanwhile
@@ -47,19 +48,13 @@ class Figures:
     gaps: list[int] = field(default_factory=list)
 
 
-def source_cpu_s(source: Server) -> float:
-    """Processor time of the source so far."""
-    info = source.info("cpu")
-    return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
-
-
 def change(source: Server, given: argparse.Namespace, figures: Figures) -> None:
     """Make the changes, and note what they cost the source. Raises CalledProcessError."""
     words = [*keyferry(), "generate", "-p", str(source.port), "--keys", str(given.keys), "--churn-only", "--json"]
     words += ["--churn", str(given.rate), "--for", f"{given.seconds}s", "--progress", "none"]
-    before = source_cpu_s(source)
+    before = server_cpu_s(source)
     done = subprocess.run(words, check=True, capture_output=True, text=True)
-    used_s = source_cpu_s(source) - before
+    used_s = server_cpu_s(source) - before
     told = json.loads(done.stdout)["churn"]
     figures.rate.append(told["changes_per_second"])
     figures.cpu_us.append(used_s / told["changes"] * 1e6)

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from bench.data import Loaded
-from bench.measure import cpu_ticks
+from bench.measure import Measured, cpu_ticks, measured
 from bench.peers import Tool
 from tests.support.servers import Server
 
 #: After the target was emptied, seconds: the servers' timers and the allocator come to rest.
 REST_S = 0.3
-
-_MEASURE = str(Path(__file__).with_name("measure.py"))
 
 
 @dataclass(frozen=True)
@@ -58,33 +52,32 @@ def play(
     words = tool.words(data, source.port, target.port)
     before = (server_cpu_s(source), server_cpu_s(target), _cpu_s(tool.helpers))
     with tempfile.TemporaryDirectory(prefix="keyferry-bench-") as folder:  # for what a tool leaves in its folder
-        measured = subprocess.run([sys.executable, _MEASURE, *words], check=True, capture_output=True, cwd=folder)
-    done = json.loads(measured.stdout)
+        done = measured(words, folder)
     after = (server_cpu_s(source), server_cpu_s(target), _cpu_s(tool.helpers))
     source_s, target_s, helpers_s = (late - early for early, late in zip(before, after, strict=True))
-    others_s = max(0.0, done["machine_busy_s"] - source_s - target_s - helpers_s - done["cpu_s"])
+    others_s = max(0.0, done.machine_busy_s - source_s - target_s - helpers_s - done.cpu_s)
     return Round(
         tool=tool.name,
         number=number,
         keys=loaded.keys,
         bytes=loaded.bytes,
-        seconds=done["seconds"],
-        client_cpu_s=done["cpu_s"],
-        client_cpu_seen_s=done["cpu_seen_s"],
+        seconds=done.seconds,
+        client_cpu_s=done.cpu_s,
+        client_cpu_seen_s=done.cpu_seen_s,
         client_cpu_said_s=_said(done, "cpu_seconds"),
         copy_s=_said(done, "seconds"),
         source_cpu_s=source_s,
         target_cpu_s=target_s,
-        pss_bytes=done["pss_bytes"],
-        others_share=others_s / (done["seconds"] * len(os.sched_getaffinity(0))),
-        failed=_what_failed(done["code"], done["err"], done["left"], source, target),
+        pss_bytes=done.pss_bytes,
+        others_share=others_s / (done.seconds * len(os.sched_getaffinity(0))),
+        failed=_what_failed(done.code, done.err, done.left, source, target),
     )
 
 
-def _said(done: dict[str, Any], name: str) -> float | None:
+def _said(done: Measured, name: str) -> float | None:
     """A figure of the JSON object that keyferry prints; None of what prints none."""
     try:
-        return float(json.loads(done["out"])[name])
+        return float(json.loads(done.out)[name])
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -13,15 +13,14 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import facts
+from bench.measure import measured
 from bench.peers import PIPELINE_KEYS, keyferry
 from tests.support.servers import Server
 
-MEASURE = Path(__file__).with_name("measure.py")
 #: Data sets: options of `keyferry generate`.
 DATA = {
     "strings of 100 bytes": ("--types", "string=1", "--size", "100-100"),
@@ -42,13 +41,12 @@ def timed(words: list[str], keys: int, figures: Figures, codes: tuple[int, ...] 
 
     Raises CalledProcessError unless it ends with one of these codes.
     """
-    done = subprocess.run([sys.executable, str(MEASURE), *words], check=True, capture_output=True, text=True)
-    measured: dict[str, Any] = json.loads(done.stdout)
-    if measured["code"] not in codes:
-        raise subprocess.CalledProcessError(measured["code"], words, measured["out"], measured["err"])
-    figures.seconds.append(measured["seconds"])
-    figures.cpu_us.append(measured["cpu_s"] / keys * 1e6)
-    return str(measured["out"])
+    done = measured(words)
+    if done.code not in codes:
+        raise subprocess.CalledProcessError(done.code, words, done.out, done.err)
+    figures.seconds.append(done.seconds)
+    figures.cpu_us.append(done.cpu_s / keys * 1e6)
+    return done.out
 
 
 def measure(source: Server, target: Server, keys: int, rounds: int) -> dict[str, Figures]:

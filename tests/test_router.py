@@ -20,7 +20,7 @@ from keyferry.workers.window import Window
 from tests.conftest import ServerFactory
 from tests.support.compare import all_keys, differences
 from tests.support.dataset import fill
-from tests.support.respproxy import Proxy
+from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
 
 CLOCK = Clock(absolute=True)
@@ -130,10 +130,44 @@ def test_how_keys_lie_in_slots_is_looked_at_again_and_again(server: ServerFactor
         link.from_cluster = True
         link.reader.node.slots = [(0, SLOTS - 1)]
         link.note_shared(TELLING_KEYS - 1, shared=False)
-        assert link.needs_slots
+        assert link.wants_slots()
         link.note_shared(TELLING_KEYS, shared=False)
-        assert [link.needs_slots for _ in range(2 * LOOK_AGAIN)].count(True) == 2
+        assert [link.wants_slots() for _ in range(2 * LOOK_AGAIN)].count(True) == 2
         link.note_shared(1, shared=True)
-        assert link.needs_slots
+        assert link.wants_slots()
     finally:
         loop.close()
+
+
+class Moved(Hooks):
+    """Refuses writes of one slot, which is another node's."""
+
+    def __init__(self, slot: int, address: str) -> None:
+        self.slot, self.refusal = slot, b"-MOVED %d %s\r\n" % (slot, address.encode())
+
+    def on_command(self, args: Args) -> Answer:
+        writes = args[0] in (b"SET", b"RESTORE")
+        return self.refusal if writes and slot_of(args[1]) == self.slot else args
+
+
+def test_a_slot_that_has_come_to_the_source_node_goes_where_it_belongs_at_the_second_try(server: ServerFactory) -> None:
+    """The plan's slots of that node all belong to one node of the target; those that have come since need not."""
+    source, targets = server("7.0"), [server("7.0"), server("7.0")]
+    fill(source, 400)
+    keys = sorted(all_keys(source))
+    come = slot_of(keys[0])
+    settled: list[Window] = []
+    with Proxy(targets[0], Moved(come, targets[1].address)) as first:
+        loop = Loop(source, [first, targets[1]], owners=[int(slot == come) for slot in range(SLOTS)])
+        try:
+            loop.run_until(lambda: loop.link.ready)
+            loop.link.from_cluster = True
+            loop.link.reader.node.slots = [(0, come - 1), (come + 1, SLOTS - 1)]
+            loop.link.router.sinks[1].conn.node.announced = targets[1].address
+            loop.link.note_shared(TELLING_KEYS, shared=False)
+            Window(loop.link, keys, Method.MGET, settled.append).start()
+            loop.run_until(lambda: bool(settled))
+        finally:
+            loop.close()
+    assert (settled[0].counts.copied, settled[0].counts.retried) == (400, 1)
+    assert all_keys(targets[1]) == {key for key in keys if slot_of(key) == come}

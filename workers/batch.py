@@ -7,13 +7,13 @@ rows apart, each with the instant at which it ends. Where slots matter, both com
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress, repeat
 from operator import add, eq, gt
 
 from .expiry import FOREVER, NEVER, Expiries
 from .resp import argument_value
-from .slots import slot_of
+from .slots import slot_of, slots_of
 
 Row = tuple[bytes, bytes, int]  # the key as an encoded argument, its value or DUMP payload, its instant
 
@@ -22,8 +22,8 @@ Row = tuple[bytes, bytes, int]  # the key as an encoded argument, its value or D
 class Batch:
     """`keys` (encoded arguments) and their `values` never expire; `expiring` are rows that do.
 
-    `slots` and `row_slots` are those of the keys and of the rows; None where they do not matter. They are sorted where
-    they are `shared`: where several keys of a slot may be written together.
+    `slots` and `row_slots` are those of the keys and of the rows; None where they do not matter, or are not known. They
+    are sorted where they are `shared`: where several keys of a slot may be written together.
     """
 
     keys: Sequence[bytes]
@@ -39,6 +39,12 @@ class Batch:
     def all_values(self) -> list[bytes]:
         """Every value, whatever its expiry."""
         return [*self.values, *(value for _, value, _ in self.expiring)]
+
+    def with_slots(self) -> Batch:
+        """The same, with the slots of its keys."""
+        rows = [key for key, _, _ in self.expiring]
+        slots, row_slots = (slots_of(list(map(argument_value, keys))) for keys in (self.keys, rows))
+        return replace(self, slots=slots, row_slots=row_slots)
 
     def in_order(self) -> list[Row]:
         """All keys with what is written of them, as they stand in a request that has a command for each."""

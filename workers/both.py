@@ -103,7 +103,7 @@ class ByKind:
     kinds: Sequence[tuple[Ends, int]]
 
     def request(self, encoded: Sequence[bytes]) -> tuple[bytes, int]:
-        if encoded is not self.encoded:
+        if encoded is not self.encoded:  # a part of them, for one node of a cluster
             ends = dict(zip(self.encoded, chain.from_iterable(repeat(ends, count) for ends, count in self.kinds)))
             return b"".join([key.join(ends[key]) for key in encoded]), len(encoded)
         pieces, begin = [], 0

@@ -22,9 +22,7 @@ from .look import Lens
 from .policy import Action, Gone, rule_for
 from .read import in_one_moment, moment_of
 from .redirects import Redirect, redirect_of
-from .resp import argument_value
 from .router import Router, Sink
-from .slots import slots_of
 from .structs.ask import Times
 from .suspects import Suspects
 from .write import ONLY_NEW, REPLACING, Writes
@@ -65,12 +63,12 @@ class Link:
     on_conflict: str = "replace"
     atomic: bool = False  # values are read together with their expiries, at one moment
     from_cluster: bool = False  # the source is a node of a cluster
-    by_slot: bool = False  # either side is a cluster: windows are in the order of their slots
+    by_slot: bool = False  # either side is a cluster: slots matter
     lanes: int = 0  # how many lanes use the link now
     suspects: Suspects = field(default_factory=Suspects)  # of all links of the worker
     visit: Visit = _visit_nobody  # the source's node that a redirection names
     _scattered: bool = False  # keys of one window lie in any slots, hardly two in the same
-    _windows: int = 0
+    _windows: int = 0  # of which each may have looked
     when_back: list[Callable[[], None]] = field(default_factory=list)  # what is done again, once the link is ready
 
     @property
@@ -128,9 +126,8 @@ class Link:
         """The target is a cluster."""
         return self.router.owners is not None
 
-    @property
-    def needs_slots(self) -> bool:
-        """Whether a window has to know the slots of its keys.
+    def wants_slots(self) -> bool:
+        """Whether the next window has to know the slots of its keys.
 
         It need not where all of the source node's slots belong to one node of the target, and keys come in any order,
         as those of windows before did: then each is read and written by a command of its own, and there.
@@ -153,13 +150,8 @@ class Link:
         """The batch in parts, with the sink that takes each."""
         if batch.slots is not None or not self.to_cluster:
             return self.router.split(batch)
-        sole = self._sole
-        if sole is not None:
-            return self.router.whole(sole, batch)
-        # Slots have moved since the window began without them.
-        keys, rows = batch.keys, [key for key, _, _ in batch.expiring]
-        slots, row_slots = (slots_of(list(map(argument_value, some))) for some in (keys, rows))
-        return self.router.split(replace(batch, slots=slots, row_slots=row_slots))
+        sole = self._sole  # None where a slot has moved since the window began
+        return self.router.split(batch) if sole is None else self.router.whole(sole, batch)
 
     # ---- redirections ---------------------------------------------------------------------------------------
 

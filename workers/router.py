@@ -48,6 +48,8 @@ class Router:
         """The batch in parts, with the sink that takes each."""
         if self.owners is None:
             return [(self.sinks[0], batch)] if batch else []
+        if batch.slots is None:
+            batch = batch.with_slots()
         assert batch.slots is not None
         node = self.owners.only(batch.slots, batch.row_slots)
         if node is not None:

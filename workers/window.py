@@ -108,7 +108,7 @@ class Window:
         if not link.by_slot:
             return
         self.slots, self.shared = None, False
-        if link.needs_slots or self.counts.retried:
+        if link.wants_slots() or self.counts.retried:
             self.keys, self.slots, self.shared = arranged(self.keys)
             link.note_shared(len(self.keys), self.shared)
 
