@@ -38,11 +38,22 @@ WRITTEN = "the source was written to until the end"
 class Memory:
     """What later passes of a run have to know of the first: a server that changed makes a pass begin again."""
 
-    allowed: set[int] | None = None  # target databases where keys may be removed
+    targets: dict[int, int] = field(default_factory=dict)  # where databases go
+    allowed: set[int] = field(default_factory=set)  # target databases where keys may be removed
     sizes: dict[int, int] = field(default_factory=dict)  # of the source's databases
     gaps: int = 0
     keys: int = 0
     warned: set[str] = field(default_factory=set)  # of replicas: why nobody knows what they lack
+
+    def learn_targets(self, targets: dict[int, int], sizes: dict[int, int], prune: bool) -> None:
+        """Keys may go in databases that were empty when the first pass began to fill them, or with --prune in all.
+
+        Where that has been taken back (`Removals`), it is for databases that appear later as well.
+        """
+        new = {target_db for db, target_db in targets.items() if db not in self.targets} - set(self.targets.values())
+        if self.allowed or not self.targets:
+            self.allowed |= {target_db for target_db in new if prune or not sizes.get(target_db)}
+        self.targets |= targets
 
 
 @dataclass
@@ -64,9 +75,7 @@ class Following:
         self.plan, self.controls, self.parts = plan, controls, parts
         options, memory = parts.options, parts.memory
         self.targets = {part.db: part.target_db for part in plan.databases}
-        if memory.allowed is None:
-            empty = {db for db, keys in plan.survey.target_sizes.items() if not keys}
-            memory.allowed = set(self.targets.values()) if options["prune"] else empty
+        memory.learn_targets(self.targets, plan.survey.target_sizes, options["prune"])
         sizes: dict[int, int] = {}
         for part in plan.databases:
             sizes[part.db] = sizes.get(part.db, 0) + part.keys

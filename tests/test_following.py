@@ -58,6 +58,14 @@ def test_what_was_empty_at_the_start_is_remembered_by_the_passes_that_follow() -
     assert a_pass({0: 1000, 1: 0}, again=True, memory=memory).removals.allowed == {0}
 
 
+def test_keys_may_go_in_databases_that_appear_where_these_are_empty_then() -> None:
+    memory = Memory()
+    a_pass({0: 0}, memory=memory)
+    assert a_pass({0: 1000, 1: 0, 2: 5}, again=True, memory=memory).removals.allowed == {0, 1}
+    memory.allowed.clear()  # others write to the target
+    assert a_pass({0: 1000, 1: 0, 2: 5, 3: 0}, again=True, memory=memory).removals.allowed == set()
+
+
 def test_after_a_change_of_identity_nothing_is_removed_before_it_is_counted() -> None:
     memory = Memory()
     assert not a_pass({0: 0}, memory=memory).removals.planning

@@ -148,6 +148,25 @@ def test_several_databases_are_followed_by_notifications(server: ServerFactory) 
     assert not all_keys(target, 5)
 
 
+def test_a_database_that_appears_is_copied_and_followed_like_the_others(server: ServerFactory) -> None:
+    """Its target was empty then, so that keys may go there as well."""
+    source, target = server("7.0"), server("7.0")
+    notify(source)
+    source.call("SET", "first", 1)
+    with start_live(source, target, "--dbs", "all", *UNTIL_A_SIGNAL) as run, target.connect(7) as there:
+        wait_until(lambda: target.call("EXISTS", "first") == 1)
+        with source.connect(7) as connection:
+            connection.pipeline([("SET", "goes", 1), ("SET", "stays", 1)])
+            wait_until(lambda: there.call("EXISTS", "goes", "stays") == 2)
+            connection.pipeline([("DEL", "goes"), ("SET", "comes", 1)])
+        wait_until(lambda: there.call("EXISTS", "goes") == 0 and there.call("EXISTS", "comes") == 1)
+        done = cut_over(run)
+    assert done.ran.code == 0, done.ran.err
+    assert "database 7 has appeared, and is to be copied too: the copy begins again" in done.ran.err
+    for db in (0, 7):
+        assert_equal(source, target, db=db, target_db=db)
+
+
 def test_keys_that_go_on_expiring_do_not_keep_it_from_ending(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
     with source.connect() as connection:

@@ -10,11 +10,9 @@ from tests.conftest import ServerFactory
 from tests.support.live import (
     feeds,
     followed,
-    notify,
     start_live,
     wait_for_feed,
     wait_until,
-    wait_until_followed,
 )
 from tests.support.processes import run_keyferry
 from tests.support.words import refusal
@@ -60,16 +58,3 @@ def test_one_server_a_replica_and_a_copy_back_are_refused(server: ServerFactory)
 )
 def test_what_makes_no_sense_is_refused(words: str, says: str) -> None:
     assert says in refusal(f"replicate s t {words}")
-
-
-def test_a_database_that_appears_is_not_left_out_silently(server: ServerFactory) -> None:
-    source, target = server("7.0"), server("7.0")
-    notify(source)
-    source.call("SET", "a", "1")
-    with start_live(source, target, "--dbs", "all", "--idle-timeout", "1h") as run:
-        wait_until_followed(target, "a")
-        with source.connect(7) as connection:
-            connection.call("SET", "b", "1")
-        done = followed(run)
-    assert done.ran.code == 8
-    assert "database 7 has appeared, and is to be copied too" in done.ran.err

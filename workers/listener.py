@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from .conn import Lost
 from .counters import Calls, Mute, Saves, Stillness, Watched
-from .errors import NotConverged
+from .errors import ChangedError, NotConverged
 from .feed_conn import PING, FeedConnection
 from .feed_task import NOTIFICATIONS, FeedSetup, enough_flags
 from .resp import command, info_fields
@@ -130,9 +130,10 @@ class Listener:
                 self.check_database(int(number))
 
     def check_database(self, db: int) -> None:
-        """Raise Lost where a database is in scope that the plan does not know."""
+        """Raise Lost where a database is in scope that the plan does not know: another one is made."""
         if self.setup.every_db and db not in self.setup.dbs:
-            self._fail(f"database {db} has appeared, and is to be copied too", "run the same command again")
+            text = f"database {db} has appeared, and is to be copied too"
+            raise Lost(ChangedError(text, side="source", address=self.node.endpoint.address))
 
     def _check_mute(self, saves: Saves | None, asked_at: float) -> None:
         silent = self.watched.calls.silent
