@@ -191,7 +191,7 @@ class Both:
         part.may_expire = self.fields and conn.node.fields_may_expire
         if self.shortcut or part.may_expire:
             more, more_count = more + INFO_KEYSPACE, more_count + 1
-        conn.ask(request + more, count + more_count, partial(self._answered, part, count))
+        conn.ask(request + more, count + more_count, partial(self._answered, part, count), marked=True)
 
     def _answered(self, part: _Part, count: int, replies: list) -> None:
         try:

@@ -18,9 +18,9 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import hiredis
@@ -28,6 +28,7 @@ import hiredis
 from .endpoint import Endpoint
 from .errors import AccessError, ChangedError, KeyferryError, RunError
 from .policy import Action, Gone, login_reply, rule_for
+from .replies import RECV_BYTES, Replies, Then, mark_request, new_mark, recv_buffer
 from .resp import command, info_fields
 from .task import Node
 from .tls import TlsError, WaitsForServer
@@ -35,14 +36,8 @@ from .tls import TlsError, WaitsForServer
 if TYPE_CHECKING:
     from .tlssocket import TlsSocket
 
-Then = Callable[[list], None]
 Request = bytes | list[bytes]
 
-#: One recv call takes at most this much: hiredis moves what it has not parsed yet, so that more would cost more.
-RECV_BYTES = 1 << 17
-#: hiredis is given so much at a time: with each reply that it gives it moves all that it has not parsed yet, so that
-#: more would cost short replies more than the parsing does.
-FEED_BYTES = 1 << 14
 #: A connection that always has more to read must not keep the loop from the others.
 RECVS_A_TURN = 16
 #: Pieces of a request that are shorter than this on average are joined before they are sent.
@@ -51,12 +46,6 @@ JOIN_BYTES = 2048
 PIECES_A_SEND = 512
 #: Asked of the kernel for each direction; it gives what it allows.
 SOCKET_BUFFER_BYTES = 4 << 20
-
-#: What hiredis gives when it has no whole reply; no reply equals it.
-_NO_MORE = object()
-
-_recv_buffer = bytearray(RECV_BYTES)  # one for all connections of the process: it is emptied at once
-
 
 #: What stands in the place of a reply that will never come.
 GONE = Gone()
@@ -104,9 +93,8 @@ class Connection:
         self.client_id = 0  # 0 = the server does not tell
         self.direct = False  # proved: the server sees our own address, so nobody is in between
         self.when_ready: Callable[[], None] = lambda: None
-        self._reader = hiredis.Reader(notEnoughData=_NO_MORE)
-        self._waiting: deque[tuple[int, Then]] = deque()
-        self._got: list = []
+        self.echoes = False  # it sends back what PING brings: then requests may be marked
+        self._replies = self._new_replies()
         self._out: list[bytes | memoryview] = []
         self._watches_write = True
         self._alive_at = time.monotonic()
@@ -119,20 +107,26 @@ class Connection:
 
     # ---- asking ---------------------------------------------------------------------------------------------
 
-    def ask(self, request: Request, replies: int, then: Then) -> None:
-        """Queue a request of `replies` commands, in one piece or in several; it leaves with the loop's next `flush`."""
+    def ask(self, request: Request, replies: int, then: Then, flat: bool = False, marked: bool = False) -> None:
+        """Queue a request of `replies` commands, in one piece or in several; it leaves with the loop's next `flush`.
+
+        `flat`: none of the replies is an array. `marked`: they are many short ones, best taken together (`replies.py`).
+        """
         if not self.ready:
             return then([GONE] * replies)
-        self._ask(request, replies, then)
+        mark = new_mark() if marked and self.echoes else b""
+        self._ask(request, replies, then, flat, mark)
 
-    def _ask(self, request: Request, replies: int, then: Then) -> None:
-        if not self._waiting:
+    def _ask(self, request: Request, replies: int, then: Then, flat: bool = False, mark: bytes = b"") -> None:
+        if not self._replies.due:
             self._alive_at = time.monotonic()
         if isinstance(request, bytes):
             self._out.append(request)
         else:
             self._out += request
-        self._waiting.append((replies, then))
+        if mark:
+            self._out.append(mark_request(mark))
+        self._replies.expect(replies, then, flat, mark)
 
     @property
     def wants_flush(self) -> bool:
@@ -183,7 +177,7 @@ class Connection:
     def _receive(self) -> None:
         for _ in range(RECVS_A_TURN):
             try:
-                size = self.sock.recv_into(_recv_buffer)
+                size = self.sock.recv_into(recv_buffer)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -192,38 +186,18 @@ class Connection:
                 raise self._lost("closed by the server")
             self._alive_at = time.monotonic()
             try:
-                self._parse(size)
-                self._deliver()
+                self._replies.take(size)
             except hiredis.ProtocolError as error:
                 raise self._lost(f"not the Redis protocol: {error}") from None
+            self._replies.deliver()
             if size < RECV_BYTES or self.fd < 0:
                 return
-
-    def _parse(self, size: int) -> None:
-        """Take the replies out of so many bytes received."""
-        reader, got, fed, step = self._reader, self._got, 0, FEED_BYTES
-        while fed < size:
-            before = len(got)
-            reader.feed(_recv_buffer, fed, min(step, size - fed))  # type: ignore[arg-type]
-            got.extend(iter(reader.gets, _NO_MORE))
-            fed += step
-            step = FEED_BYTES if len(got) > before else size  # inside of a long reply nothing is moved
-
-    def _deliver(self) -> None:
-        got, waiting = self._got, self._waiting
-        taken = 0
-        while waiting and len(got) - taken >= waiting[0][0]:
-            need, then = waiting.popleft()
-            replies = got[taken : taken + need]
-            taken += need
-            then(replies)
-        del got[:taken]
 
     # ---- time -----------------------------------------------------------------------------------------------
 
     def check_deadline(self, now: float) -> None:
         """Raise Lost when an answer is due and nothing has moved for the time-out."""
-        if self._waiting and now - self._alive_at > self._deadline_s:
+        if self._replies.due and now - self._alive_at > self._deadline_s:
             raise self._lost(f"no answer within {self._deadline_s:g} s", "see -o/--timeout")
 
     # ---- opening and closing --------------------------------------------------------------------------------
@@ -253,6 +227,9 @@ class Connection:
         except OSError as error:
             raise self._broken(error) from None
         return sock
+
+    def _new_replies(self) -> Replies:
+        return Replies()
 
     def _handshake(self) -> None:
         steps = list(self._steps())
@@ -302,6 +279,11 @@ class Connection:
             yield _Step((b"CLIENT", b"NO-TOUCH", b"ON"), needed=False)
         if self.node.read:
             yield _Step((b"CLIENT", b"INFO"), needed=False, check=self._note_who_we_are)
+            mark = new_mark()
+            yield _Step((b"PING", mark), needed=False, check=partial(self._note_echo, mark))
+
+    def _note_echo(self, mark: bytes, reply: object) -> None:
+        self.echoes = reply == mark
 
     def _note_id(self, reply: object) -> None:
         self.client_id = reply if isinstance(reply, int) else 0
@@ -355,7 +337,7 @@ class Connection:
 
     def give_up(self) -> None:
         """Close, and answer everything that was asked by GONE. Who asked may ask again on the next connection."""
-        waiting = list(self._waiting) if self.ready else []
+        waiting = self._replies.give_up() if self.ready else []
         self.close()
         for replies, then in waiting:
             then([GONE] * replies)
@@ -372,5 +354,5 @@ class Connection:
             self.sock.close()
             self.fd = -1
         self.ready = False
-        self._waiting.clear()
+        self._replies.give_up()
         self._out.clear()

@@ -20,6 +20,7 @@ from .conn import Connection, Lost, _Step
 from .errors import AccessError
 from .feed_task import NOTIFICATIONS, FeedSetup
 from .policy import rule_for
+from .replies import Replies
 from .resp import command
 from .task import Node
 
@@ -32,6 +33,21 @@ class Told:
 
     changed: Callable[[int | None, list[bytes]], None]
     flushed: Callable[[], None]
+
+
+class _RepliesAmongEvents(Replies):
+    """Passes on the events, `told` of those that came at once, before any reply that came with them."""
+
+    def __init__(self, told: Callable[[list], None]) -> None:
+        super().__init__()
+        self._told = told
+
+    def _replies_among(self, new: list) -> list:
+        events = [reply for reply in new if type(reply) is hiredis.PushNotification]
+        if not events:
+            return new
+        self._told(events)
+        return [reply for reply in new if type(reply) is not hiredis.PushNotification]
 
 
 class FeedConnection(Connection):
@@ -81,12 +97,8 @@ class FeedConnection(Connection):
 
     # ---- events ---------------------------------------------------------------------------------------------
 
-    def _deliver(self) -> None:
-        events = [reply for reply in self._got if type(reply) is hiredis.PushNotification]
-        if events:
-            self._got = [reply for reply in self._got if type(reply) is not hiredis.PushNotification]
-            self._take(events)
-        super()._deliver()
+    def _new_replies(self) -> Replies:
+        return _RepliesAmongEvents(self._take)
 
     def _take(self, events: list) -> None:
         """Pass on what came at once, by database."""

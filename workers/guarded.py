@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .batch import Batch
 from .read import Method
-from .resp import argument_value
+from .resp import OK, argument_value
 from .task import Counts
 from .window import Window
 
@@ -33,7 +33,7 @@ class Guarded(Window):
         return partial(self._note_written, node, batch)
 
     def _note_written(self, node: int, batch: Batch, replies: list) -> None:
-        done = [reply == b"OK" for reply in replies]
+        done = [reply == OK for reply in replies]
         rows = compress(batch.in_order(), done)
         self._written_bytes.update((argument_value(key), len(value)) for key, value, _ in rows)
         self._written(node, replies)

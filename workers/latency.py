@@ -12,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from .conn import GONE, Connection, Request, Then
+from .conn import GONE, Connection, Request
+from .replies import Then
 
 #: Requests are told apart by their first command; these begin what is better called by another name.
 _KINDS = {b"TIME": "expiries", b"SET": "MSET/SET", b"MSET": "MSET/SET"}
@@ -50,13 +51,13 @@ class MeasuredConnection(Connection):
         self._unsent: list[_Timed] = []
         super().__init__(*args)
 
-    def ask(self, request: Request, replies: int, then: Then) -> None:
+    def ask(self, request: Request, replies: int, then: Then, flat: bool = False, marked: bool = False) -> None:
         """As Connection does; the handshake is not measured."""
         if not self.ready:
-            return super().ask(request, replies, then)
+            return super().ask(request, replies, then, flat, marked)
         timed = _Timed(self._kind or kind_of(request), then, self._answered)
         self._unsent.append(timed)
-        super().ask(request, replies, timed)
+        super().ask(request, replies, timed, flat, marked)
 
     def flush(self) -> None:
         """What was asked since the last call is handed to the socket now."""

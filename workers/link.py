@@ -107,9 +107,9 @@ class Link:
     def read(self, request: bytes, replies: int, then: Callable[[list], None]) -> None:
         """Ask the source for values and what belongs to them."""
         if self.atomic:
-            self.reader.ask(*in_one_moment(request, replies), lambda got: then(moment_of(got)))
+            self.reader.ask(*in_one_moment(request, replies), lambda got: then(moment_of(got)), marked=True)
         else:
-            self.reader.ask(request, replies, then)
+            self.reader.ask(request, replies, then, marked=True)
 
     def replace(self, old: Connection, new: Connection) -> None:
         """Put a connection in the place of one that was lost."""

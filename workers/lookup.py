@@ -73,7 +73,7 @@ class LookUp:
         encoded = arguments(keys)
         requests = [question.request(encoded) for question in self.questions]
         request = b"".join([request for request, _ in requests])
-        sink.write(request, sum([count for _, count in requests]), partial(self._answered, sink, keys, requests))
+        sink.ask(request, sum([count for _, count in requests]), partial(self._answered, sink, keys, requests))
 
     def _answered(self, sink: Sink, keys: list[bytes], requests: list[tuple[bytes, int]], replies: list) -> None:
         error = next((reply for reply in replies if _concerns_all(reply)), None)

@@ -24,6 +24,8 @@ class _Heads(dict[int, bytes]):
 #: its name, its arguments, and one line break more. Looking a head up costs half of what formatting it does.
 HEADS = _Heads()
 CRLF = b"\r\n"
+#: What a server says to a write that has gone well. All have this very object, so that comparing costs least.
+OK = b"OK"
 
 
 def argument(word: bytes) -> bytes:

@@ -20,10 +20,14 @@ class Sink:
     sent: int = 0  # commands
     later_ms: int = 0  # how far its clock is ahead of the first node's, which instants are told in
 
-    def write(self, request: Request, replies: int, then: Callable[[list], None]) -> None:
-        """Queue a request of `replies` commands."""
+    def ask(self, request: Request, replies: int, then: Callable[[list], None], flat: bool = False) -> None:
+        """Queue a request of `replies` commands; see Connection.ask."""
         self.sent += replies
-        self.conn.ask(request, replies, then)
+        self.conn.ask(request, replies, then, flat)
+
+    def write(self, request: Request, replies: int, then: Callable[[list], None]) -> None:
+        """Queue writes, or what is answered as simply: not by arrays."""
+        self.ask(request, replies, then, flat=True)
 
 
 @dataclass

@@ -80,14 +80,18 @@ class RangeScan:
     def _scan(self, cursor: int, count: int, then: Callable[[int, list[bytes]], None]) -> None:
         request = self._request(cursor, count)
 
+        def ask() -> None:
+            # Marked as the windows between scans are, or it would keep their replies from being taken together.
+            self.link.reader.ask(request, 1, answered, marked=True)
+
         def answered(replies: list) -> None:
             reply = replies[0]
             if isinstance(reply, Exception):
-                self.link.trouble("source", 0, reply, lambda: self.link.reader.ask(request, 1, answered))
+                self.link.trouble("source", 0, reply, ask)
             else:
                 then(int(reply[0]), reply[1])
 
-        self.link.reader.ask(request, 1, answered)
+        ask()
 
     def _count_until(self, end: int, position: int) -> int:
         return max(1, min(self.count, int(expected_keys(position, end, self.db_keys)) + 1))
@@ -159,7 +163,7 @@ class RangeScan:
                 self.db_keys = size
             self._stepped(int(reply[0]), reply[1], count, sized=True)
 
-        self.link.reader.ask(self._request(self.cursor, count) + command(b"DBSIZE"), 2, answered)
+        self.link.reader.ask(self._request(self.cursor, count) + command(b"DBSIZE"), 2, answered, marked=True)
 
     # ---- the border -----------------------------------------------------------------------------------------
 

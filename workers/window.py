@@ -35,7 +35,7 @@ from .read import (
     values_of,
     values_request,
 )
-from .resp import argument_value, arguments
+from .resp import OK, argument_value, arguments
 from .slots import arranged, runs_of, slots_of
 from .task import Aside, Counts
 from .write import Build, are_large
@@ -268,7 +268,7 @@ class Window:
         return partial(self._written, node)
 
     def _written(self, node: int, replies: list) -> None:
-        if replies.count(b"OK") != len(replies):
+        if replies.count(OK) != len(replies):
             error = first_error(replies) or RuntimeError(f"unexpected reply {replies[0]!r}")
             if self._failed is None or rule_for(error).action is not Action.PUT_ASIDE:
                 self._failed = ("target", node, error)

@@ -1,0 +1,127 @@
+"""Replies out of bytes: however these are cut, each request gets its own, whatever is known of them before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import hiredis
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyferry.workers.replies import RECV_BYTES, Replies, mark_request, new_mark, recv_buffer
+
+ANY, FLAT, MARKED = "any", "flat", "marked"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a server says to one request: each reply as it is, and as bytes."""
+
+    kind: str
+    replies: tuple[object, ...]
+
+
+def wire(reply: object) -> bytes:
+    """A reply as a server sends it."""
+    if isinstance(reply, str):
+        return b"-%b\r\n" % reply.encode()
+    if isinstance(reply, bytes):
+        return b"+OK\r\n" if reply == b"OK" else b"$%d\r\n%b\r\n" % (len(reply), reply)
+    if isinstance(reply, tuple):
+        return b"*%d\r\n" % len(reply) + b"".join(map(wire, reply))
+    return b"$-1\r\n" if reply is None else b":%d\r\n" % reply
+
+
+def plain(reply: object) -> object:
+    """A reply of the parser as `wire` takes it."""
+    if isinstance(reply, list):
+        return tuple(map(plain, reply))
+    return str(reply) if isinstance(reply, Exception) else reply
+
+
+OKS = st.just(b"OK")
+ERRORS = st.just("MOVED 1 127.0.0.1:7000")
+TRICKS = st.sampled_from([b"+OK\r\n", b"OK\r\n", b"$16\r\n", b"\r\n", b"\n", b"*2\r\n", b""])
+SINGLE = st.one_of(OKS, OKS, OKS, ERRORS, st.none(), st.integers(-1, 1 << 40), st.binary(max_size=40), TRICKS)
+NESTED = st.recursive(SINGLE, lambda inner: st.lists(inner, max_size=4).map(tuple), max_leaves=8)
+
+
+def requests(kind: str) -> st.SearchStrategy[Request]:
+    """Requests of one kind, some of them answered by OK alone."""
+    replies = st.lists(OKS, min_size=1, max_size=30) | st.lists(SINGLE if kind == FLAT else NESTED, min_size=1)
+    return st.builds(Request, st.just(kind), replies.map(tuple))
+
+
+SEVERAL = st.lists(st.sampled_from([ANY, FLAT, MARKED]).flatmap(requests), min_size=1, max_size=12)
+
+
+def run(asked: Sequence[Request], cuts: Iterable[int]) -> list[tuple[object, ...]]:
+    """What each request gets; all are asked at first, as by a pipeline that is full, and bytes come cut at `cuts`."""
+    replies = Replies()
+    got: list[tuple[object, ...]] = []
+    data = b""
+    for request in asked:
+        mark = new_mark() if request.kind == MARKED else b""
+        data += b"".join(map(wire, request.replies)) + (wire(mark) if mark else b"")
+        came = lambda some: got.append(tuple(map(plain, some)))  # noqa: E731
+        replies.expect(len(request.replies), came, request.kind == FLAT, mark)
+    borders = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    for begin, end in pairwise(borders):
+        recv_buffer[: end - begin] = data[begin:end]
+        replies.take(end - begin)
+        replies.deliver()
+    assert not replies.due
+    return got
+
+
+@given(SEVERAL, st.lists(st.integers(0, 1 << 16), max_size=40))
+def test_each_request_gets_its_replies_however_the_bytes_are_cut(asked: list[Request], cuts: list[int]) -> None:
+    """Wherever a reply, an array, a mark or an OK is cut."""
+    assert run(asked, cuts) == [request.replies for request in asked]
+
+
+@given(SEVERAL)
+def test_byte_by_byte(asked: list[Request]) -> None:
+    """Every cut there is."""
+    assert run(asked, range(1 << 13)) == [request.replies for request in asked]
+
+
+@pytest.mark.parametrize("size", [1, 100, 3_000, 50_000])
+def test_marked_requests_of_every_size(size: int) -> None:
+    """Values over what is fed at a time, and requests over what is received at a time."""
+    values = tuple(b"%d" % number * size for number in range(20))
+    asked = [Request(kind, values) for kind in (MARKED, MARKED, ANY, MARKED, MARKED, FLAT, MARKED)]
+    assert run(asked, range(0, 1 << 24, RECV_BYTES)) == [values] * len(asked)
+
+
+def test_a_reply_too_many_is_found_by_the_mark() -> None:
+    """What a server says that nobody has asked would else be taken for the answer to something."""
+    replies, mark = Replies(), new_mark()
+    replies.expect(1, lambda _: None, mark=mark)
+    data = b"+OK\r\n+OK\r\n" + wire(mark)
+    recv_buffer[: len(data)] = data
+    with pytest.raises(hiredis.ProtocolError):
+        replies.take(len(data))
+
+
+def test_a_mark_is_asked_for_once_and_is_another_each_time() -> None:
+    """A value that holds one was written after it had been used."""
+    marks = {new_mark() for _ in range(1000)}
+    assert len(marks) == 1000
+    assert all(mark_request(mark) == b"*2\r\n$4\r\nPING\r\n$16\r\n%b\r\n" % mark for mark in marks)
+
+
+def test_who_waits_is_known_when_nothing_more_comes() -> None:
+    """Those whose replies have come whole and were not delivered are told as well."""
+    replies, got = Replies(), []
+    replies.expect(2, got.append)
+    replies.expect(3, got.append, mark=new_mark())
+    recv_buffer[:10] = b"+OK\r\n+OK\r\n"
+    replies.take(10)
+    assert replies.due
+    assert [count for count, _ in replies.give_up()] == [2, 3]
+    assert not replies.due
+    assert not got
