@@ -1,7 +1,7 @@
 """A careful window: every key on its own, so that each has its own outcome.
 
-Used where the fast way cannot tell which key was the cause: something was refused, a value is over the target's
-limit, or some of the keys are counted elsewhere.
+Used where the fast way cannot tell which key was the cause: something was refused, or a value is over the target's
+limit.
 
     GET (or DUMP) + expiry ─→ DUMP + expiry of what is no string ─→ SET or RESTORE ─→ one outcome a key
 
@@ -26,7 +26,7 @@ from .look import look
 from .policy import Action, Gone, Rule, first_error, rule_for
 from .read import MOMENT_TRIES, Apart, Method, Read, expiries_of, expiry_commands, values_request
 from .redirects import Errand, asking, redirect_of
-from .resp import argument
+from .resp import OK, argument
 from .router import Sink
 from .task import Aside, Counts
 from .walk import Walks
@@ -43,7 +43,7 @@ LOSSES_OF_A_KEY = 3
 
 
 class Careful:
-    """Copies `keys` one by one and calls settled(self); `counted` False: their outcomes are counted elsewhere."""
+    """Copies `keys` one by one and calls settled(self)."""
 
     def __init__(
         self,
@@ -51,11 +51,9 @@ class Careful:
         keys: list[bytes],
         strings_first: bool,
         settled: Callable[[Careful], None],
-        counted: bool = True,
         alone: bool = False,
     ) -> None:
-        self.link, self.keys, self.strings_first = link, keys, strings_first
-        self.settled, self.counted = settled, counted
+        self.link, self.keys, self.strings_first, self.settled = link, keys, strings_first, settled
         self.alone = alone  # nothing else is under way on the link, and keys are tried one at a time
         self.losses = 0  # of a connection: under this window, or alone, under the key that is being tried
         self.counts = Counts()
@@ -144,7 +142,7 @@ class Careful:
 
     def _written(self, read: Read, sink: Sink, request: Request, replies: list) -> None:
         node = sink.node
-        if replies == [b"OK"]:
+        if replies == [OK]:
             self._copied(read)
         elif isinstance(replies[0], Exception) and (there := self._asked_elsewhere(node, replies[0])):
             then = partial(self._written, read, there, request)
@@ -188,15 +186,12 @@ class Careful:
     # ---- outcomes -------------------------------------------------------------------------------------------
 
     def _count(self, outcome: str, size: int = 0) -> None:
-        if not self.counted:
-            outcome, size = "again", 0
         setattr(self.counts, outcome, getattr(self.counts, outcome) + 1)
         self.counts.bytes += size
 
     def _put_aside(self, key: bytes, kind: str, size: int, reason: str) -> None:
         self._count("aside")
-        if self.counted:
-            self.asides.append(Aside(key, self.link.db, kind, size, reason))
+        self.asides.append(Aside(key, self.link.db, kind, size, reason))
 
     def _failed(self, side: str, node: int, key: bytes, error: object, kind: str, size: int) -> None:
         rule: Rule = rule_for(error)

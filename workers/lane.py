@@ -13,12 +13,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from .adapt import Meter
 from .barrier import Windows
 from .budget import fitting, sizes_of, sizes_request
-from .careful import Careful
 from .choose import Chooser
 from .compare import Comparison, QuickComparison
 from .conflict import Look
@@ -249,12 +249,10 @@ class Lane:
         elif work in (RECHECK, PRUNE):
             kind = Prune if work == PRUNE else Recheck
             kind(self.link, keys, self.filters, settled).start()
-        elif segment.found.elsewhere:
-            strings_first = self.chooser.policy != "dump"
-            Careful(self.link, keys, strings_first, settled, counted=False).start()
         else:
             copies = Guarded if self.link.keeps_existing else Window
-            copying = copies(self.link, keys, self.chooser.method, settled)
+            told = settled if counted else partial(_counted_elsewhere, settled)
+            copying = copies(self.link, keys, self.chooser.method, told)
             copying.usual_bytes = self.chooser.usual_bytes(count)
             copying.start()
 
@@ -344,3 +342,10 @@ class Lane:
         if not self.segments or not self.segments[0].settled:
             return False
         return not self.segments[0].found.part or (len(self.segments) > 1 and self.segments[1].settled)
+
+
+def _counted_elsewhere(settled: Callable[[Any], None], window: Window) -> None:
+    """The keys of a window come again, and have their outcomes there."""
+    window.counts = Counts(again=window.counts.read, retried=window.counts.retried)
+    window.asides = []
+    settled(window)
