@@ -52,6 +52,12 @@ class Dialog:
 
     def answer(self) -> object:
         """The reply to `ask`, once, or None while it has not come."""
+        if self._asked:
+            self._look_for_answer()
+        answer, self._answer = self._answer, None
+        return answer
+
+    def _look_for_answer(self) -> None:
         self._sock.settimeout(0)
         try:
             while self._asked:
@@ -59,8 +65,6 @@ class Dialog:
                 self._take_answer(self._next())
         except BlockingIOError:
             pass
-        answer, self._answer = self._answer, None
-        return answer
 
     def _take_answer(self, reply: object) -> None:
         if reply is not _NO_MORE:

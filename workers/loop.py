@@ -31,8 +31,8 @@ from .patience import Patience
 from .pipe import Pipe
 from .task import LIVE_KEYS, Order, Report, Setup, Task
 
-#: News goes up so often …
-REPORT_S = 0.1
+#: News goes up so often: each time costs both processes, and what is not told yet is done again after a death …
+REPORT_S = 0.2
 #: … and a sign of life, also without news.
 HEARTBEAT_S = 0.5
 #: The number of lanes is as wanted when it is off by less than this share: some have just ended, or end soon.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -9,6 +10,10 @@ from typing import Protocol
 
 from .errors import InternalError
 from .pipe import Pipe
+
+#: So many objects more than before have Python look for what refers to itself. Windows come and go by thousands of
+#: tuples, and hardly anything of them does.
+COLLECTED_AT = 10_000
 
 
 class Job(Protocol):
@@ -29,6 +34,8 @@ def serve(pipe: Pipe, begin: Callable[[bytes], Job]) -> None:
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # A terminal signals the whole group; the coordinator decides, and tells us over the pipe.
         signal.signal(ignored, signal.SIG_IGN)
+    gc.freeze()  # what is loaded stays for good, and need not be looked through
+    gc.set_threshold(COLLECTED_AT)
     try:
         job = begin(pipe.receive())
     except (EOFError, OSError):
