@@ -23,6 +23,8 @@ GROWTH_TOLERANCE = 0.10
 #: Cluster to cluster: client CPU by kind of server (7.0 takes a command for each key), and times the naive copier.
 CLUSTER_CPU_US = {"7.0": 1.7, "8.2": 1.5, "9.1": 1.5}
 CLUSTER_SPEED = 4.0
+#: … and how many times that of the bare loop the client CPU may be.
+CLUSTER_CPU_TIMES = 1.15
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ def _cluster(data: list[dict[str, Any]]) -> Iterator[Bar]:
         cpu = item["tools"][OURS]["client_cpu_us_per_key"]
         if cpu and item["kind"] in CLUSTER_CPU_US:
             yield _at_most(f"{what}: client CPU, µs a key", CLUSTER_CPU_US[item["kind"]], cpu)
+        if times := item.get("client_cpu_to_loop"):
+            yield _at_most(f"{what}: client CPU, times that of a bare loop", CLUSTER_CPU_TIMES, times)
         if ratio := item["ratios"].get(f"{OURS}/{PEER}"):
             yield _at_least(f"{what}: times redis-py's pipeline", CLUSTER_SPEED, ratio, "x", _floor(item, OURS))
 

@@ -65,7 +65,7 @@ def test_a_smoke_run_copies_by_all_tools_and_between_clusters(tmp_path: Path) ->
     for item in copies:
         assert set(item["tools"]) == set(item["commands"]) == TOOL_NAMES
         assert set(item["ratios"]) == {"keyferry/migrate", "keyferry/pipeline"}
-    assert set(parts["cluster"]["data"][0]["ratios"]) == {"keyferry/pipeline"}
+    assert set(parts["cluster"]["data"][0]["ratios"]) == {"keyferry/loop", "keyferry/pipeline"}
     assert {bar.what.split(":")[0] for bar in bars(parts)} >= {"100B", "mixed", "cluster to cluster, 100B"}
 
 
