@@ -22,6 +22,7 @@ class Request:
 
     kind: str
     replies: tuple[object, ...]
+    refuses_mark: bool = False
 
 
 def wire(reply: object) -> bytes:
@@ -52,7 +53,7 @@ NESTED = st.recursive(SINGLE, lambda inner: st.lists(inner, max_size=4).map(tupl
 def requests(kind: str) -> st.SearchStrategy[Request]:
     """Requests of one kind, some of them answered by OK alone."""
     replies = st.lists(OKS, min_size=1, max_size=30) | st.lists(SINGLE if kind == FLAT else NESTED, min_size=1)
-    return st.builds(Request, st.just(kind), replies.map(tuple))
+    return st.builds(Request, st.just(kind), replies.map(tuple), st.integers(0, 4).map(lambda number: not number))
 
 
 SEVERAL = st.lists(st.sampled_from([ANY, FLAT, MARKED]).flatmap(requests), min_size=1, max_size=12)
@@ -65,7 +66,8 @@ def run(asked: Sequence[Request], cuts: Iterable[int]) -> list[tuple[object, ...
     data = b""
     for request in asked:
         mark = new_mark() if request.kind == MARKED else b""
-        data += b"".join(map(wire, request.replies)) + (wire(mark) if mark else b"")
+        data += b"".join(map(wire, request.replies))
+        data += wire("BUSY running a script" if request.refuses_mark else mark) if mark else b""
         came = lambda some: got.append(tuple(map(plain, some)))  # noqa: E731
         replies.expect(len(request.replies), came, request.kind == FLAT, mark)
     borders = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
@@ -105,6 +107,7 @@ def test_a_reply_too_many_is_found_by_the_mark() -> None:
     recv_buffer[: len(data)] = data
     with pytest.raises(hiredis.ProtocolError):
         replies.take(len(data))
+    assert [count for count, _ in replies.give_up()] == [1]  # who has asked is told when the connection is given up
 
 
 def test_a_mark_is_asked_for_once_and_is_another_each_time() -> None:

@@ -126,7 +126,9 @@ class Replies:
         if replies is _NO_MORE:
             return False, end
         self._as_one = False
-        return True, self._past_mark(self._complete(replies), at, end)
+        if mark := self._complete(replies):
+            return True, self._past_mark(mark, at, end)
+        return self._take_each(at, end)  # what has come after these replies is in the parser
 
     def _take_each(self, at: int, end: int) -> tuple[bool, int]:
         """Whether there was any reply, and where to go on."""
@@ -146,12 +148,14 @@ class Replies:
         return new
 
     def _complete(self, replies: list) -> bytes:
-        """The first request has its replies; its mark."""
-        asked = self._asked.popleft()
-        if asked.mark and replies.pop() != asked.mark:
+        """The first request has its replies; its mark, if that has come: a server that is busy refuses it as well."""
+        asked = self._asked[0]
+        found = replies.pop() if asked.mark else b""
+        if found != asked.mark and not isinstance(found, Exception):
             raise hiredis.ProtocolError("a reply too many, or too few")
+        self._asked.popleft()
         self._whole.append((asked.then, replies))
-        return asked.mark
+        return b"" if isinstance(found, Exception) else asked.mark
 
     def _past_mark(self, mark: bytes, at: int, end: int) -> int:
         """Where the next request's replies begin; another parser is there to go on with them."""

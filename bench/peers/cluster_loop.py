@@ -14,11 +14,13 @@ import socket
 import sys
 from binascii import crc_hqx
 from collections import deque
-from collections.abc import Callable
-from itertools import compress, groupby
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain, compress, groupby, islice
 
 import hiredis
 
+SLOTS = 1 << 14
 LANES_A_NODE = 4
 SCAN_KEYS = 500
 RECEIVED_BYTES = 1 << 17
@@ -96,76 +98,84 @@ class Connection:
             then(mine)
 
 
+@dataclass
 class Lane:
-    """One stretch of one node's cursors."""
+    """One stretch of one node's cursors: scan, read, write, scan again; writes are not waited for."""
 
-    def __init__(self, source: Connection, target: Connection, cursor: int, ends: Callable[[int], bool], slots: bool):
-        self.source, self.target, self.cursor, self.ends, self.slots = source, target, cursor, ends, slots
-        self.done = False
-        self.scan()
+    source: Connection
+    target: Connection
+    cursor: int
+    is_over: Callable[[int], bool]  # whether a cursor lies behind the stretch
+    by_slot: bool
+    done: bool = False
 
     def scan(self) -> None:
         """Ask for the next keys."""
-        self.source.ask(command(b"SCAN", b"%d" % self.cursor, b"COUNT", b"%d" % SCAN_KEYS), 1, self.scanned)
+        self.source.ask(command(b"SCAN", b"%d" % self.cursor, b"COUNT", b"%d" % SCAN_KEYS), 1, self.read)
 
-    def scanned(self, replies: list) -> None:
-        """Ask for the values and the expiries."""
+    def read(self, replies: list) -> None:
+        """Ask for the values and the expiries of what was scanned."""
         cursor, keys = replies[0]
         self.cursor = int(cursor)
-        last = self.ends(self.cursor)
+        if not keys:
+            return self.go_on()
         arguments = list(map(argument, keys))
-        if self.slots:
-            slots = [crc_hqx(key, 0) & 16383 for key in keys]
-            runs = [len(list(run)) for _, run in groupby(slots)]
-        else:
-            runs = []
-        pieces = []
-        begin = 0
-        for run in runs:
-            pieces.append(b"*%d\r\n$4\r\nMGET" % (run + 1) + b"".join(arguments[begin : begin + run]))
-            begin += run
-        if not self.slots:
-            pieces = [b"*2\r\n$3\r\nGET" + one for one in arguments]
-        pieces += [b"*2\r\n$11\r\nPEXPIRETIME" + one for one in arguments]
-        values = len(pieces) - len(arguments)
+        slots = [crc_hqx(key, 0) % SLOTS for key in keys] if self.by_slot else []
+        reads = mgets(arguments, slots) if slots else [b"*2\r\n$3\r\nGET" + one for one in arguments]
+        pieces = reads + [b"*2\r\n$11\r\nPEXPIRETIME" + one for one in arguments]
 
-        def read(replies: list) -> None:
-            self.write(arguments, runs, replies[:values], replies[values:])
-            if last:
-                self.done = True
-            else:
-                self.scan()
+        def came(replies: list) -> None:
+            values = list(chain.from_iterable(replies[: len(reads)])) if slots else replies[: len(reads)]
+            self.write(arguments, slots, values, replies[len(reads) :])
 
-        self.source.ask(b"\r\n".join(pieces) + b"\r\n" if pieces else b"", len(pieces), read)
+        self.source.ask(lines(pieces), len(pieces), came)
 
-    def write(self, arguments: list[bytes], runs: list[int], values: list, expiries: list[int]) -> None:
-        """Write them."""
-        if runs:
-            values = [value for run in values for value in run]
-        lasting = [instant == -1 for instant in expiries]
+    def write(self, arguments: list[bytes], slots: list[int], values: list[bytes], expiries: list[int]) -> None:
+        """Write keys that expire one by one, the others by slot or one by one."""
         pieces = [
             b"*5\r\n$3\r\nSET%b%b\r\n$4\r\nPXAT%b" % (key, argument(value), argument(b"%d" % instant))
-            for key, value, instant in zip(arguments, values, expiries)
+            for key, value, instant in zip(arguments, values, expiries, strict=True)
             if instant > 0
         ]
-        if not runs:
-            chosen = zip(compress(arguments, lasting), compress(values, lasting))
-            pieces += [b"*3\r\n$3\r\nSET%b\r\n$%d\r\n%b" % (key, len(value), value) for key, value in chosen]
-        begin = 0
-        for run in runs:
-            end = begin + run
-            chosen = zip(arguments[begin:end], values[begin:end], lasting[begin:end])
-            pairs = [b"%b\r\n$%d\r\n%b" % (key, len(value), value) for key, value, never in chosen if never]
-            if pairs:
-                pieces.append(b"*%d\r\n$4\r\nMSET" % (2 * len(pairs) + 1) + b"".join(pairs))
-            begin = end
-        if pieces:
-            self.target.ask(b"\r\n".join(pieces) + b"\r\n", len(pieces), lambda _: None)
+        lasting = [instant == -1 for instant in expiries]
+        chosen = zip(compress(arguments, lasting), compress(values, lasting), strict=True)
+        pairs = [b"%b\r\n$%d\r\n%b" % (key, len(value), value) for key, value in chosen]
+        pieces += msets(pairs, list(compress(slots, lasting))) if slots else [b"*3\r\n$3\r\nSET" + one for one in pairs]
+        self.target.ask(lines(pieces), len(pieces), lambda _: None)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """To the next step, if there is one."""
+        self.done = self.is_over(self.cursor)
+        if not self.done:
+            self.scan()
+
+
+def lines(pieces: list[bytes]) -> bytes:
+    """Commands without their last line's end, as one request."""
+    return b"\r\n".join(pieces) + b"\r\n"
+
+
+def by_runs(pieces: list[bytes], slots: list[int]) -> Iterator[list[bytes]]:
+    """What belongs to the keys of each slot, of keys that come slot by slot."""
+    rest = iter(pieces)
+    for _, run in groupby(slots):
+        yield list(islice(rest, len(list(run))))
+
+
+def mgets(arguments: list[bytes], slots: list[int]) -> list[bytes]:
+    """An MGET for each slot."""
+    return [b"*%d\r\n$4\r\nMGET" % (len(run) + 1) + b"".join(run) for run in by_runs(arguments, slots)]
+
+
+def msets(pairs: list[bytes], slots: list[int]) -> list[bytes]:
+    """An MSET for each slot."""
+    return [b"*%d\r\n$4\r\nMSET" % (2 * len(run) + 1) + b"".join(run) for run in by_runs(pairs, slots)]
 
 
 def masters(port: int) -> list[tuple[int, int, int]]:
     """(first slot, last slot, port), by slot."""
-    return sorted((first, last, node[1]) for first, last, node, *_ in Connection(port).now(b"CLUSTER", b"SLOTS"))
+    return sorted((first, last, node[1]) for first, last, node, *_ in Connection(port).now(b"CLUSTER", b"SLOTS"))  # type: ignore[attr-defined]
 
 
 def reverse(number: int) -> int:
@@ -173,38 +183,39 @@ def reverse(number: int) -> int:
     return int(format(number, "064b")[::-1], 2)
 
 
+def lanes_of(source: Connection, target: Connection, first: int, last: int) -> Iterator[Lane]:
+    """A node's lanes: each has a part of its slots, or, where cursors do not go by slot, of its table."""
+    by_slot = b"redis_version:7.0" not in source.now(b"INFO", b"server")  # type: ignore[operator]
+    for number in range(LANES_A_NODE):
+        if by_slot:
+            begin, stop = (first + (last + 1 - first) * part // LANES_A_NODE for part in (number, number + 1))
+            yield Lane(source, target, begin, lambda cursor, stop=stop: not cursor or cursor % SLOTS >= stop, True)  # type: ignore[misc]
+        else:
+            begin, stop = ((part << 64) // LANES_A_NODE for part in (number, number + 1))
+            is_over = lambda cursor, stop=stop: not cursor or reverse(cursor) >= stop  # noqa: E731
+            yield Lane(source, target, reverse(begin), is_over, False)
+
+
 def main(source_port: int, target_port: int) -> None:
     """Copy one cluster to the other."""
     poll = select.epoll()
-    pairs, lanes = [], []
+    connections: dict[int, Connection] = {}
+    lanes: list[Lane] = []
     for (first, last, source), (_, _, target) in zip(masters(source_port), masters(target_port), strict=True):
-        ours = Connection(source), Connection(target)
-        by_slot = b"redis_version:7.0" not in ours[0].now(b"INFO", b"server")
-        pairs.append((ours, first, last, by_slot))
-    by_fd = {}
-    for ours, first, last, by_slot in pairs:
-        for connection in ours:
+        pair = Connection(source), Connection(target)
+        lanes += lanes_of(*pair, first, last)
+        for connection in pair:
             connection.begin(poll)
-            by_fd[connection.socket.fileno()] = connection
-        for number in range(LANES_A_NODE):
-            if by_slot:
-                share = (last + 1 - first) // LANES_A_NODE
-                begin = first + number * share
-                stop = last + 1 if number == LANES_A_NODE - 1 else begin + share
-                ends = lambda cursor, stop=stop: not cursor or cursor & 16383 >= stop  # noqa: E731
-                lanes.append(Lane(*ours, begin, ends, True))
-            else:
-                begin, stop = ((number + i) * (1 << 64) // LANES_A_NODE for i in (0, 1))
-                ends = lambda cursor, stop=stop: not cursor or reverse(cursor) >= stop  # noqa: E731
-                lanes.append(Lane(*ours, reverse(begin), ends, False))
-    connections = list(by_fd.values())
-    while not all(lane.done for lane in lanes) or any(connection.waiting for connection in connections):
-        for connection in connections:
+            connections[connection.socket.fileno()] = connection
+    for lane in lanes:
+        lane.scan()
+    while not all(lane.done for lane in lanes) or any(connection.waiting for connection in connections.values()):
+        for connection in connections.values():
             if connection.out:
                 connection.send()
         for fd, events in poll.poll():
             if events & select.EPOLLIN:
-                by_fd[fd].receive()
+                connections[fd].receive()
 
 
 if __name__ == "__main__":
