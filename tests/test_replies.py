@@ -128,3 +128,10 @@ def test_who_waits_is_known_when_nothing_more_comes() -> None:
     assert [count for count, _ in replies.give_up()] == [2, 3]
     assert not replies.due
     assert not got
+
+
+def test_an_ok_of_a_marked_request_may_come_with_those_of_writes_before() -> None:
+    """Such a request has a part of its replies, so that the others are not told as a whole array."""
+    asked = [Request(MARKED, (1,)), Request(FLAT, (b"OK", b"OK")), Request(MARKED, (b"OK", 7))]
+    mark_ends = len(wire(1) + wire(new_mark()))
+    assert run(asked, [mark_ends, mark_ends + 3 * len(wire(b"OK"))]) == [request.replies for request in asked]

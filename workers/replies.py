@@ -34,7 +34,7 @@ _NO_MORE = object()
 #: As many replies OK as one recv call can bring, with the rest of one that was cut before.
 _OK_LINE = b"+OK\r\n"
 _OK_LINES = _OK_LINE * (RECV_BYTES // len(_OK_LINE) + 2)
-#: Asks for a mark; what it is made of stands in no line's end.
+#: A mark is of hexadecimal digits, so that no line ends within it.
 _MARK_RANDOM_BYTES = 8
 _PING_MARK = b"*2\r\n$4\r\nPING\r\n$%d\r\n%b\r\n"
 
@@ -187,4 +187,5 @@ class Replies:
             due = self._asked[0].due
             self._complete(self._got[:due])
             del self._got[:due]
+        self._at_border = not (self._got or self._cut_bytes)
         return True
