@@ -30,23 +30,32 @@ def seeds(*choices: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("choice", "seed"), params)
 
 
-#: More than the probe needs on each of three masters, so that their rings are really split.
-KEYS = 66_000
-SLOTS = 300
+#: More than the probe needs on each of three masters, so that their rings are really split; six keys a slot.
+KEYS = 100_000
+SLOTS = 500
+#: Slow enough for all of the slots to be moved meanwhile.
+RATE = "15000"
 
 
-def fill_with_many(cluster: Cluster, count: int = KEYS) -> None:
+def fill_with_many(cluster: Cluster) -> None:
     """Keys of all types, and many strings; some share a slot."""
     fill(cluster, 1_000, tagged=0.3)
     with cluster.connect() as connection:
         connection.pipeline(
-            (b"SET", b"key:%d" % n if n % 10 else b"{tag%d}%d" % (n % 70, n), b"v%d" % n) for n in range(count)
+            (b"SET", b"key:%d" % n if n % 10 else b"{tag%d}%d" % (n % 70, n), b"v%d" % n) for n in range(KEYS)
         )
 
 
 def until_keys_come(target: Cluster) -> None:
     """The copy has begun."""
     wait_until(lambda: target.dbsize() > 500)
+
+
+def mover_of_random_slots(cluster: Cluster, seed: int, open_s: float = 0.0) -> Mover:
+    """Moves slots of all other masters to one of them."""
+    owners, to = cluster.owners(), cluster.masters[seed % 3]
+    others = [slot for slot, owner in owners.items() if owner != to.address]
+    return Mover(cluster, random.Random(seed).sample(others, SLOTS), to, open_s=open_s)
 
 
 def copied_while(source: Cluster, target: Cluster, mover: Mover, *options: str) -> Result:
@@ -57,6 +66,7 @@ def copied_while(source: Cluster, target: Cluster, mover: Mover, *options: str) 
         until_keys_come(target)
         with mover:
             ran = running.result()
+            assert mover.moved > SLOTS // 2, "the copy was over before most slots had moved"
     assert mover.moved == len(mover.slots)
     assert ran.code == 0, ran.err
     return ran
@@ -68,8 +78,7 @@ def test_rule_9_slots_that_move_at_the_source_are_read_where_they_are_now(
 ) -> None:
     source, target = clusters((choice, 3, 0), (choice, 2, 0))
     fill_with_many(source)
-    slots = random.Random(seed).sample(range(16_384), SLOTS)
-    ran = copied_while(source, target, Mover(source, slots, source.masters[seed % 3]), "--rate", "20000")
+    ran = copied_while(source, target, mover_of_random_slots(source, seed), "--rate", RATE)
     assert "are looked at again" in ran.err
     assert_equal(source, target, ttl_tolerance_ms=MIGRATE_MS)
 
@@ -77,19 +86,18 @@ def test_rule_9_slots_that_move_at_the_source_are_read_where_they_are_now(
 @seeds("9.1", "7.0", "8.2")
 def test_slots_that_move_at_the_target(choice: str, seed: int, clusters: ClustersFactory) -> None:
     source, target = clusters((choice, 2, 0), (choice, 3, 0))
-    fill_with_many(source, KEYS * 2 // 3)
-    slots = random.Random(seed).sample(range(16_384), SLOTS)
-    copied_while(source, target, Mover(target, slots, target.masters[seed % 3], open_s=0.003), "--rate", "13000")
+    fill_with_many(source)
+    copied_while(source, target, mover_of_random_slots(target, seed, open_s=0.003), "--rate", RATE)
     assert_equal(source, target, ttl_tolerance_ms=MIGRATE_MS)
 
 
 @seeds("source", "target")
 def test_slots_that_move_atomically(choice: str, seed: int, clusters: ClustersFactory) -> None:
     source, target = clusters(("9.1", 3, 0), ("9.1", 3, 0))
-    fill_with_many(source, 30_000)
+    fill_with_many(source)
     moving = source if choice == "source" else target
     first = 5_461 - random.Random(seed).randrange(SLOTS)  # of two masters, unless it is that very number
-    words = ("replicate", source.uri, target.uri, "--workers", "2", "--rate", "4000")
+    words = ("replicate", source.uri, target.uri, "--workers", "2", "--rate", RATE)
     with ThreadPoolExecutor(1) as others:
         ran = others.submit(run_keyferry, *words, env=VERIFIED, timeout=100)
         until_keys_come(target)
