@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import select
 import time
 from collections.abc import Callable
@@ -20,8 +21,9 @@ from keyferry.workers.window import Window
 from tests.conftest import ServerFactory
 from tests.support.compare import all_keys, differences
 from tests.support.dataset import fill
+from tests.support.live import wait_until
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
-from tests.support.servers import Server
+from tests.support.servers import Server, free_port
 
 CLOCK = Clock(absolute=True)
 
@@ -107,7 +109,7 @@ def test_where_one_node_owns_all_slots_keys_go_there_unless_their_slot_has_moved
         loop.link.reader.node.slots = [(0, SLOTS - 1)]
         loop.link.note_shared(TELLING_KEYS, shared=False)  # a window before this one has found keys in any slots
         monkeypatch.setattr(
-            "keyferry.workers.window.arranged", lambda keys: pytest.fail("nobody has to know the slots")
+            "keyferry.workers.window.arranged", lambda *_: pytest.fail("nobody has to know the slots")
         )
         keys = sorted(all_keys(source))
         Window(loop.link, keys, Method.MGET, settled.append).start()
@@ -171,3 +173,31 @@ def test_a_slot_that_has_come_to_the_source_node_goes_where_it_belongs_at_the_se
             loop.close()
     assert (settled[0].counts.copied, settled[0].counts.retried) == (400, 1)
     assert all_keys(targets[1]) == {key for key in keys if slot_of(key) == come}
+
+
+@pytest.mark.parametrize("method", list(Method))
+def test_keys_that_a_scan_by_slots_brings_in_another_order_arrive_all_the_same(
+    method: Method, server: ServerFactory
+) -> None:
+    """Where a slot ends is looked for as if they came slot by slot: the server refuses what is wrong about that."""
+    source, target = server("8.2", "--cluster-enabled", "yes", "--cluster-port", str(free_port())), server("8.2")
+    assert source.call("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1) == b"OK"
+    tags = {slot: n for n in range(50_000) if (slot := slot_of(b"%d" % n)) < 8}
+    names = [b"{%d}%d" % (tag, n) for _, tag in sorted(tags.items()) for n in range(100)]
+    with source.connect() as connection:
+        wait_until(lambda: b"cluster_state:ok" in connection.must("CLUSTER", "INFO"))
+        connection.pipeline((b"SET", name, name) for name in names)
+    middle = names[1:-1]
+    random.Random(method.value).shuffle(middle)
+    loop = Loop(source, [target], owners=None)
+    settled: list[Window] = []
+    try:
+        loop.run_until(lambda: loop.link.ready)
+        loop.link.by_slot = loop.link.from_cluster = True
+        window = Window(loop.link, [names[0], *middle, names[-1]], method, settled.append)
+        window.scanned = True
+        window.start()
+        loop.run_until(lambda: bool(settled))
+    finally:
+        loop.close()
+    assert settled[0].counts.copied == len(names) and all_keys(target) == set(names)

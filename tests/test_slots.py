@@ -37,6 +37,8 @@ some_slots = st.builds(
     st.lists(st.tuples(st.integers(0, MASK), st.sampled_from([2, 30, SLOTS // 2, SLOTS])), max_size=4),
 )
 keys = st.lists(st.binary(max_size=8) | st.sampled_from([b"{a}b", b"{}a", b"{a", b"a}{b}", b"{{a}}"]), max_size=40)
+#: A hash tag of each of the first slots.
+TAGS = {slot: n for n in range(50_000) if (slot := slot_of(b"%d" % n)) < 8}
 #: Which of three nodes owns each slot: in stretches, as in life, or slot by slot.
 owners = st.builds(
     lambda cuts: [sum(slot >= at for at in cuts) % 3 for slot in range(SLOTS)],
@@ -79,6 +81,23 @@ def test_a_window_is_sorted_where_slots_are_shared_and_else_left_as_it_is(names:
     assert (found, slots) == (in_slot_order(names) if shared else (names, slots_of(names)))
 
 
+@given(st.dictionaries(st.integers(0, 7), st.integers(1, 300), min_size=1), st.data())
+def test_the_slots_of_keys_that_come_slot_by_slot_are_found_by_few_looks(
+    counts: dict[int, int], data: st.DataObject
+) -> None:
+    names = [b"{%d}%d" % (TAGS[slot], n) for slot, count in sorted(counts.items()) for n in range(count)]
+    begin = data.draw(st.integers(0, len(names) - 1))
+    names = names[begin : data.draw(st.integers(begin + 1, len(names)))]
+    assert arranged(names, scanned=True) == arranged(names)
+
+
+def test_few_looks_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [b"{%d}%d" % (TAGS[slot], n) for slot in range(4) for n in range(125)]
+    asked: list[bytes] = []
+    monkeypatch.setattr("keyferry.workers.slots.slot_of", lambda key: asked.append(key) or slot_of(key))
+    assert arranged(names, scanned=True)[2] and len(asked) < 50
+
+
 @given(st.lists(st.tuples(st.binary(max_size=8), st.sampled_from([-1, 5, 0])), max_size=40), owners, st.booleans())
 def test_each_key_goes_to_the_node_that_owns_its_slot(
     rows: list[tuple[bytes, int]], by_slot: list[int], shared: bool
@@ -90,8 +109,9 @@ def test_each_key_goes_to_the_node_that_owns_its_slot(
     router = Router([Sink(number, None, later_ms=number) for number in range(3)], Owners(by_slot))  # type: ignore[arg-type]
     found: list[tuple[int, Row]] = []
     for sink, part in router.split(batch):
-        assert list(part.slots or ()) == [slot_of(key) for key in part.values]
-        assert part.shared or not shared
+        for columns in (part.lasting, part.expiring):
+            assert list(columns.slots) == [slot_of(key) for key in columns.values]
+        assert part.slotted and (part.shared or not shared)
         found += [(sink.node, row) for row in part.in_order()]
     wanted = []
     for key, reply in rows:

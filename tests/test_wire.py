@@ -113,7 +113,9 @@ def test_a_batch_holds_the_keys_that_are_there(replies: list[int], absolute: boo
     expiries = Expiries.told(replies, NOW_MS, Clock(absolute, shift_ms))
     keys = [argument(b"%d" % number) for number in range(len(replies))]
     batch = batch_of(keys, keys, expiries)
-    rows = [(key, value, NEVER) for key, value in zip(batch.keys, batch.values, strict=True)] + batch.expiring
+    lasting, expiring = batch.lasting, batch.expiring
+    rows = [(key, value, NEVER) for key, value in zip(lasting.keys, lasting.values, strict=True)]
+    rows += zip(expiring.keys, expiring.values, expiring.instants, strict=True)
     told = zip(keys, expiries.instants(), strict=True)
     assert sorted(rows) == sorted((key, key, instant) for key, instant in told if instant is not None)
     again = Expiries(expiries.settled(), 0, 0)

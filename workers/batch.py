@@ -1,7 +1,7 @@
 """A batch: what is written together, by column, so that the hot path has no object and no call a key.
 
-Keys that never expire are columns, for they are written by one command or by equal ones. Keys with an expiry are
-rows apart, each with the instant at which it ends. Where slots matter, both come in the order of their slots.
+Keys that never expire are columns apart: they are written by one command or by equal ones, the others with the instant
+at which each ends. Where slots matter, both come in the order of their slots.
 """
 
 from __future__ import annotations
@@ -9,66 +9,80 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import compress, repeat
-from operator import add, eq, gt
 
 from .expiry import FOREVER, NEVER, Expiries
 from .resp import argument_value
-from .slots import slot_of, slots_of
+from .slots import slots_of
 
 Row = tuple[bytes, bytes, int]  # the key as an encoded argument, its value or DUMP payload, its instant
 
 
 @dataclass
-class Batch:
-    """`keys` (encoded arguments) and their `values` never expire; `expiring` are rows that do.
+class Columns:
+    """Keys as encoded arguments, the value or DUMP payload of each, and where these matter its slot and its instant."""
 
-    `slots` and `row_slots` are those of the keys and of the rows; None where they do not matter, or are not known. They
-    are sorted where they are `shared`: where several keys of a slot may be written together.
+    keys: Sequence[bytes] = ()
+    values: Sequence[bytes] = ()
+    slots: Sequence[int] = ()
+    instants: Sequence[int] = ()
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def with_slots(self) -> Columns:
+        """The same, with the slots of the keys."""
+        return replace(self, slots=slots_of(list(map(argument_value, self.keys))))
+
+    def cut(self, begin: int, end: int) -> Columns:
+        """Those from one place to before another."""
+        return Columns(self.keys[begin:end], self.values[begin:end], self.slots[begin:end], self.instants[begin:end])
+
+    def pick(self, places: Sequence[int]) -> Columns:
+        """Those that stand at these places."""
+        keys, values = [self.keys[at] for at in places], [self.values[at] for at in places]
+        instants = [self.instants[at] for at in places] if self.instants else ()
+        return Columns(keys, values, [self.slots[at] for at in places], instants)
+
+    def only(self, wanted: Sequence[bool]) -> Columns:
+        """Some of them."""
+        keys, values = list(compress(self.keys, wanted)), list(compress(self.values, wanted))
+        return Columns(keys, values, list(compress(self.slots, wanted)), list(compress(self.instants, wanted)))
+
+    def add(self, other: Columns) -> None:
+        """Append others, whose slots come after these."""
+        self.keys, self.values = [*self.keys, *other.keys], [*self.values, *other.values]
+        self.slots, self.instants = [*self.slots, *other.slots], [*self.instants, *other.instants]
+
+
+@dataclass
+class Batch:
+    """Keys that never expire, without instants, and keys that do.
+
+    Their slots are there if it is `slotted`. They are sorted where they are `shared`: where several keys of a slot may
+    be written together.
     """
 
-    keys: Sequence[bytes]
-    values: Sequence[bytes]
-    expiring: list[Row]
-    slots: Sequence[int] | None = None
-    row_slots: Sequence[int] = ()
+    lasting: Columns
+    expiring: Columns
+    slotted: bool = False
     shared: bool = True
 
     def __len__(self) -> int:
-        return len(self.keys) + len(self.expiring)
+        return len(self.lasting) + len(self.expiring)
 
     def all_values(self) -> list[bytes]:
         """Every value, whatever its expiry."""
-        return [*self.values, *(value for _, value, _ in self.expiring)]
+        return [*self.lasting.values, *self.expiring.values]
 
     def with_slots(self) -> Batch:
         """The same, with the slots of its keys."""
-        rows = [key for key, _, _ in self.expiring]
-        slots, row_slots = (slots_of(list(map(argument_value, keys))) for keys in (self.keys, rows))
-        return replace(self, slots=slots, row_slots=row_slots)
+        return Batch(self.lasting.with_slots(), self.expiring.with_slots(), slotted=True, shared=self.shared)
 
     def in_order(self) -> list[Row]:
         """All keys with what is written of them, as they stand in a request that has a command for each."""
-        return [*self.expiring, *zip(self.keys, self.values, repeat(NEVER))]
-
-    def cut(self, begin: int, end: int) -> Batch:
-        """Those of the keys without expiry, with their slots."""
-        assert self.slots is not None
-        return Batch(self.keys[begin:end], self.values[begin:end], [], self.slots[begin:end])
-
-    def pick(self, places: Sequence[int], rows: Sequence[int]) -> Batch:
-        """Those of the keys without expiry, and of the rows, that stand at these places."""
-        keys, values = self.keys, self.values
-        picked = Batch([keys[at] for at in places], [values[at] for at in places], [self.expiring[at] for at in rows])
-        if self.slots is not None:
-            picked.slots = [self.slots[at] for at in places]
-        picked.shared = self.shared
-        return picked
-
-    def add(self, other: Batch) -> None:
-        """Append another batch, whose slots come after these."""
-        assert self.slots is not None and other.slots is not None
-        self.keys, self.values = [*self.keys, *other.keys], [*self.values, *other.values]
-        self.slots = [*self.slots, *other.slots]
+        ending, lasting = self.expiring, self.lasting
+        rows = zip(ending.keys, ending.values, ending.instants)
+        return [*rows, *zip(lasting.keys, lasting.values, repeat(NEVER))]
 
 
 def batch_of(
@@ -79,21 +93,19 @@ def batch_of(
     shared: bool = True,
 ) -> Batch:
     """The batch of keys that were read; those that are gone are left out. Raises TypeError for an error reply."""
-    replies = expiries.replies
+    replies, floor, add = expiries.replies, expiries.floor, expiries.add
+    all_keys, slotted = Columns(keys, values, slots or ()), slots is not None
     if replies.count(FOREVER) == len(replies):
-        return Batch(keys, values, [], slots, shared=shared)
-    lasting = list(map(eq, replies, repeat(FOREVER)))
-    ending = list(map(gt, replies, repeat(expiries.floor)))
-    instants = map(add, compress(replies, ending), repeat(expiries.add))
-    expiring = list(zip(compress(keys, ending), compress(values, ending), instants))
-    batch = Batch(list(compress(keys, lasting)), list(compress(values, lasting)), expiring, shared=shared)
-    if slots is not None:
-        batch.slots, batch.row_slots = list(compress(slots, lasting)), list(compress(slots, ending))
-    return batch
+        return Batch(all_keys, Columns(), slotted, shared)
+    ending = [reply > floor for reply in replies]
+    expiring = all_keys.only(ending)
+    expiring.instants = [reply + add for reply in compress(replies, ending)]
+    return Batch(all_keys.only([reply == FOREVER for reply in replies]), expiring, slotted, shared)
 
 
 def single(row: Row) -> Batch:
     """The batch of one key."""
     key, value, instant = row
-    slots = [slot_of(argument_value(key))]
-    return Batch([key], [value], [], slots) if instant == NEVER else Batch([], [], [row], [], slots)
+    if instant == NEVER:
+        return Batch(Columns([key], [value]), Columns())
+    return Batch(Columns(), Columns([key], [value], instants=[instant]))

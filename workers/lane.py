@@ -254,6 +254,7 @@ class Lane:
             told = settled if counted else partial(_counted_elsewhere, settled)
             copying = copies(self.link, keys, self.chooser.method, told)
             copying.usual_bytes = self.chooser.usual_bytes(count)
+            copying.scanned = self.scan is not None and self.task.by_slot
             copying.start()
 
     def _registered(self, keys: list[bytes], settled: Callable[[Any], None]) -> Callable[[Any], None]:

@@ -148,7 +148,7 @@ class Link:
 
     def split(self, batch: Batch) -> Iterable[tuple[Sink, Batch]]:
         """The batch in parts, with the sink that takes each."""
-        if batch.slots is not None or not self.to_cluster:
+        if batch.slotted or not self.to_cluster:
             return self.router.split(batch)
         sole = self._sole  # None where a slot has moved since the window began
         return self.router.split(batch) if sole is None else self.router.whole(sole, batch)

@@ -44,8 +44,7 @@ class LiveWindow(Window):
         if sum([len(part.batch) for part in parts]) < len(self.keys):
             there: set[bytes] = set()
             for part in parts:
-                there.update(part.batch.keys)
-                there.update([key for key, _, _ in part.batch.expiring])
+                there.update(part.batch.lasting.keys, part.batch.expiring.keys)
             self.gone = [key for key, encoded in zip(self.keys, self.encoded) if encoded not in there]
         if sum([part.size for part in parts]) >= SLOW_BYTES:
             rows = [row for part in parts for row in part.batch.in_order()]

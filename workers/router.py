@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from .batch import Batch
+from .batch import Batch, Columns
 from .conn import Connection, Request
 from .redirects import Redirect
 from .slots import Owners, slots_of
@@ -52,45 +52,23 @@ class Router:
         """The batch in parts, with the sink that takes each."""
         if self.owners is None:
             return [(self.sinks[0], batch)] if batch else []
-        if batch.slots is None:
+        if not batch.slotted:
             batch = batch.with_slots()
-        assert batch.slots is not None
-        node = self.owners.only(batch.slots, batch.row_slots)
+        node = _sole(self.owners, batch)
         if node is not None:
             parts = {node: batch}
-        elif batch.shared:
-            parts = self._cut(self.owners, batch, batch.slots)
         else:
-            parts = self._pick(self.owners, batch, batch.slots)
+            parts = _cut(self.owners, batch) if batch.shared else _pick(self.owners, batch)
         return [one for node, part in parts.items() for one in self.whole(node, part)]
 
     def whole(self, node: int, batch: Batch) -> list[tuple[Sink, Batch]]:
         """The batch with the sink of one node, which takes all of it."""
         return [(self.sinks[node], self._in_its_clock(self.sinks[node], batch))] if batch else []
 
-    def _cut(self, owners: Owners, batch: Batch, slots: Sequence[int]) -> dict[int, Batch]:
-        """The parts of a batch in the order of its slots, which stay in that order."""
-        parts: dict[int, Batch] = {}
-        for node, begin, end in owners.pieces(slots):
-            piece = batch.cut(begin, end)
-            if node in parts:
-                parts[node].add(piece)
-            else:
-                parts[node] = piece
-        for node, begin, end in owners.pieces(batch.row_slots):
-            part = parts.setdefault(node, Batch([], [], [], []))
-            part.expiring = part.expiring + batch.expiring[begin:end]
-        return parts
-
-    def _pick(self, owners: Owners, batch: Batch, slots: Sequence[int]) -> dict[int, Batch]:
-        """The parts of a batch whose slots are in any order."""
-        places, rows = dict(owners.by_node(slots)), dict(owners.by_node(batch.row_slots))
-        return {node: batch.pick(places.get(node, ()), rows.get(node, ())) for node in places | rows}
-
     def _in_its_clock(self, sink: Sink, part: Batch) -> Batch:
         if sink.later_ms and part.expiring:
-            rows = [(key, value, instant + sink.later_ms) for key, value, instant in part.expiring]
-            return replace(part, expiring=rows)
+            instants = [instant + sink.later_ms for instant in part.expiring.instants]
+            return replace(part, expiring=replace(part.expiring, instants=instants))
         return part
 
     def group(self, keys: list[bytes]) -> list[tuple[Sink, list[bytes]]]:
@@ -101,3 +79,36 @@ class Router:
         for key, slot in zip(keys, slots_of(keys)):
             parts.setdefault(self.owners.by_slot[slot], []).append(key)
         return [(self.sinks[node], part) for node, part in parts.items()]
+
+
+def _sole(owners: Owners, batch: Batch) -> int | None:
+    """The node that owns all slots of the batch; None: there are several."""
+    slots = [columns.slots for columns in (batch.lasting, batch.expiring) if columns]
+    if batch.shared and slots:
+        return owners.between(min(one[0] for one in slots), max(one[-1] for one in slots))
+    return owners.only(*slots)
+
+
+def _cut(owners: Owners, batch: Batch) -> dict[int, Batch]:
+    """The parts of a batch in the order of its slots, which stay in that order."""
+    parts: dict[int, Batch] = {}
+    for node, begin, end in owners.pieces(batch.lasting.slots):
+        _part(parts, node, batch).lasting.add(batch.lasting.cut(begin, end))
+    for node, begin, end in owners.pieces(batch.expiring.slots):
+        _part(parts, node, batch).expiring.add(batch.expiring.cut(begin, end))
+    return parts
+
+
+def _pick(owners: Owners, batch: Batch) -> dict[int, Batch]:
+    """The parts of a batch whose slots are in any order."""
+    parts: dict[int, Batch] = {}
+    for node, places in owners.by_node(batch.lasting.slots):
+        _part(parts, node, batch).lasting = batch.lasting.pick(places)
+    for node, places in owners.by_node(batch.expiring.slots):
+        _part(parts, node, batch).expiring = batch.expiring.pick(places)
+    return parts
+
+
+def _part(parts: dict[int, Batch], node: int, whole: Batch) -> Batch:
+    """The node's part of a batch, empty at first."""
+    return parts.setdefault(node, Batch(Columns(), Columns(), slotted=True, shared=whole.shared))

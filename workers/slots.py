@@ -17,6 +17,8 @@ MASK = SLOTS - 1
 
 #: With fewer keys a command than this, one for each key is no slower.
 RUN_KEYS = 2
+#: Of so many keys a slot, looking for its last one costs less than the slot of each.
+LONG_RUN_KEYS = 32
 
 Range = tuple[int, int]  # of slots: the first and the last one
 
@@ -61,13 +63,29 @@ def are_shared(slots: Sequence[int]) -> bool:
     return len(set(slots)) * RUN_KEYS <= len(slots)
 
 
-def arranged(keys: list[bytes]) -> tuple[list[bytes], list[int], bool]:
+def arranged(keys: list[bytes], scanned: bool = False) -> tuple[list[bytes], list[int], bool]:
     """The keys, the slot of each, and whether slots are shared: only then they are in the order of their slots.
 
-    Keys of a ring lie in any slots, hardly two in the same: sorting them would cost more than it is good for.
+    Keys of a ring lie in any slots, hardly two in the same: sorting them would cost more than it is good for. Those
+    that a scan by slots has brought come in the order of their slots.
     """
-    slots = slots_of(keys)
+    slots = _slots_in_order(keys) if scanned else slots_of(keys)
     return (keys, slots, False) if not are_shared(slots) else (*_sorted(keys, slots), True)
+
+
+def _slots_in_order(keys: list[bytes]) -> list[int]:
+    """The slot of each of some keys that come slot by slot. Where slots have many, only their ends are looked for.
+
+    Came they in another order after all, servers would refuse what is made of that (CROSSSLOT, MOVED).
+    """
+    first, last = slot_of(keys[0]), slot_of(keys[-1])
+    if not 0 < (last - first + 1) * LONG_RUN_KEYS <= len(keys):
+        return slots_of(keys)
+    slots: list[int] = []
+    while (begin := len(slots)) < len(keys):
+        slot = slot_of(keys[begin])
+        slots += [slot] * (bisect_right(keys, slot, begin, key=slot_of) - begin)
+    return slots
 
 
 def runs_of(slots: Sequence[int]) -> list[tuple[int, int]]:
@@ -105,15 +123,14 @@ class Owners:
 
     def __init__(self, owners: list[int]) -> None:
         self.by_slot = owners
-        self._borders: list[int] = []
-        self._changed = True
+        self._found_borders: list[int] | None = None
         self._soles: dict[tuple[Range, ...], int | None] = {}
 
     def move(self, slot: int, node: int) -> None:
         """The slot belongs to this node from now on."""
         if self.by_slot[slot] != node:
             self.by_slot[slot] = node
-            self._changed = True
+            self._found_borders = None
             self._soles.clear()
 
     def sole(self, ranges: Sequence[Range]) -> int | None:
@@ -141,17 +158,25 @@ class Owners:
         found = set().union(*(map(self.by_slot.__getitem__, slots) for slots in lists))
         return found.pop() if len(found) == 1 else None
 
+    def between(self, first: int, last: int) -> int | None:
+        """The node that owns all slots from the first to the last one; None: there are several."""
+        borders = self._borders()
+        return self.by_slot[first] if bisect_right(borders, first) == bisect_right(borders, last) else None
+
     def pieces(self, slots: Sequence[int]) -> Iterator[tuple[int, int, int]]:
         """(node, begin, end) for each stretch of a sorted list of slots that one node owns."""
-        if self._changed:
-            owners = self.by_slot
-            self._borders = [slot for slot in range(1, SLOTS) if owners[slot] != owners[slot - 1]]
-            self._changed = False
+        borders = self._borders()
         begin, count = 0, len(slots)
-        borders = self._borders
         while begin < count:
             node = self.by_slot[slots[begin]]
             at = bisect_right(borders, slots[begin])
             end = bisect_left(slots, borders[at], begin) if at < len(borders) else count
             yield node, begin, end
             begin = end
+
+    def _borders(self) -> list[int]:
+        """The slots that have another owner than the one before."""
+        if self._found_borders is None:
+            owners = self.by_slot
+            self._found_borders = [slot for slot in range(1, SLOTS) if owners[slot] != owners[slot - 1]]
+        return self._found_borders

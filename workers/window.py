@@ -74,6 +74,7 @@ class Window:
         self.encoded: list[bytes] = []  # the keys as arguments, from the start until the writes
         self.slots: list[int] | None = None  # … and their slots, where they matter; sorted where they are shared
         self.shared = True
+        self.scanned = False  # the keys come in the order in which a scan by slots has brought them
         self.counts = Counts()
         self.asides: list[Aside] = []
         self.findings: list[Finding] = []
@@ -109,7 +110,7 @@ class Window:
             return
         self.slots, self.shared = None, False
         if link.wants_slots() or self.counts.retried:
-            self.keys, self.slots, self.shared = arranged(self.keys)
+            self.keys, self.slots, self.shared = arranged(self.keys, self.scanned and not self.counts.retried)
             link.note_shared(len(self.keys), self.shared)
 
     def _values_request(self) -> tuple[bytes, int]:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
-from .batch import Batch, Row
+from .batch import Batch, Columns
 from .conn import Request
 from .resp import CRLF, HEADS, argument
-from .slots import are_shared, runs_of
+from .slots import RUN_KEYS, runs_of
 
 #: Commands up to the key. Arguments follow as `resp.argument` encodes them, values as their head and their bytes.
 SET = b"*3\r\n$3\r\nSET"
@@ -44,12 +44,14 @@ def strings_request(batch: Batch, large: bool) -> tuple[Request, int]:
 
     In a cluster an MSET takes keys of one slot only: where slots have but few keys each, a SET for each key is as good.
     """
-    shared = batch.shared and (batch.slots is None or are_shared(batch.slots))
-    if large or not batch.keys or not shared:
+    lasting = batch.lasting
+    if large or not lasting or not batch.shared:
         return _sets(batch, large, (SET, CRLF), (SET_UNTIL, CRLF))
-    runs = [(0, len(batch.keys))] if batch.slots is None else runs_of(batch.slots)
+    runs = runs_of(lasting.slots) if batch.slotted else [(0, len(lasting))]
+    if batch.slotted and len(runs) * RUN_KEYS > len(lasting):
+        return _sets(batch, large, (SET, CRLF), (SET_UNTIL, CRLF))
     pieces = _sets_until(batch.expiring, SET_UNTIL, CRLF)
-    words = _by_turns(len(batch.keys), batch.keys, _heads(batch.values), batch.values)
+    words = _by_turns(len(lasting), lasting.keys, _heads(lasting.values), lasting.values)
     for begin, end in runs:
         pieces.append(b"*%d\r\n$4\r\nMSET" % (2 * (end - begin) + 1))
         pieces += words[3 * begin : 3 * end]
@@ -65,13 +67,14 @@ def new_strings_request(batch: Batch, large: bool) -> tuple[Request, int]:
 def _sets(batch: Batch, large: bool, lasting: Ends, until: Ends) -> tuple[Request, int]:
     """A SET each; what stands before the key and at the end, without and with an expiry."""
     pieces = _sets_until(batch.expiring, *until)
-    pieces += _commands(lasting, len(batch.keys), batch.keys, _heads(batch.values), batch.values)
+    keys, values = batch.lasting.keys, batch.lasting.values
+    pieces += _commands(lasting, len(keys), keys, _heads(values), values)
     return _joined(pieces, large), len(batch)
 
 
-def _sets_until(rows: list[Row], before: bytes, after: bytes) -> list[bytes]:
-    keys, values, instants = _columns(rows)
-    return _commands((before, after), len(rows), keys, _heads(values), values, _instants(PXAT, instants))
+def _sets_until(columns: Columns, before: bytes, after: bytes) -> list[bytes]:
+    instants = _instants(PXAT, columns.instants)
+    return _commands((before, after), len(columns), columns.keys, _heads(columns.values), columns.values, instants)
 
 
 def payloads_request(batch: Batch, large: bool) -> tuple[Request, int]:
@@ -86,19 +89,16 @@ def new_payloads_request(batch: Batch, large: bool) -> tuple[Request, int]:
 
 def _restores(batch: Batch, large: bool, lasting: Ends, until: Ends) -> tuple[Request, int]:
     """A RESTORE each; what stands before the key and after the payload, without and with an expiry."""
-    keys, payloads, instants = _columns(batch.expiring)
-    pieces = _commands(until, len(keys), keys, _instants(b"", instants), _heads(payloads), payloads)
-    count, never = len(batch.keys), repeat(NO_TTL, len(batch.keys))
-    pieces += _commands(lasting, count, batch.keys, never, _heads(batch.values), batch.values)
+    keys, payloads = batch.expiring.keys, batch.expiring.values
+    instants = _instants(b"", batch.expiring.instants)
+    pieces = _commands(until, len(keys), keys, instants, _heads(payloads), payloads)
+    keys, payloads = batch.lasting.keys, batch.lasting.values
+    never = repeat(NO_TTL, len(keys))
+    pieces += _commands(lasting, len(keys), keys, never, _heads(payloads), payloads)
     return _joined(pieces, large), len(batch)
 
 
 # ---- columns of pieces: without a step of ours for a key, as far as that goes ----------------------------------------
-
-
-def _columns(rows: list[Row]) -> tuple[Sequence[bytes], Sequence[bytes], Sequence[int]]:
-    """The keys, the values and the instants of the rows."""
-    return tuple(zip(*rows)) if rows else ((), (), ())  # type: ignore[return-value]
 
 
 def _heads(values: Sequence[bytes]) -> Iterable[bytes]:

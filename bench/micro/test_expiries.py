@@ -22,8 +22,8 @@ def test_batches_where_a_quarter_expires(benchmark: Any, made: Made, absolute: b
         return batch_of(made.encoded, made.values, expiries_of(replies, Clock(absolute), KEYS))
 
     batch = benchmark(take)
-    assert (len(batch.keys), len(batch.expiring)) == (KEYS * 3 // 4, KEYS // 4)
-    assert batch.expiring[1][2] == NOW_MS + 60_004
+    assert (len(batch.lasting), len(batch.expiring)) == (KEYS * 3 // 4, KEYS // 4)
+    assert batch.expiring.instants[1] == NOW_MS + 60_004
 
 
 def test_batches_where_nothing_expires(benchmark: Any, made: Made) -> None:
