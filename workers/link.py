@@ -104,12 +104,12 @@ class Link:
         assert self.source is not None
         return self.source
 
-    def read(self, request: bytes, replies: int, then: Callable[[list], None]) -> None:
-        """Ask the source for values and what belongs to them."""
+    def read(self, request: bytes, replies: int, then: Callable[[list], None], small: bool = True) -> None:
+        """Ask the source for values and what belongs to them. `small`: most are short, and best taken together."""
         if self.atomic:
-            self.reader.ask(*in_one_moment(request, replies), lambda got: then(moment_of(got)), marked=True)
+            self.reader.ask(*in_one_moment(request, replies), lambda got: then(moment_of(got)), marked=small)
         else:
-            self.reader.ask(request, replies, then, marked=True)
+            self.reader.ask(request, replies, then, marked=small)
 
     def replace(self, old: Connection, new: Connection) -> None:
         """Put a connection in the place of one that was lost."""

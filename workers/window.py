@@ -96,12 +96,13 @@ class Window:
         self._arrange()
         self.encoded = arguments(self.keys)
         request, replies = self._values_request()
+        small = not are_large(self.usual_bytes, len(self.keys))
         if self.link.no_expiries:
             # Only what INFO says after the values, on their own connection, proves that none of them expires.
-            self.link.read(request + INFO_KEYSPACE, replies + 1, self._read_without_expiries)
+            self.link.read(request + INFO_KEYSPACE, replies + 1, self._read_without_expiries, small)
         else:
             more, count = expiries_request(self.link.clock, self.encoded)
-            self.link.read(request + more, replies + count, partial(self._read, replies))
+            self.link.read(request + more, replies + count, partial(self._read, replies), small)
 
     def _arrange(self) -> None:
         """Bring the keys in the order of their slots, where that is good for anything: see `slots.arranged`."""

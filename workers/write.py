@@ -150,7 +150,7 @@ REPLACING = Writes(strings_request, payloads_request)
 ONLY_NEW = Writes(new_strings_request, new_payloads_request)
 
 
-def are_large(size: int, count: int) -> bool:
+def are_large(size: float, count: int) -> bool:
     """Whether `count` values of `size` bytes together are better sent from where they are."""
     return size > LARGE_VALUE_BYTES * count
 
