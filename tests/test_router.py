@@ -108,9 +108,7 @@ def test_where_one_node_owns_all_slots_keys_go_there_unless_their_slot_has_moved
         loop.link.from_cluster = True
         loop.link.reader.node.slots = [(0, SLOTS - 1)]
         loop.link.note_shared(TELLING_KEYS, shared=False)  # a window before this one has found keys in any slots
-        monkeypatch.setattr(
-            "keyferry.workers.window.arranged", lambda *_: pytest.fail("nobody has to know the slots")
-        )
+        monkeypatch.setattr("keyferry.workers.window.arranged", lambda *_: pytest.fail("nobody has to know the slots"))
         keys = sorted(all_keys(source))
         Window(loop.link, keys, Method.MGET, settled.append).start()
         gone = {slot_of(keys[0])} if moved else set()

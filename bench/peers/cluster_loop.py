@@ -13,6 +13,7 @@ import select
 import socket
 import sys
 from binascii import crc_hqx
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ class Lane:
         if not keys:
             return self.go_on()
         arguments = list(map(argument, keys))
-        slots = [crc_hqx(key, 0) % SLOTS for key in keys] if self.by_slot else []
+        slots = slots_of(keys) if self.by_slot else []
         reads = mgets(arguments, slots) if slots else [b"*2\r\n$3\r\nGET" + one for one in arguments]
         pieces = reads + [b"*2\r\n$11\r\nPEXPIRETIME" + one for one in arguments]
 
@@ -149,6 +150,20 @@ class Lane:
         self.done = self.is_over(self.cursor)
         if not self.done:
             self.scan()
+
+
+def slot_of(key: bytes) -> int:
+    """The slot of a key without a hash tag."""
+    return crc_hqx(key, 0) % SLOTS
+
+
+def slots_of(keys: list[bytes]) -> list[int]:
+    """The slot of each of some keys that come slot by slot: where each slot ends is looked for."""
+    slots: list[int] = []
+    while (begin := len(slots)) < len(keys):
+        slot = slot_of(keys[begin])
+        slots += [slot] * (bisect_right(keys, slot, begin, key=slot_of) - begin)
+    return slots
 
 
 def lines(pieces: list[bytes]) -> bytes:
