@@ -53,9 +53,10 @@ def test_a_killed_master_is_followed_by_its_replica(side: str, kind: str, cluste
     assert result_of(ran)["keys"] == KEYS and result_of(ran)["exact"]
     assert_equal(source, target)
     if side == "source":
-        # The others are read once for the copy, and once for the verification; the last scan of a range is a short one.
+        # The others are read once for the copy, and once for the verification; once more, at most, what was under way
+        # when the master fell; the last scan of a range is a short one.
         keys = sum(node.client.dbsize() for node in others)
-        assert sum(node.calls("scan") for node in others) - before < 3 * keys / A_SCAN
+        assert sum(node.calls("scan") for node in others) - before < 3.25 * keys / A_SCAN
         assert "what was copied of 2 nodes stands; " in ran.err
     else:
         assert "the copy begins again" in ran.err
