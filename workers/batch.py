@@ -1,7 +1,7 @@
 """A batch: what is written together, by column, so that the hot path has no object and no call a key.
 
-Keys that never expire are columns apart: they are written by one command or by equal ones, the others with the instant
-at which each ends. Where slots matter, both come in the order of their slots.
+Keys that never expire are apart from those that do: they are written by one command or by equal ones, the others each
+with the instant at which it ends. Where slots matter, both come in the order of their slots.
 """
 
 from __future__ import annotations

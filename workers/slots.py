@@ -76,7 +76,7 @@ def arranged(keys: list[bytes], scanned: bool = False) -> tuple[list[bytes], lis
 def _slots_in_order(keys: list[bytes]) -> list[int]:
     """The slot of each of some keys that come slot by slot. Where slots have many, only their ends are looked for.
 
-    Came they in another order after all, servers would refuse what is made of that (CROSSSLOT, MOVED).
+    Should they come in another order after all, servers refuse what is made of that (CROSSSLOT, MOVED).
     """
     first, last = slot_of(keys[0]), slot_of(keys[-1])
     if not 0 < (last - first + 1) * LONG_RUN_KEYS <= len(keys):

@@ -44,11 +44,8 @@ def strings_request(batch: Batch, large: bool) -> tuple[Request, int]:
 
     In a cluster an MSET takes keys of one slot only: where slots have but few keys each, a SET for each key is as good.
     """
-    lasting = batch.lasting
-    if large or not lasting or not batch.shared:
-        return _sets(batch, large, (SET, CRLF), (SET_UNTIL, CRLF))
-    runs = runs_of(lasting.slots) if batch.slotted else [(0, len(lasting))]
-    if batch.slotted and len(runs) * RUN_KEYS > len(lasting):
+    lasting, runs = batch.lasting, _runs_together(batch)
+    if large or not runs:
         return _sets(batch, large, (SET, CRLF), (SET_UNTIL, CRLF))
     pieces = _sets_until(batch.expiring, SET_UNTIL, CRLF)
     words = _by_turns(len(lasting), lasting.keys, _heads(lasting.values), lasting.values)
@@ -57,6 +54,17 @@ def strings_request(batch: Batch, large: bool) -> tuple[Request, int]:
         pieces += words[3 * begin : 3 * end]
         pieces.append(CRLF)
     return b"".join(pieces), len(batch.expiring) + len(runs)
+
+
+def _runs_together(batch: Batch) -> list[tuple[int, int]]:
+    """Where the keys without expiry that one MSET may take begin and end; none where a SET for each key is as good."""
+    count = len(batch.lasting)
+    if not batch.shared or not count:
+        return []
+    if not batch.slotted:
+        return [(0, count)]
+    runs = runs_of(batch.lasting.slots)
+    return runs if len(runs) * RUN_KEYS <= count else []
 
 
 def new_strings_request(batch: Batch, large: bool) -> tuple[Request, int]:
