@@ -1,14 +1,21 @@
-"""What a process of ours does with a bug of its own: the coordinator is told where, and everything is given back."""
+"""What a process of ours does at its beginning, and with a bug: the coordinator is told, everything is given back."""
 
 from __future__ import annotations
 
+import os
 import socket
+from pathlib import Path
 
 import pytest
 
+from keyferry import forkserver
 from keyferry.workers import process
 from keyferry.workers.errors import InternalError
 from keyferry.workers.pipe import Pipe
+from tests.conftest import ServerFactory
+from tests.support.dataset import fill_large
+from tests.support.live import wait_until
+from tests.support.processes import start_keyferry, worker_pids
 
 
 class Broken:
@@ -55,3 +62,27 @@ def test_a_coordinator_that_is_gone_before_it_has_said_anything_ends_it() -> Non
     process.serve(theirs, begun.append)  # type: ignore[arg-type]
     assert not begun
     theirs.close()
+
+
+def test_workers_leave_the_processor_to_servers_and_keep_their_memory(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    fill_large(source, 5_000)
+    words = ("-p", str(source.port), "replicate", "-p", str(target.port), "--rate", "1000")
+    with start_keyferry(*words, env={"MALLOC_MMAP_THRESHOLD_": "300000"}) as run:
+        wait_until(lambda: target.call("DBSIZE") > 100)
+        workers = worker_pids(run.pid)
+        assert workers
+        assert {os.sched_getscheduler(pid) for pid in workers} == {os.SCHED_BATCH}
+        assert os.sched_getscheduler(run.pid) == os.SCHED_OTHER
+        kept, chosen = b"MALLOC_TRIM_THRESHOLD_=8388608", b"MALLOC_MMAP_THRESHOLD_=300000"
+        for pid in workers:  # forked of the fork server, whose environment it is
+            assert {kept, chosen} <= set(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+
+
+def test_a_program_that_copies_has_the_environment_that_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "300000")
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    before = dict(os.environ)
+    assert before.keys() & forkserver.KEEP_MEMORY.keys() == {"MALLOC_MMAP_THRESHOLD_"}
+    forkserver.begin()
+    assert dict(os.environ) == before

@@ -279,4 +279,5 @@ class Worker:
 
 def serve(pipe: Pipe) -> None:
     """The main function of a worker process: Setup comes first over the pipe, then orders."""
+    process.let_others_finish()
     process.serve(pipe, lambda first: Worker(pipe, Setup.unpack(first)))
