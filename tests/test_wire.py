@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import hiredis
 import pytest
 from hypothesis import given
@@ -31,7 +33,7 @@ from keyferry.workers.task import (
     Task,
 )
 from keyferry.workers.window import Build
-from keyferry.workers.write import payloads_request, strings_request
+from keyferry.workers.write import MSET_BYTES, payloads_request, strings_request
 
 positions = st.integers(0, RING - 1)
 
@@ -98,14 +100,32 @@ def test_every_key_is_written_once_with_its_expiry(rows: list[Row], large: bool)
         assert sorted(row for part in parts[1:] for row in sent(build, part, large)) == wanted
 
 
+@given(st.lists(st.integers(0, 2 * MSET_BYTES), max_size=12))
+def test_large_values_are_written_by_few_commands_of_bounded_size(sizes: list[int]) -> None:
+    keys = [argument(b"%d" % number) for number in range(len(sizes))]
+    batch = batch_of(keys, [bytes(size) for size in sizes], Expiries.told([-1] * len(sizes), NOW_MS, Clock(True)))
+    commands = commands_of(strings_request, batch, large=True)
+    assert sorted(written(commands)) == sorted((b"%d" % at, bytes(size), NEVER) for at, size in enumerate(sizes))
+    loads = [list(map(len, one[2::2] if one[0] == b"MSET" else one[2:3])) for one in commands]
+    assert all(sum(load) <= MSET_BYTES or len(load) == 1 for load in loads)
+    # None could have taken the first value of the next one as well.
+    together = [sum(load) + following[0] <= MSET_BYTES for load, following in pairwise(loads)]
+    assert not any(together), loads
+
+
 def sent(build: Build, batch: Batch, large: bool) -> list[tuple[bytes, bytes, int]]:
     """What a server would hold after a request that `build` makes of the batch."""
+    return written(commands_of(build, batch, large))
+
+
+def commands_of(build: Build, batch: Batch, large: bool) -> list[list[bytes]]:
+    """The commands of a request that `build` makes of the batch: as many as it says."""
     request, replies = build(batch, large)
     reader = hiredis.Reader()
     reader.feed(request if isinstance(request, bytes) else b"".join(request))
     commands = [reader.gets() for _ in range(replies)]
     assert reader.gets() is False
-    return written(commands)
+    return commands
 
 
 @given(st.lists(st.sampled_from([-2, -1, 0]) | st.integers(1, 2 * NOW_MS)), st.booleans(), st.integers(-(10**6), 10**6))

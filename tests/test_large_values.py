@@ -1,0 +1,53 @@
+"""Large strings: each arrives as it is, and the target is asked to answer for several at once."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.conftest import ServerFactory
+from tests.support.compare import assert_equal
+from tests.support.processes import run_keyferry
+from tests.support.servers import Server
+from tests.support.summary import result_of
+
+KINDS = ("6.2", "7.0", "8.2", "9.1")
+KEYS = 3_000
+EXPIRING = 300
+LARGE_BYTES = (8_000, 12_000)
+
+
+def fill_with_large_strings(server: Server) -> None:
+    """Random bytes; a tenth of the keys expire, and a few values are as large as hundreds of others."""
+    draw = random.Random(5)
+    with server.connect() as connection:
+        for number in range(KEYS):
+            size = 3_000_000 if number % 1_000 == 7 else draw.randint(*LARGE_BYTES)
+            until = ("PX", "90000000") if number < EXPIRING else ()
+            connection.must("SET", f"large:{number}", draw.randbytes(size), *until)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_large_strings_arrive_by_few_commands(kind: str, server: ServerFactory) -> None:
+    source, target = server(kind), server(kind)
+    fill_with_large_strings(source)
+    ran = run_keyferry("-p", str(source.port), "replicate", "-p", str(target.port), "--json")
+    assert ran.code == 0, ran.err
+    assert result_of(ran)["keys"] == KEYS
+    # 6.2 tells no absolute expiries.
+    assert_equal(source, target, ttl_tolerance_ms=100 if kind == "6.2" else 0)
+    lasting = KEYS - EXPIRING
+    assert 0 < target.calls("mset") < lasting / 2
+    # One SET for each key that expires; of the others, those that a window had as its only lasting one.
+    assert EXPIRING <= target.calls("set") < EXPIRING + lasting / 4
+
+
+def test_a_target_that_refuses_some_large_strings_gets_all_others(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    fill_with_large_strings(source)
+    target.call("CONFIG", "SET", "proto-max-bulk-len", "1mb")
+    ran = run_keyferry("-p", str(source.port), "replicate", "-p", str(target.port), "--json")
+    told = result_of(ran)
+    assert (ran.code, told["keys"], told["put_aside"]) == (1, KEYS - 3, 3), ran.err
+    assert target.call("DBSIZE") == KEYS - 3
