@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import timeit
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,27 @@ from tests.support.servers import Server
 
 ROOT = Path(__file__).resolve().parents[1]
 
+LOOP_STEPS = 200_000
+
 #: Packages whose versions matter to one tool or another.
 PACKAGES = ("keyferry", "redis", "hiredis", "msgpack")
 
 
 def machine() -> dict[str, Any]:
-    """The processor, the cores that we may use, the memory, the kernel, and the load before anything was started."""
+    """The processor, the cores that we may use, the memory, the kernel, the pace, the load before all began."""
     return {
         "cpu": _line_of("/proc/cpuinfo", "model name"),
         "cores": len(os.sched_getaffinity(0)),
         "memory_mb": int(_line_of("/proc/meminfo", "MemTotal").split()[0]) // 1024,
         "kernel": platform.release(),
+        "loop_ns": round(loop_ns(), 1),
         "load_average_at_start": [round(load, 2) for load in os.getloadavg()],
     }
+
+
+def loop_ns() -> float:
+    """A step of an empty loop in ns, the best of a few: how fast this machine is now, and how well Python is built."""
+    return min(timeit.repeat("pass", number=LOOP_STEPS, repeat=5)) / LOOP_STEPS * 1e9
 
 
 def versions(server: Server) -> dict[str, str]:

@@ -106,7 +106,7 @@ def tables(kind: str, parts: dict[str, Any]) -> str:
         lines.append(f"| {bar.what} | {bar.wanted} | {bar.reached} | {bar.floor} | {'met' if bar.met else 'not met'} |")
     for name, part in parts.items():
         lines += ["", f"## {name}", "", f"{_where(part)}; {part['started']}, commit {part['versions']['commit']}, "
-                  f"{part['rounds']} rounds, {part['seconds']:.0f} s"]  # fmt: skip
+                  f"{part['rounds']} rounds, {part['seconds']:.0f} s{_pace(part)}"]  # fmt: skip
         for item in part["data"]:
             lines += ["", *_item(item)]
     return "\n".join(lines) + "\n"
@@ -136,7 +136,14 @@ def _row(name: str, figures: dict[str, Any]) -> str:
 
 def _where(part: dict[str, Any]) -> str:
     machine = part["machine"]
-    return f"{part['versions']['server']} twice, {machine['cores']} cores ({machine['cpu']})"
+    text = f"{part['versions']['server']} twice, {machine['cores']} cores ({machine['cpu']})"
+    return f"{text}, Python {part['versions']['python']}"
+
+
+def _pace(part: dict[str, Any]) -> str:
+    """How fast Python was, of parts that tell it."""
+    steps_ns = part["machine"].get("loop_ns")
+    return f"; {steps_ns} ns a step of an empty loop" if steps_ns else ""
 
 
 if __name__ == "__main__":

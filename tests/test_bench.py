@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import publish
+from bench import facts, publish
 from bench.bars import bars
 from bench.chart import COLOURS, chart
 from bench.data import DATASETS, Loaded
@@ -263,6 +263,15 @@ def test_what_is_published_is_what_the_committed_figures_say() -> None:
     assert publish.with_block(readme, parts["copy"]) == readme
     for part in parts.values():
         assert part["machine"]["cpu"] and part["versions"]["commit"] and part["started"]
+
+
+def test_the_pace_of_python_is_told_where_it_was_measured() -> None:
+    part = publish.read(publish.SHOWN)["parts"]["copy"]
+    part["machine"] = {**facts.machine(), "loop_ns": 12.5}
+    assert "; 12.5 ns a step of an empty loop\n" in publish.tables(publish.SHOWN, {"copy": part})
+    del part["machine"]["loop_ns"]
+    assert "empty loop" not in publish.tables(publish.SHOWN, {"copy": part})
+    assert 0 < facts.loop_ns() < 10_000
 
 
 def test_parts_that_are_measured_again_replace_the_old_ones_and_no_others(
