@@ -24,10 +24,10 @@ from .resp import OK
 
 Then = Callable[[list], None]
 
-#: One recv call takes at most this much: hiredis moves what it has not parsed yet, so that more would cost more.
-RECV_BYTES = 1 << 17
+#: One recv call takes at most this much: on a busy machine there is about as much when it is our turn.
+RECV_BYTES = 1 << 18
 #: hiredis is given so much at a time, and more only inside of a long reply.
-FEED_BYTES = 1 << 14
+FEED_BYTES = 1 << 16
 
 #: What hiredis gives when it has no whole reply; no reply equals it.
 _NO_MORE = object()
