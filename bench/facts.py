@@ -15,6 +15,7 @@ from tests.support.servers import Server
 
 ROOT = Path(__file__).resolve().parents[1]
 
+#: So many steps take some milliseconds: long enough for the clock, and hardly ever interrupted.
 LOOP_STEPS = 200_000
 
 #: Packages whose versions matter to one tool or another.

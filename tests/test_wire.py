@@ -20,6 +20,7 @@ from keyferry.workers.pace import Share
 from keyferry.workers.policy import Action, rule_for
 from keyferry.workers.read import Method, database_has_expiries, fields_may_expire
 from keyferry.workers.resp import argument, argument_value, command, info_fields
+from keyferry.workers.slots import slot_of, slots_of
 from keyferry.workers.task import (
     COPY_KEYS,
     COPY_RANGE,
@@ -111,6 +112,18 @@ def test_large_values_are_written_by_few_commands_of_bounded_size(sizes: list[in
     # None could have taken the first value of the next one as well.
     together = [sum(load) + following[0] <= MSET_BYTES for load, following in pairwise(loads)]
     assert not any(together), loads
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, MSET_BYTES)), max_size=16), st.booleans())
+def test_in_a_cluster_an_mset_has_keys_of_one_slot(drawn: list[tuple[int, int]], large: bool) -> None:
+    sizes = {b"{%d}%d" % (tag, number): size for number, (tag, size) in enumerate(drawn)}
+    names = sorted(sizes, key=slot_of)
+    never = Expiries.told([-1] * len(names), NOW_MS, Clock(True))
+    batch = batch_of(list(map(argument, names)), [bytes(sizes[name]) for name in names], never, slots_of(names))
+    commands = commands_of(strings_request, batch, large)
+    assert sorted(written(commands)) == sorted((name, bytes(sizes[name]), NEVER) for name in names)
+    for one in commands:
+        assert len(set(map(slot_of, one[1::2] if one[0] == b"MSET" else one[1:2]))) == 1
 
 
 def sent(build: Build, batch: Batch, large: bool) -> list[tuple[bytes, bytes, int]]:
