@@ -159,13 +159,15 @@ class _Client(asyncio.Protocol):
         self._backs: list[_Back] = []
         self._pending: deque[_Pending] = deque()
         self._multi: list[Args] | None = None  # the commands since MULTI
+        # What has come while the servers behind are being connected. Pausing the transport instead would do nothing:
+        # asyncio of Python 3.11.2 begins to read after connection_made, whatever that has said.
+        self._early: bytes | None = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._proxy.clients += 1
         self._proxy._open.add(transport)
-        transport.pause_reading()
         self._opening = asyncio.ensure_future(self._open())
 
     async def _open(self) -> None:
@@ -177,7 +179,8 @@ class _Client(asyncio.Protocol):
         except OSError:
             self._transport.abort()
         else:
-            self._transport.resume_reading()
+            early, self._early = self._early or b"", None
+            self.data_received(early)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._opening.cancel()
@@ -186,6 +189,9 @@ class _Client(asyncio.Protocol):
         self._proxy._open.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
+        if self._early is not None:
+            self._early += data
+            return
         for frame in self._frames.feed(data):
             self._request(words(frame), frame)
         self.deliver()
