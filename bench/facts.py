@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from keyferry.workers.compiled import BUILT
 from tests.support.servers import Server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,6 +47,7 @@ def versions(server: Server) -> dict[str, str]:
     return {
         "python": sys.version.split()[0],
         **{package: version(package) for package in PACKAGES},
+        "part_in_c": "yes" if BUILT else "no",
         "commit": _commit(),
         "server": f"{name} {info.get('valkey_version') or info['redis_version']}",
     }

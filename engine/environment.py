@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from .options import KEYWORD, OPTIONS, SIDE, Option, nearest
 from .words import Given
+from .workers.compiled import PURE_PYTHON
 
 #: redis-cli's variable. It names no side, so commands on two servers never read it.
 REDISCLI_AUTH = "REDISCLI_AUTH"
@@ -40,7 +41,7 @@ def variable(row: Option, side: str = "") -> str:
 
 def warnings(environ: Mapping[str, str]) -> list[str]:
     """A line for each KEYFERRY_* variable that means nothing."""
-    known = {name for row in OPTIONS if row.environment for name in _variables(row)}
+    known = {name for row in OPTIONS if row.environment for name in _variables(row)} | {PURE_PYTHON}
     refused = {variable(row): row for row in OPTIONS if not row.environment and row.place != KEYWORD}
     lines = []
     for name in sorted(environ):

@@ -106,7 +106,7 @@ def test_single_functions_of_the_hot_path_can_be_measured(tmp_path: Path) -> Non
         done = run.wait()
     assert done.code == 0, done.out
     measured = {one["fullname"].split("::")[0] for one in json.loads(figures.read_text())["benchmarks"]}
-    nouns = ("cursors", "expiries", "filters", "replies", "requests")
+    nouns = ("cursors", "expiries", "filters", "replies", "requests", "unparsed")
     assert measured == {f"bench/micro/test_{noun}.py" for noun in nouns}
 
 

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyferry.workers.replies import RECV_BYTES, Replies, mark_request, new_mark, recv_buffer
+from keyferry.workers.compiled import BUILT
+from keyferry.workers.replies import RECV_BYTES, Replies, listed, mark_request, new_mark, recv_buffer
 
-ANY, FLAT, MARKED = "any", "flat", "marked"
+ANY, FLAT, MARKED, UNPARSED = "any", "flat", "marked", "unparsed"
+KINDS = (ANY, FLAT, MARKED, UNPARSED)
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def requests(kind: str) -> st.SearchStrategy[Request]:
     return st.builds(Request, st.just(kind), replies.map(tuple), st.integers(0, 4).map(lambda number: not number))
 
 
-SEVERAL = st.lists(st.sampled_from([ANY, FLAT, MARKED]).flatmap(requests), min_size=1, max_size=12)
+SEVERAL = st.lists(st.sampled_from(KINDS).flatmap(requests), min_size=1, max_size=12)
 
 
 def run(asked: Sequence[Request], cuts: Iterable[int]) -> list[tuple[object, ...]]:
@@ -65,11 +67,11 @@ def run(asked: Sequence[Request], cuts: Iterable[int]) -> list[tuple[object, ...
     got: list[tuple[object, ...]] = []
     data = b""
     for request in asked:
-        mark = new_mark() if request.kind == MARKED else b""
+        mark = new_mark() if request.kind in (MARKED, UNPARSED) else b""
         data += b"".join(map(wire, request.replies))
         data += wire("BUSY running a script" if request.refuses_mark else mark) if mark else b""
-        came = lambda some: got.append(tuple(map(plain, some)))  # noqa: E731
-        replies.expect(len(request.replies), came, request.kind == FLAT, mark)
+        came = lambda some: got.append(tuple(map(plain, listed(some))))  # noqa: E731
+        replies.expect(len(request.replies), came, request.kind == FLAT, mark, request.kind == UNPARSED)
     borders = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
     for begin, end in pairwise(borders):
         recv_buffer[: end - begin] = data[begin:end]
@@ -95,19 +97,57 @@ def test_byte_by_byte(asked: list[Request]) -> None:
 def test_marked_requests_of_every_size(size: int) -> None:
     """Values over what is fed at a time, and requests over what is received at a time."""
     values = tuple(b"%d" % number * size for number in range(20))
-    asked = [Request(kind, values) for kind in (MARKED, MARKED, ANY, MARKED, MARKED, FLAT, MARKED)]
+    asked = [
+        Request(kind, values)
+        for kind in (MARKED, MARKED, UNPARSED, ANY, MARKED, UNPARSED, UNPARSED, MARKED, FLAT, MARKED)
+    ]
     assert run(asked, range(0, 1 << 24, RECV_BYTES)) == [values] * len(asked)
 
 
-def test_a_reply_too_many_is_found_by_the_mark() -> None:
+def take(replies: Replies, data: bytes) -> None:
+    """Have these bytes received."""
+    recv_buffer[: len(data)] = data
+    replies.take(len(data))
+
+
+@pytest.mark.parametrize("unparsed", [False, True])
+def test_a_reply_too_many_is_found_by_the_mark(unparsed: bool) -> None:
     """What a server says that nobody has asked would else be taken for the answer to something."""
+    replies, mark, before = Replies(), new_mark(), new_mark()
+    replies.expect(1, lambda _: None, mark=before)
+    take(replies, b"+OK\r\n" + wire(before))
+    replies.deliver()
+    replies.expect(1, lambda _: None, mark=mark, unparsed=unparsed)
+    with pytest.raises(hiredis.ProtocolError):
+        take(replies, b"+OK\r\n+OK\r\n" + wire(mark))
+    assert [count for count, _ in replies.give_up()] == [1]  # who has asked is told when the connection is given up
+
+
+@pytest.mark.skipif(not BUILT, reason="there was no compiler")
+def test_unparsed_replies_are_handed_over_as_bytes() -> None:
+    """Once it is known where they begin; those of a server that has refused the mark are parsed."""
+    replies, got = Replies(), []
+    answers = [wire((b"value", None)) + wire(7), wire("BUSY") * 2]
+    for answer in (answers[0], *answers, answers[0]):
+        mark = new_mark()
+        replies.expect(2, got.append, mark=mark, unparsed=True)
+        take(replies, answer + (wire("BUSY") if answer == answers[1] else wire(mark)))
+        replies.deliver()
+    assert got[0] == [[b"value", None], 7]
+    assert got[1] == got[3] == answers[0]
+    assert [type(reply) for reply in got[2]] == [hiredis.ReplyError] * 2
+
+
+@pytest.mark.skipif(not BUILT, reason="there was no compiler")
+def test_what_is_no_reply_ends_unparsed_ones_as_well() -> None:
+    """As soon as it has come."""
     replies, mark = Replies(), new_mark()
     replies.expect(1, lambda _: None, mark=mark)
-    data = b"+OK\r\n+OK\r\n" + wire(mark)
-    recv_buffer[: len(data)] = data
+    take(replies, b"+OK\r\n" + wire(mark))
+    replies.expect(2, lambda _: None, mark=new_mark(), unparsed=True)
+    take(replies, b"+O")
     with pytest.raises(hiredis.ProtocolError):
-        replies.take(len(data))
-    assert [count for count, _ in replies.give_up()] == [1]  # who has asked is told when the connection is given up
+        take(replies, b"K\r\nHTTP/1.1 400 Bad Request\r\n")
 
 
 def test_a_mark_is_asked_for_once_and_is_another_each_time() -> None:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from itertools import compress, groupby
 from typing import TYPE_CHECKING
 
-from .both import Both, ByKind, OfTypes, OfValues, Values
+from .both import Both
 from .careful import LOSSES_TO_SUSPECT
 from .elements import (
     CLOSELY,
@@ -34,6 +34,7 @@ from .finding import Finding
 from .look import look
 from .policy import Action, Gone, first_error, rule_for
 from .read import Method
+from .readings import ByKind, OfTypes, OfValues, Values
 from .resp import CRLF, arguments
 from .slots import in_slot_order
 from .structs import SIZE
@@ -81,11 +82,17 @@ class Comparison:
         if self.method is Method.DUMP:  # few keys are strings
             self._ask_kinds(self.keys, self.encoded, expiries=True)
         else:
-            Both(self.link, self.keys, self.encoded, OfValues(self.method), True, self._compare, self._failed).ask()
+            asked = self.link, self.keys, self.encoded, OfValues(self.method)
+            Both(*asked, True, self._compare, self._failed, same=self._are_same).ask()
 
     def _reset(self) -> None:
         self._bytes = self._equal = self.strings = 0
         self._unequal, self._apart = [], set()
+
+    def _are_same(self, size: int) -> None:
+        """Both sides have told the same of the whole window, which are strings."""
+        self._bytes, self.strings, self._equal = size, len(self.keys), len(self.keys)
+        self._count()
 
     # ---- strings --------------------------------------------------------------------------------------------
 
@@ -93,8 +100,7 @@ class Comparison:
         """`expiries_equal` None: all are."""
         self._note_expiries(self.keys, expiries_equal)
         if None not in ours and ours == theirs and not self._apart:
-            self._bytes, self.strings, self._equal = sum(map(len, ours)), len(ours), len(ours)
-            return self._count()
+            return self._are_same(sum(map(len, ours)))
         strings = [value is not None for value in ours]
         values = list(compress(ours, strings))
         self._bytes, self.strings = sum(map(len, values)), len(values)
@@ -141,8 +147,15 @@ class Comparison:
             self._note_expiries(keys, expiries_equal)
             self._compare_kinds(groups, keys, ours, theirs)
 
+        def are_same(size: int) -> None:
+            if trusts and not self.link.no_field_expiries:
+                return self.start()
+            self._bytes += size
+            self._note(keys, [True] * len(keys))
+            self._settle()
+
         reading = ByKind(encoded, [(COMMANDS[kind], count) for kind, count in groups])
-        Both(self.link, keys, encoded, reading, expiries, compare, self._failed, fields=trusts).ask()
+        Both(self.link, keys, encoded, reading, expiries, compare, self._failed, trusts, are_same).ask()
 
     def _compare_kinds(self, groups: list[tuple[Kind, int]], keys: list[bytes], ours: Values, theirs: Values) -> None:
         """Compare what was read; where payloads differ, elements are read: encodings are no difference."""

@@ -107,17 +107,28 @@ class Connection:
 
     # ---- asking ---------------------------------------------------------------------------------------------
 
-    def ask(self, request: Request, replies: int, then: Then, flat: bool = False, marked: bool = False) -> None:
+    def ask(
+        self,
+        request: Request,
+        replies: int,
+        then: Then,
+        flat: bool = False,
+        marked: bool = False,
+        unparsed: bool = False,
+    ) -> None:
         """Queue a request of `replies` commands, in one piece or in several; it leaves with the loop's next `flush`.
 
-        `flat`: none of the replies is an array. `marked`: they are many short ones, best taken together (`replies.py`).
+        `flat`: none of the replies is an array. `marked`: they are many short ones, best taken together. `unparsed`:
+        `then` takes them so as well. See `replies.py`.
         """
         if not self.ready:
             return then([GONE] * replies)
-        mark = new_mark() if marked and self.echoes else b""
-        self._ask(request, replies, then, flat, mark)
+        mark = new_mark() if (marked or unparsed) and self.echoes else b""
+        self._ask(request, replies, then, flat, mark, unparsed)
 
-    def _ask(self, request: Request, replies: int, then: Then, flat: bool = False, mark: bytes = b"") -> None:
+    def _ask(
+        self, request: Request, replies: int, then: Then, flat: bool = False, mark: bytes = b"", unparsed: bool = False
+    ) -> None:
         if not self._replies.due:
             self._alive_at = time.monotonic()
         if isinstance(request, bytes):
@@ -126,7 +137,7 @@ class Connection:
             self._out += request
         if mark:
             self._out.append(mark_request(mark))
-        self._replies.expect(replies, then, flat, mark)
+        self._replies.expect(replies, then, flat, mark, unparsed)
 
     @property
     def wants_flush(self) -> bool:

@@ -33,6 +33,7 @@ from .policy import Action, first_error, rule_for
 from .resp import arguments
 from .scan import Found, RangeScan
 from .sieve import Sieve
+from .splicing import Splicing
 from .task import COMPARE, COPY, COPY_RANGE, LOOK_UP, PRUNE, RECHECK, Aside, Counts, Progress, Task
 from .window import Window
 
@@ -250,7 +251,7 @@ class Lane:
             kind = Prune if work == PRUNE else Recheck
             kind(self.link, keys, self.filters, settled).start()
         else:
-            copies = Guarded if self.link.keeps_existing else Window
+            copies = Guarded if self.link.keeps_existing else Splicing if self.link.splices else Window
             told = settled if counted else partial(_counted_elsewhere, settled)
             copying = copies(self.link, keys, self.chooser.method, told)
             copying.usual_bytes = self.chooser.usual_bytes(count)

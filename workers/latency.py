@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .conn import GONE, Connection, Request
-from .replies import Then
+from .replies import Then, Unparsed
 
 #: Requests are told apart by their first command; these begin what is better called by another name.
 _KINDS = {b"TIME": "expiries", b"SET": "MSET/SET", b"MSET": "MSET/SET"}
@@ -51,13 +51,21 @@ class MeasuredConnection(Connection):
         self._unsent: list[_Timed] = []
         super().__init__(*args)
 
-    def ask(self, request: Request, replies: int, then: Then, flat: bool = False, marked: bool = False) -> None:
+    def ask(
+        self,
+        request: Request,
+        replies: int,
+        then: Then,
+        flat: bool = False,
+        marked: bool = False,
+        unparsed: bool = False,
+    ) -> None:
         """As Connection does; the handshake is not measured."""
         if not self.ready:
-            return super().ask(request, replies, then, flat, marked)
+            return super().ask(request, replies, then, flat, marked, unparsed)
         timed = _Timed(self._kind or kind_of(request), then, self._answered)
         self._unsent.append(timed)
-        super().ask(request, replies, timed, flat, marked)
+        super().ask(request, replies, timed, flat, marked, unparsed)
 
     def flush(self) -> None:
         """What was asked since the last call is handed to the socket now."""
@@ -80,7 +88,7 @@ class _Timed:
         self.kind, self.then, self.answered = kind, then, answered
         self.began = time.perf_counter()
 
-    def __call__(self, replies: list) -> None:
+    def __call__(self, replies: Unparsed | list) -> None:
         if replies[0] is not GONE:
             self.answered(self.kind, time.perf_counter() - self.began)
         self.then(replies)

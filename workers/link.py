@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from .batch import Batch
+from .compiled import BUILT
 from .conn import Connection, Lost
 from .errors import InternalError, RunError
 from .expiry import Clock
@@ -22,6 +23,7 @@ from .look import Lens
 from .policy import Action, Gone, rule_for
 from .read import in_one_moment, moment_of
 from .redirects import Redirect, redirect_of
+from .replies import Then
 from .router import Router, Sink
 from .structs.ask import Times
 from .suspects import Suspects
@@ -69,6 +71,7 @@ class Link:
     visit: Visit = _visit_nobody  # the source's node that a redirection names
     _scattered: bool = False  # keys of one window lie in any slots, hardly two in the same
     _windows: int = 0  # of which each may have looked
+    _unlike: int = 0  # replies of both sides that are parsed at once, as those before were not the same
     when_back: list[Callable[[], None]] = field(default_factory=list)  # what is done again, once the link is ready
 
     @property
@@ -104,12 +107,34 @@ class Link:
         assert self.source is not None
         return self.source
 
-    def read(self, request: bytes, replies: int, then: Callable[[list], None], small: bool = True) -> None:
-        """Ask the source for values and what belongs to them. `small`: most are short, and best taken together."""
+    @property
+    def splices(self) -> bool:
+        """Replies to reads can become writes as they are: see `splicing.py`."""
+        return BUILT and not (self.by_slot or self.atomic or self.keeps_existing)
+
+    def compares_unparsed(self, expiries: bool) -> bool:
+        """Whether the next replies of both sides are to be compared as they are, first of all: see `unparsed.py`.
+
+        Expiries must be told alike. Where the last were not the same, some are parsed at once: all may have been
+        copied by a tool that leaves expiries a millisecond off.
+        """
+        self._unlike = max(0, self._unlike - 1)
+        told_alike = self.clock == self.target_clock and (self.clock.absolute or not self.clock.wanted)
+        return BUILT and not (self.by_slot or self._unlike) and (told_alike or not expiries)
+
+    def note_unlike(self) -> None:
+        """Replies that were to be the same were not."""
+        self._unlike = LOOK_AGAIN
+
+    def read(self, request: bytes, replies: int, then: Then, small: bool = True, unparsed: bool = False) -> None:
+        """Ask the source for values and what belongs to them.
+
+        `small`: most are short, and best taken together. `unparsed`: `then` takes them so, where the link `splices`.
+        """
         if self.atomic:
             self.reader.ask(*in_one_moment(request, replies), lambda got: then(moment_of(got)), marked=small)
         else:
-            self.reader.ask(request, replies, then, marked=small)
+            self.reader.ask(request, replies, then, marked=small, unparsed=unparsed)
 
     def replace(self, old: Connection, new: Connection) -> None:
         """Put a connection in the place of one that was lost."""

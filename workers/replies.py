@@ -1,12 +1,14 @@
 """Replies, out of the bytes that a connection receives: each request gets as many as it has commands, in order.
 
-THREE WAYS, by what is known of a request's replies:
+FOUR WAYS, by what is known of a request's replies:
     nothing   hiredis gives them one by one. It is fed little at a time, for with each reply it moves all that it has
               not parsed yet.
     flat      None is an array, and mostly all are OK, as those to writes: then bytes are compared instead of parsed.
     marked    The request ends with the PING of a mark. hiredis is told of an array of so many replies before their
               bytes come, and gives all of them at once, which costs half. It is fed a little too much; the mark tells
               where the next request's replies begin, and from there on another parser goes on.
+    unparsed  Who asks can do with the bytes of all replies in one piece (`unparsed.py`). Marked as well: so it is known
+              where they begin, and that they are as many as they should be.
 
 A mark is random, and used once: no value can hold one before it has been asked for, and the first that comes is it.
 """
@@ -17,12 +19,18 @@ import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import hiredis
 
+from .compiled import BUILT
 from .resp import OK
+from .unparsed import skip
 
-Then = Callable[[list], None]
+#: The bytes of replies; a list has the replies themselves.
+Unparsed = bytearray
+#: Takes the replies to a request: a list, or where it was asked for so Unparsed, or a list all the same.
+Then = Callable[[Any], None]
 
 #: One recv call takes at most this much: on a busy machine there is about as much when it is our turn.
 RECV_BYTES = 1 << 18
@@ -37,6 +45,7 @@ _OK_LINES = _OK_LINE * (RECV_BYTES // len(_OK_LINE) + 2)
 #: A mark is of hexadecimal digits, so that no line ends within it.
 _MARK_RANDOM_BYTES = 8
 _PING_MARK = b"*2\r\n$4\r\nPING\r\n$%d\r\n%b\r\n"
+_MARK_REPLY = b"$%d\r\n%b\r\n"
 
 #: Where all connections of the process receive: it is emptied at once.
 recv_buffer = bytearray(RECV_BYTES)
@@ -52,6 +61,15 @@ def mark_request(mark: bytes) -> bytes:
     return _PING_MARK % (len(mark), mark)
 
 
+def listed(replies: Unparsed | list) -> list:
+    """The replies themselves. Raises hiredis.ProtocolError."""
+    if isinstance(replies, list):
+        return replies
+    parser = _parser()
+    parser.feed(replies)  # type: ignore[arg-type]
+    return list(iter(parser.gets, _NO_MORE))
+
+
 def _parser() -> hiredis.Reader:
     return hiredis.Reader(notEnoughData=_NO_MORE)
 
@@ -64,6 +82,7 @@ class _Asked:
     then: Then
     flat: bool
     mark: bytes
+    unparsed: bool
 
     @property
     def due(self) -> int:
@@ -77,14 +96,16 @@ class Replies:
         self._parser = _parser()
         self._asked: deque[_Asked] = deque()
         self._got: list = []  # of the first request that is due, and of those after it
-        self._whole: deque[tuple[Then, list]] = deque()
+        self._whole: deque[tuple[_Asked, Unparsed | list]] = deque()
         self._at_border = False  # the parser is known to have nothing, and the next byte is a request's first
         self._as_one = False  # the parser was told of an array
         self._cut_bytes = 0  # of an OK that has come in part, and that the parser was not given
+        self._held = Unparsed()  # of the first request that is due, where it wants its replies so
+        self._skipped = self._awaited = 0  # how much of these bytes is whole replies, and how many are still to come
 
-    def expect(self, count: int, then: Then, flat: bool = False, mark: bytes = b"") -> None:
+    def expect(self, count: int, then: Then, flat: bool = False, mark: bytes = b"", unparsed: bool = False) -> None:
         """So many replies more are due, and that to the mark; `then` gets those without it."""
-        self._asked.append(_Asked(count, then, flat, mark))
+        self._asked.append(_Asked(count, then, flat, mark, unparsed and BUILT))
 
     @property
     def due(self) -> bool:
@@ -93,7 +114,7 @@ class Replies:
 
     def give_up(self) -> list[tuple[int, Then]]:
         """Nothing more will come: who has not got his replies, and how many they would have been."""
-        left = [(len(replies), then) for then, replies in self._whole]
+        left = [(asked.count, asked.then) for asked, _ in self._whole]
         left += [(asked.count, asked.then) for asked in self._asked]
         self._whole.clear()
         self._asked.clear()
@@ -102,8 +123,8 @@ class Replies:
     def deliver(self) -> None:
         """Hand over what has come whole, in order."""
         while self._whole:
-            then, replies = self._whole.popleft()
-            then(replies)
+            asked, replies = self._whole.popleft()
+            asked.then(replies)
 
     # ---- parsing --------------------------------------------------------------------------------------------
 
@@ -111,6 +132,9 @@ class Replies:
         """Take in so many bytes of `recv_buffer`. Raises hiredis.ProtocolError."""
         at, step = size if self._are_oks(size) else 0, FEED_BYTES
         while at < size:
+            if self._at_border and self._asked and self._asked[0].unparsed:
+                at = self._take_unparsed(at, size)
+                continue
             if self._at_border and self._asked and self._asked[0].mark:
                 self._parser.feed(b"*%d\r\n" % self._asked[0].due)
                 self._as_one = True
@@ -119,6 +143,35 @@ class Replies:
             self._parser.feed(recv_buffer, at, end - at)  # type: ignore[arg-type]
             came, at = self._take_array(at, end) if self._as_one else self._take_each(at, end)
             step = FEED_BYTES if came else 2 * step if self._as_one else size
+
+    def _take_unparsed(self, at: int, end: int) -> int:
+        """Keep what belongs to the first request's replies; where to go on."""
+        held, before = self._held, len(self._held)
+        try:
+            if not before:
+                whole, self._awaited = skip(memoryview(recv_buffer)[at:end], 0, self._asked[0].due)
+                held = recv_buffer[at : end if self._awaited else at + whole]
+            else:
+                held += memoryview(recv_buffer)[at:end]
+                whole, self._awaited = skip(held, self._skipped, self._awaited)
+        except ValueError as error:
+            raise hiredis.ProtocolError(str(error)) from None
+        if self._awaited:
+            self._held, self._skipped = held, whole
+            return end
+        del held[whole:]
+        self._held = Unparsed()
+        self._complete_unparsed(held)
+        return at + whole - before
+
+    def _complete_unparsed(self, held: Unparsed) -> None:
+        mark = self._asked[0].mark
+        reply = _MARK_REPLY % (len(mark), mark)
+        if not held.endswith(reply):
+            self._complete(listed(held))  # the server has refused it, with all that came before, or there is a fault
+            return
+        del held[-len(reply) :]
+        self._whole.append((self._asked.popleft(), held))
 
     def _take_array(self, at: int, end: int) -> tuple[bool, int]:
         """Whether the replies of a marked request are whole now, and where to go on."""
@@ -153,8 +206,7 @@ class Replies:
         found = replies.pop() if asked.mark else b""
         if found != asked.mark and not isinstance(found, Exception):
             raise hiredis.ProtocolError("a reply too many, or too few")
-        self._asked.popleft()
-        self._whole.append((asked.then, replies))
+        self._whole.append((self._asked.popleft(), replies))
         return b"" if isinstance(found, Exception) else asked.mark
 
     def _past_mark(self, mark: bytes, at: int, end: int) -> int:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from .batch import Batch, batch_of
 from .careful import LOSSES_TO_SUSPECT, Careful
+from .conn import Request
 from .expiry import Expiries, none_of
 from .finding import Finding
 from .policy import Action, Gone, first_error, rule_for
@@ -35,6 +36,7 @@ from .read import (
     values_of,
     values_request,
 )
+from .replies import Then
 from .resp import OK, argument_value, arguments
 from .slots import arranged, runs_of, slots_of
 from .task import Aside, Counts
@@ -42,6 +44,7 @@ from .write import Build, are_large
 
 if TYPE_CHECKING:
     from .link import Link
+    from .router import Sink
 
 #: Expiries that are asked for once more come so many at a time, and fewer at each try that was not one moment. The
 #: request stays far below the 16 KB that a server reads at once.
@@ -74,6 +77,7 @@ class Window:
         self.encoded: list[bytes] = []  # the keys as arguments, from the start until the writes
         self.slots: list[int] | None = None  # … and their slots, where they matter; sorted where they are shared
         self.shared = True
+        self.unparsed = False  # replies are taken as they come: see `splicing.py`
         self.scanned = False  # the keys come in the order in which a scan by slots has brought them
         self.counts = Counts()
         self.asides: list[Aside] = []
@@ -96,13 +100,16 @@ class Window:
         self._arrange()
         self.encoded = arguments(self.keys)
         request, replies = self._values_request()
-        small = not are_large(self.usual_bytes, len(self.keys))
         if self.link.no_expiries:
             # Only what INFO says after the values, on their own connection, proves that none of them expires.
-            self.link.read(request + INFO_KEYSPACE, replies + 1, self._read_without_expiries, small)
+            self._ask(request + INFO_KEYSPACE, replies + 1, self._read_without_expiries)
         else:
             more, count = expiries_request(self.link.clock, self.encoded)
-            self.link.read(request + more, replies + count, partial(self._read, replies), small)
+            self._ask(request + more, replies + count, partial(self._read, replies))
+
+    def _ask(self, request: bytes, replies: int, then: Then) -> None:
+        small = not are_large(self.usual_bytes, len(self.keys))
+        self.link.read(request, replies, then, small, self.unparsed and small)
 
     def _arrange(self) -> None:
         """Bring the keys in the order of their slots, where that is good for anything: see `slots.arranged`."""
@@ -248,19 +255,23 @@ class Window:
     # ---- writing --------------------------------------------------------------------------------------------
 
     def _write(self, parts: list[_Part]) -> None:
-        self.counts.copied = sum([len(part.batch) for part in parts])
-        self.counts.bytes = sum([part.size for part in parts])
-        self.counts.expired = len(self.keys) - self.counts.copied
         requests = []
         for part in parts:
             large = are_large(part.size, len(part.batch))
-            requests += [(sink, batch, *part.build(batch, large)) for sink, batch in self.link.split(part.batch)]
+            for sink, batch in self.link.split(part.batch):
+                requests.append((sink, *part.build(batch, large), self._acknowledged(sink.node, batch)))
+        self._send(requests, sum([len(part.batch) for part in parts]), sum([part.size for part in parts]))
+
+    def _send(self, requests: Sequence[tuple[Sink, Request, int, Then]], copied: int, size: int) -> None:
+        """Send the writes of so many keys, with so many bytes of values; the window's other keys are gone."""
+        self.counts.copied, self.counts.bytes = copied, size
+        self.counts.expired = len(self.keys) - copied
         self._pending = len(requests)
         self.encoded, self.slots = [], None
         if not requests:
             return self.settled(self)
-        for sink, batch, request, replies in requests:
-            sink.write(request, replies, self._acknowledged(sink.node, batch))
+        for sink, request, replies, then in requests:
+            sink.write(request, replies, then)
 
     def _acknowledged(self, node: int, batch: Batch) -> Callable[[list], None]:
         """What takes the replies to the writes of a batch.

@@ -1,0 +1,213 @@
+"""Windows whose replies become writes as they are, over real connections; and copies with and without the part in C."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from keyferry.workers import splicing
+from keyferry.workers.compiled import BUILT, PURE_PYTHON
+from keyferry.workers.expiry import Clock
+from keyferry.workers.read import Method
+from keyferry.workers.splicing import Splicing
+from keyferry.workers.window import Window
+from tests.conftest import ServerFactory
+from tests.support.compare import all_keys, assert_equal
+from tests.support.dataset import fill
+from tests.support.monitor import Executed, Monitor
+from tests.support.mutations import mutations
+from tests.support.processes import run_keyferry
+from tests.support.respproxy import Answer, Args, Hooks, Proxy
+from tests.support.servers import Server
+from tests.support.summary import result_of
+from tests.support.window_loop import Loop
+from tests.test_mutations import run
+
+compiled = pytest.mark.skipif(not BUILT, reason="there was no compiler")
+
+#: So many keys go before the others: until then, nobody knows where in the bytes a request's replies begin.
+FIRST = 50
+
+
+class Copier:
+    """Copies keys by one window after the other."""
+
+    def __init__(self, source: Server | Proxy, target: Server, clock: Clock) -> None:
+        self.loop = Loop(source, [target], clock, owners=None)
+        self.loop.run_until(lambda: self.loop.link.ready)
+
+    def copy(self, keys: list[bytes], method: Method = Method.MGET) -> Window:
+        settled: list[Window] = []
+        Splicing(self.loop.link, keys, method, settled.append).start()
+        self.loop.run_until(lambda: bool(settled))
+        return settled[0]
+
+
+@contextmanager
+def copier(source: Server | Proxy, target: Server, clock: Clock | None = None) -> Iterator[Copier]:
+    copies = Copier(source, target, clock or Clock(absolute=True))
+    yield copies
+    copies.loop.close()
+
+
+def forbid_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splicing, "listed", lambda _: pytest.fail("parsed"))
+
+
+@compiled
+@pytest.mark.parametrize("kind", ["6.2", "7.0"])
+@pytest.mark.parametrize("method", [Method.MGET, Method.DUMP])
+def test_no_reply_is_parsed(method: Method, kind: str, server: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All types, some with an expiry; 6.2 tells what remains of it, 7.0 when it is."""
+    source, target = server(kind), server("7.0")
+    fill(source, 500)
+    keys = sorted(all_keys(source))
+    monkeypatch.setattr("keyferry.workers.unparsed.MOMENT_MS", 10_000)  # a machine that is busy tells no moments
+    with copier(source, target, Clock(absolute=kind != "6.2")) as copies:
+        copies.copy(keys[:FIRST], method)
+        forbid_parsing(monkeypatch)
+        assert copies.copy(keys[FIRST:], method).counts.copied == len(keys) - FIRST
+    assert_equal(source, target, ttl_tolerance_ms=100 if kind == "6.2" else 0)
+
+
+@compiled
+def test_info_after_the_values_says_whether_expiries_had_to_be_asked_for(server: ServerFactory) -> None:
+    """Once a key has one, the window begins again and asks for all."""
+    source, target = server("7.0"), server("7.0")
+    source.call("MSET", *[word for number in range(200) for word in (f"key:{number:03}", "value")])
+    keys = sorted(all_keys(source))
+    with copier(source, target) as copies, Monitor(source) as seen:
+        link = copies.loop.link
+        link.no_expiries = True
+        copies.copy(keys[:FIRST])
+        assert copies.copy(keys[FIRST:150]).counts.copied == 150 - FIRST
+        assert link.no_expiries
+        source.call("EXPIRE", keys[180], 1_000)
+        assert copies.copy(keys[150:]).counts.copied == 50
+        assert not link.no_expiries
+    assert {one.args[1] for one in seen.commands if one.name == "PEXPIRETIME"} == set(keys[150:])
+    assert_equal(source, target)
+
+
+class RefusesOnce(Hooks):
+    """Answers one DUMP by an error."""
+
+    def __init__(self) -> None:
+        self.refused: list[bytes] = []
+
+    def on_command(self, args: Args) -> Answer:
+        if args[0] != b"DUMP" or self.refused:
+            return args
+        self.refused.append(args[1])
+        return b"-ERR not now\r\n"
+
+
+@compiled
+def test_where_a_payload_is_refused_the_window_begins_again_and_is_parsed(server: ServerFactory) -> None:
+    """What was a string is in a request already: nothing of it may be left out, and nothing counts twice."""
+    source, target = server("7.0"), server("7.0")
+    fill(source, 500)
+    keys, hooks = sorted(all_keys(source)), RefusesOnce()
+    with Proxy(source, hooks) as proxy, copier(proxy, target) as copies:
+        copies.copy([key for key in keys if source.call("TYPE", key) == b"string"][:1])
+        window = copies.copy(keys)
+    assert hooks.refused
+    assert (window.counts.copied, window.counts.retried, window.asides) == (len(keys), 0, [])
+    assert_equal(source, target)
+
+
+@compiled
+def test_large_values_are_not_copied_once_more(server: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python sends them from where they are; a window with one such value among small ones is spliced all the same."""
+    source, target = server("7.0"), server("7.0")
+    keys = [b"key:%03d" % number for number in range(100)]
+    source.call("MSET", *[word for key in keys for word in (key, "x" * 20_000)])
+    with copier(source, target) as copies:
+        copies.copy(keys[:10])
+        parsed: list[object] = []
+        before = splicing.listed
+        monkeypatch.setattr(splicing, "listed", lambda replies: parsed.append(replies) or before(replies))
+        assert copies.copy(keys[10:]).counts.bytes == 90 * 20_000
+        assert parsed
+        source.call("MSET", *[word for key in keys[1:] for word in (key, "small")])
+        forbid_parsing(monkeypatch)
+        window = copies.copy(keys)
+    assert (window.counts.copied, window.largest) == (100, 20_000)
+    assert_equal(source, target)
+
+
+# ---- with and without ------------------------------------------------------------------------------------------------
+
+
+def written(commands: list[Executed]) -> dict[bytes, tuple[bytes, ...]]:
+    """What was said of each key at last, however keys were put together."""
+    found: dict[bytes, tuple[bytes, ...]] = {}
+    for one in commands:
+        if one.name == "MSET":
+            found |= {key: (value,) for key, value in zip(one.args[1::2], one.args[2::2])}
+        elif one.name in ("SET", "RESTORE"):
+            found[one.args[1]] = one.args[2:]
+    return found
+
+
+@compiled
+@pytest.mark.parametrize("method", ["auto", "native", "dump"])
+def test_with_and_without_the_part_in_c_the_same_is_written(method: str, server: ServerFactory) -> None:
+    source, targets = server("7.0"), (server("7.0"), server("7.0"))
+    fill(source, 3_000)
+    found, results = [], []
+    for target, pure in zip(targets, ("", "1")):
+        with Monitor(target) as seen:
+            words = ("-p", str(source.port), "replicate", "-p", str(target.port), "--method", method, "--json")
+            ran = run_keyferry(*words, env={PURE_PYTHON: pure})
+        assert (ran.code, "unknown" in ran.err) == (0, False), ran.err
+        of_keys = written(seen.commands)
+        found.append({key: of_keys.get(key) for key in all_keys(source)})  # our tests of what we may do have other keys
+        results.append({name: result_of(ran)[name] for name in ("keys", "bytes", "expired", "put_aside", "retried")})
+        assert_equal(source, target)
+    assert found[0] == found[1]
+    assert results[0] == results[1]
+
+
+@compiled
+@pytest.mark.parametrize("kind", ["6.2", "7.0"])
+def test_with_and_without_the_part_in_c_a_comparison_says_the_same(
+    kind: str, server: ServerFactory, tmp_path: Path
+) -> None:
+    """Of equal databases, and of single differences of each kind among 3000 keys of all types."""
+    source, target = server(kind), server(kind)
+    fill(source, 3_000)
+    words = ("-p", str(source.port), "replicate", "-p", str(target.port), "--no-verify")
+    assert run_keyferry(*words).code == 0
+    chosen = [one for one in mutations() if one.since <= kind]
+    for one in (source, target):
+        run(one, [command for mutation in chosen for command in mutation.build])
+    for change in ([], [command for mutation in chosen for command in mutation.change]):
+        run(target, change)
+        said = []
+        for pure in ("", "1"):
+            told = tmp_path / f"{pure}-{len(change)}"
+            ran = run_keyferry(
+                *("-p", str(source.port), "compare", "-p", str(target.port), "--json", "--diff-file", str(told)),
+                env={PURE_PYTHON: pure},
+            )
+            records = map(json.loads, told.read_text().splitlines())
+            found = sorted((one["key"], one["kind"], str(one["where"])) for one in records)
+            said.append((ran.code, result_of(ran)["verify"]["verdict"], found))
+        assert said[0] == said[1]
+        assert said[0][0] == bool(change)
+
+
+@pytest.mark.parametrize(("pure", "built"), [("", BUILT), ("1", False)])
+def test_the_part_in_c_can_be_left_out(pure: str, built: bool) -> None:
+    code = "from keyferry.workers.compiled import BUILT; print(BUILT)"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, env={PURE_PYTHON: pure}
+    )
+    assert ran.stdout.strip() == str(built)
