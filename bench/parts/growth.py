@@ -1,4 +1,4 @@
-"""Ten times the keys must take ten times as long: on servers as they come, and on servers with huge pages.
+"""Ten times the keys must take ten times as long: strings of 100 B and of 10 B, with plain pages and with huge ones.
 
 The servers' own time for a key grows with what they hold, as caches and the tables of memory pages hold less of it:
 that is measured beside ours. With huge pages these tables are small, and it grows less: a condition of the servers,
@@ -11,10 +11,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
 from typing import Any
 from unittest.mock import patch
 
-from bench.data import DATASETS
+from bench.data import DATASETS, SMALL, Dataset
 from bench.peers import OURS, replicate
 from bench.turns import Run
 from tests.support.servers import Server
@@ -30,23 +31,24 @@ GROWING = ("client_cpu_us_per_key", "source_cpu_us_per_key", "target_cpu_us_per_
 
 
 def measure(run: Run) -> list[dict[str, Any]]:
-    """Two items for each kind of servers; the larger one of a pair has `growth`: how its times for a key grew."""
+    """Two items for each data set and kind of servers; the larger of a pair has `growth`: of its times for a key."""
     items = []
-    for pages in ("plain", "huge"):
+    for dataset, pages in product((DATASETS[0], SMALL), ("plain", "huge")):
         with servers(run.options.kind, pages) as (source, target):
-            small, large = (_copies(replace(run, source=source, target=target), pages, which) for which in (0, 1))
+            alone = replace(run, source=source, target=target)
+            small, large = (_copies(alone, dataset, pages, which) for which in (0, 1))
         large["growth"] = growth(small, large)
         items += [small, large]
         told = ", ".join(f"{name} x{by:.2f}" for name, by in large["growth"].items())
-        print(f"\n{pages} pages, {FACTOR}x the keys, for a key:\n{told}".replace("_us_per_key", ""), flush=True)
+        what = f"{dataset.name}, {pages} pages, {FACTOR}x the keys, for a key"
+        print(f"\n{what}:\n{told}".replace("_us_per_key", ""), flush=True)
     return items
 
 
-def _copies(run: Run, pages: str, which: int) -> dict[str, Any]:
-    dataset = DATASETS[0]
+def _copies(run: Run, dataset: Dataset, pages: str, which: int) -> dict[str, Any]:
     loaded = run.load(dataset, run.options.keys * FACTOR**which)
     rounds = min(ROUNDS[which], run.options.rounds)
-    title = f"{loaded.keys:,} keys, {pages} pages"
+    title = f"{loaded.keys:,} keys of {dataset.name}, {pages} pages"
     return run.take_turns(dataset.name, dataset.what, loaded, [replicate(OURS)], rounds=rounds, title=title)
 
 
