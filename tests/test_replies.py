@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyferry.workers.compiled import BUILT
-from keyferry.workers.replies import RECV_BYTES, Replies, listed, mark_request, new_mark, recv_buffer
+from keyferry.workers.replies import RECV_BYTES, Replies, Way, listed, mark_request, new_mark, recv_buffer
+from tests.support.compiled import compiled
 
-ANY, FLAT, MARKED, UNPARSED = "any", "flat", "marked", "unparsed"
-KINDS = (ANY, FLAT, MARKED, UNPARSED)
+EACH, FLAT, MARKED, UNPARSED = Way
+WITH_MARK = (MARKED, UNPARSED)
 
 
 @dataclass(frozen=True)
 class Request:
     """What a server says to one request: each reply as it is, and as bytes."""
 
-    kind: str
+    kind: Way
     replies: tuple[object, ...]
     refuses_mark: bool = False
 
@@ -52,13 +52,13 @@ SINGLE = st.one_of(OKS, OKS, OKS, ERRORS, st.none(), st.integers(-1, 1 << 40), s
 NESTED = st.recursive(SINGLE, lambda inner: st.lists(inner, max_size=4).map(tuple), max_leaves=8)
 
 
-def requests(kind: str) -> st.SearchStrategy[Request]:
+def requests(kind: Way) -> st.SearchStrategy[Request]:
     """Requests of one kind, some of them answered by OK alone."""
     replies = st.lists(OKS, min_size=1, max_size=30) | st.lists(SINGLE if kind == FLAT else NESTED, min_size=1)
     return st.builds(Request, st.just(kind), replies.map(tuple), st.integers(0, 4).map(lambda number: not number))
 
 
-SEVERAL = st.lists(st.sampled_from(KINDS).flatmap(requests), min_size=1, max_size=12)
+SEVERAL = st.lists(st.sampled_from(Way).flatmap(requests), min_size=1, max_size=12)
 
 
 def run(asked: Sequence[Request], cuts: Iterable[int]) -> list[tuple[object, ...]]:
@@ -67,11 +67,11 @@ def run(asked: Sequence[Request], cuts: Iterable[int]) -> list[tuple[object, ...
     got: list[tuple[object, ...]] = []
     data = b""
     for request in asked:
-        mark = new_mark() if request.kind in (MARKED, UNPARSED) else b""
+        mark = new_mark() if request.kind in WITH_MARK else b""
         data += b"".join(map(wire, request.replies))
         data += wire("BUSY running a script" if request.refuses_mark else mark) if mark else b""
         came = lambda some: got.append(tuple(map(plain, listed(some))))  # noqa: E731
-        replies.expect(len(request.replies), came, request.kind == FLAT, mark, request.kind == UNPARSED)
+        replies.expect(len(request.replies), came, request.kind, mark)
     borders = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
     for begin, end in pairwise(borders):
         recv_buffer[: end - begin] = data[begin:end]
@@ -99,7 +99,7 @@ def test_marked_requests_of_every_size(size: int) -> None:
     values = tuple(b"%d" % number * size for number in range(20))
     asked = [
         Request(kind, values)
-        for kind in (MARKED, MARKED, UNPARSED, ANY, MARKED, UNPARSED, UNPARSED, MARKED, FLAT, MARKED)
+        for kind in (MARKED, MARKED, UNPARSED, EACH, MARKED, UNPARSED, UNPARSED, MARKED, FLAT, MARKED)
     ]
     assert run(asked, range(0, 1 << 24, RECV_BYTES)) == [values] * len(asked)
 
@@ -110,27 +110,27 @@ def take(replies: Replies, data: bytes) -> None:
     replies.take(len(data))
 
 
-@pytest.mark.parametrize("unparsed", [False, True])
-def test_a_reply_too_many_is_found_by_the_mark(unparsed: bool) -> None:
+@pytest.mark.parametrize("way", WITH_MARK)
+def test_a_reply_too_many_is_found_by_the_mark(way: Way) -> None:
     """What a server says that nobody has asked would else be taken for the answer to something."""
     replies, mark, before = Replies(), new_mark(), new_mark()
-    replies.expect(1, lambda _: None, mark=before)
+    replies.expect(1, lambda _: None, MARKED, before)
     take(replies, b"+OK\r\n" + wire(before))
     replies.deliver()
-    replies.expect(1, lambda _: None, mark=mark, unparsed=unparsed)
+    replies.expect(1, lambda _: None, way, mark)
     with pytest.raises(hiredis.ProtocolError):
         take(replies, b"+OK\r\n+OK\r\n" + wire(mark))
     assert [count for count, _ in replies.give_up()] == [1]  # who has asked is told when the connection is given up
 
 
-@pytest.mark.skipif(not BUILT, reason="there was no compiler")
+@compiled
 def test_unparsed_replies_are_handed_over_as_bytes() -> None:
     """Once it is known where they begin; those of a server that has refused the mark are parsed."""
     replies, got = Replies(), []
     answers = [wire((b"value", None)) + wire(7), wire("BUSY") * 2]
     for answer in (answers[0], *answers, answers[0]):
         mark = new_mark()
-        replies.expect(2, got.append, mark=mark, unparsed=True)
+        replies.expect(2, got.append, UNPARSED, mark)
         take(replies, answer + (wire("BUSY") if answer == answers[1] else wire(mark)))
         replies.deliver()
     assert got[0] == [[b"value", None], 7]
@@ -138,13 +138,13 @@ def test_unparsed_replies_are_handed_over_as_bytes() -> None:
     assert [type(reply) for reply in got[2]] == [hiredis.ReplyError] * 2
 
 
-@pytest.mark.skipif(not BUILT, reason="there was no compiler")
+@compiled
 def test_what_is_no_reply_ends_unparsed_ones_as_well() -> None:
     """As soon as it has come."""
     replies, mark = Replies(), new_mark()
-    replies.expect(1, lambda _: None, mark=mark)
+    replies.expect(1, lambda _: None, MARKED, mark)
     take(replies, b"+OK\r\n" + wire(mark))
-    replies.expect(2, lambda _: None, mark=new_mark(), unparsed=True)
+    replies.expect(2, lambda _: None, UNPARSED, new_mark())
     take(replies, b"+O")
     with pytest.raises(hiredis.ProtocolError):
         take(replies, b"K\r\nHTTP/1.1 400 Bad Request\r\n")
@@ -161,7 +161,7 @@ def test_who_waits_is_known_when_nothing_more_comes() -> None:
     """Those whose replies have come whole and were not delivered are told as well."""
     replies, got = Replies(), []
     replies.expect(2, got.append)
-    replies.expect(3, got.append, mark=new_mark())
+    replies.expect(3, got.append, MARKED, new_mark())
     recv_buffer[:10] = b"+OK\r\n+OK\r\n"
     replies.take(10)
     assert replies.due

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from keyferry.workers import compiled
 from keyferry.workers.batch import batch_of
 from keyferry.workers.expiry import Clock
 from keyferry.workers.read import MOMENT_MS, Apart, expiries_of, values_of
@@ -22,9 +21,10 @@ from keyferry.workers.resp import argument
 from keyferry.workers.unparsed import Alike, Spliced, alike, skip, splice
 from keyferry.workers.window import Method
 from keyferry.workers.write import payloads_request, strings_request
+from tests.support.compiled import compiled
 from tests.test_replies import NESTED, wire
 
-pytestmark = pytest.mark.skipif(not compiled.BUILT, reason="there was no compiler")
+pytestmark = compiled
 
 NOW_MS = 1_790_000_000_000
 CLOCKS = [None, Clock(True), Clock(True, 1_500), Clock(False), Clock(False, -700), Clock(True, wanted=False)]

@@ -17,7 +17,7 @@ from .read import (
     fields_may_expire,
 )
 from .readings import Reading, Values
-from .replies import Unparsed, listed
+from .replies import Unparsed, Way, listed
 from .resp import arguments
 from .unparsed import alike
 
@@ -72,7 +72,7 @@ class Both:
         self.shortcut = expiries and link.no_expiries
         self.fields, self.same = fields, same
         asks = expiries and not self.shortcut
-        self.unparsed = same is not None and link.compares_unparsed(asks)
+        self.way = Way.UNPARSED if same and link.compares_unparsed(asks) else Way.MARKED
         self.told_expiries = asks and link.clock.wanted  # where replies are taken unparsed: by both sides, or by none
         self._open = 0
         self._error: tuple[str, int, Exception] | None = None
@@ -100,10 +100,10 @@ class Both:
         if self.expiries and not self.shortcut:
             more, more_count = expiries_request(part.clock, encoded)
         part.may_expire = self.fields and conn.node.fields_may_expire
-        if self.shortcut or part.may_expire:
+        if self._asks_info(part):
             more, more_count = more + INFO_KEYSPACE, more_count + 1
         part.count = count
-        conn.ask(request + more, count + more_count, partial(self._answered, part), marked=True, unparsed=self.unparsed)
+        conn.ask(request + more, count + more_count, partial(self._answered, part), self.way)
 
     def _answered(self, part: _Part, replies: Unparsed | list) -> None:
         part.replies = replies
@@ -128,8 +128,9 @@ class Both:
             self.link.note_unlike()
             return False
         try:
-            self._look_at_info(ours, listed(ours.replies[found.our_past :]))
-            self._look_at_info(theirs, listed(theirs.replies[found.their_past :]))
+            for part, past in ((ours, found.our_past), (theirs, found.their_past)):
+                if self._asks_info(part):
+                    self._look_at_info(part, listed(part.replies[past:]))
         except TypeError:
             return False
         if self.shortcut and not self.link.no_expiries:
@@ -141,14 +142,16 @@ class Both:
     def _split(self, part: _Part, values: list, told: list) -> None:
         """Note values and expiries of one side, with errors among them. Raises TypeError where nothing was told."""
         part.values = part.reading.values(values)
-        told = self._look_at_info(part, told)
+        if self._asks_info(part):
+            told = self._look_at_info(part, told)
         if self.expiries and not self.shortcut and part.clock.wanted:
             part.expiries = expiries_of(told, part.clock, len(part.keys), strict=False)
 
+    def _asks_info(self, part: _Part) -> bool:
+        return self.shortcut or part.may_expire
+
     def _look_at_info(self, part: _Part, told: list) -> list:
-        """Note what INFO says, if it was asked for; what is told besides. Raises TypeError where it was refused."""
-        if not (self.shortcut or part.may_expire):
-            return told
+        """Note what INFO says, which is the last; what is told before it. Raises TypeError where it was refused."""
         *told, info = told
         if isinstance(info, Exception):
             raise TypeError

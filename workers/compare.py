@@ -35,6 +35,7 @@ from .look import look
 from .policy import Action, Gone, first_error, rule_for
 from .read import Method
 from .readings import ByKind, OfTypes, OfValues, Values
+from .replies import Way
 from .resp import CRLF, arguments
 from .slots import in_slot_order
 from .structs import SIZE
@@ -127,7 +128,7 @@ class Comparison:
             self.strings += kinds.count(b"string")
             self._read(keys, encoded, kinds, expiries)
 
-        self.link.reader.ask(*kinds_request(encoded), told)
+        self.link.reader.ask(*kinds_request(encoded), told, Way.MARKED)
 
     def _read(self, keys: list[bytes], encoded: list[bytes], kinds: list[Kind], expiries: bool = False) -> None:
         """Read each key on both sides, as its kind has it; large ones are left to be looked at."""

@@ -28,7 +28,7 @@ import hiredis
 from .endpoint import Endpoint
 from .errors import AccessError, ChangedError, KeyferryError, RunError
 from .policy import Action, Gone, login_reply, rule_for
-from .replies import RECV_BYTES, Replies, Then, mark_request, new_mark, recv_buffer
+from .replies import RECV_BYTES, Replies, Then, Way, mark_request, new_mark, recv_buffer
 from .resp import command, info_fields
 from .task import Node
 from .tls import TlsError, WaitsForServer
@@ -47,6 +47,8 @@ PIECES_A_SEND = 512
 #: Asked of the kernel for each direction; it gives what it allows.
 SOCKET_BUFFER_BYTES = 4 << 20
 
+#: How replies are taken that end with that to a mark.
+_WITH_MARK = (Way.MARKED, Way.UNPARSED)
 #: What stands in the place of a reply that will never come.
 GONE = Gone()
 
@@ -107,28 +109,14 @@ class Connection:
 
     # ---- asking ---------------------------------------------------------------------------------------------
 
-    def ask(
-        self,
-        request: Request,
-        replies: int,
-        then: Then,
-        flat: bool = False,
-        marked: bool = False,
-        unparsed: bool = False,
-    ) -> None:
-        """Queue a request of `replies` commands, in one piece or in several; it leaves with the loop's next `flush`.
-
-        `flat`: none of the replies is an array. `marked`: they are many short ones, best taken together. `unparsed`:
-        `then` takes them so as well. See `replies.py`.
-        """
+    def ask(self, request: Request, replies: int, then: Then, way: Way = Way.EACH) -> None:
+        """Queue a request of `replies` commands, in one piece or in several; it leaves with the loop's next `flush`."""
         if not self.ready:
             return then([GONE] * replies)
-        mark = new_mark() if (marked or unparsed) and self.echoes else b""
-        self._ask(request, replies, then, flat, mark, unparsed)
+        mark = new_mark() if way in _WITH_MARK and self.echoes else b""
+        self._ask(request, replies, then, way, mark)
 
-    def _ask(
-        self, request: Request, replies: int, then: Then, flat: bool = False, mark: bytes = b"", unparsed: bool = False
-    ) -> None:
+    def _ask(self, request: Request, replies: int, then: Then, way: Way = Way.EACH, mark: bytes = b"") -> None:
         if not self._replies.due:
             self._alive_at = time.monotonic()
         if isinstance(request, bytes):
@@ -137,7 +125,7 @@ class Connection:
             self._out += request
         if mark:
             self._out.append(mark_request(mark))
-        self._replies.expect(replies, then, flat, mark, unparsed)
+        self._replies.expect(replies, then, way, mark)
 
     @property
     def wants_flush(self) -> bool:

@@ -30,6 +30,7 @@ from .link import Link
 from .lookup import LookUp, Prune, Recheck
 from .pace import Pace
 from .policy import Action, first_error, rule_for
+from .replies import Way
 from .resp import arguments
 from .scan import Found, RangeScan
 from .sieve import Sieve
@@ -292,7 +293,7 @@ class Lane:
             segment.sizes = sizes_of(replies, unknown=self.chooser.budget.window_bytes)
             self.go()
 
-        self.link.reader.ask(*sizes_request(arguments(keys)), told)
+        self.link.reader.ask(*sizes_request(arguments(keys)), told, Way.MARKED)
 
     def _settled(self, segment: _Segment, window: Any, size: int, paid: float, opened_at: float) -> None:
         segment.open -= 1

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .conn import GONE, Connection, Request
-from .replies import Then, Unparsed
+from .replies import Then, Unparsed, Way
 
 #: Requests are told apart by their first command; these begin what is better called by another name.
 _KINDS = {b"TIME": "expiries", b"SET": "MSET/SET", b"MSET": "MSET/SET"}
@@ -51,21 +51,13 @@ class MeasuredConnection(Connection):
         self._unsent: list[_Timed] = []
         super().__init__(*args)
 
-    def ask(
-        self,
-        request: Request,
-        replies: int,
-        then: Then,
-        flat: bool = False,
-        marked: bool = False,
-        unparsed: bool = False,
-    ) -> None:
+    def ask(self, request: Request, replies: int, then: Then, way: Way = Way.EACH) -> None:
         """As Connection does; the handshake is not measured."""
         if not self.ready:
-            return super().ask(request, replies, then, flat, marked, unparsed)
+            return super().ask(request, replies, then, way)
         timed = _Timed(self._kind or kind_of(request), then, self._answered)
         self._unsent.append(timed)
-        super().ask(request, replies, timed, flat, marked, unparsed)
+        super().ask(request, replies, timed, way)
 
     def flush(self) -> None:
         """What was asked since the last call is handed to the socket now."""

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from .batch import Batch
-from .compiled import BUILT
 from .conn import Connection, Lost
 from .errors import InternalError, RunError
 from .expiry import Clock
@@ -23,7 +22,7 @@ from .look import Lens
 from .policy import Action, Gone, rule_for
 from .read import in_one_moment, moment_of
 from .redirects import Redirect, redirect_of
-from .replies import Then
+from .replies import Then, Way
 from .router import Router, Sink
 from .structs.ask import Times
 from .suspects import Suspects
@@ -110,7 +109,7 @@ class Link:
     @property
     def splices(self) -> bool:
         """Replies to reads can become writes as they are: see `splicing.py`."""
-        return BUILT and not (self.by_slot or self.atomic or self.keeps_existing)
+        return not (self.by_slot or self.atomic or self.keeps_existing)
 
     def compares_unparsed(self, expiries: bool) -> bool:
         """Whether the next replies of both sides are to be compared as they are, first of all: see `unparsed.py`.
@@ -120,21 +119,18 @@ class Link:
         """
         self._unlike = max(0, self._unlike - 1)
         told_alike = self.clock == self.target_clock and (self.clock.absolute or not self.clock.wanted)
-        return BUILT and not (self.by_slot or self._unlike) and (told_alike or not expiries)
+        return not (self.by_slot or self._unlike) and (told_alike or not expiries)
 
     def note_unlike(self) -> None:
         """Replies that were to be the same were not."""
         self._unlike = LOOK_AGAIN
 
-    def read(self, request: bytes, replies: int, then: Then, small: bool = True, unparsed: bool = False) -> None:
-        """Ask the source for values and what belongs to them.
-
-        `small`: most are short, and best taken together. `unparsed`: `then` takes them so, where the link `splices`.
-        """
+    def read(self, request: bytes, replies: int, then: Then, way: Way = Way.MARKED) -> None:
+        """Ask the source for values and what belongs to them."""
         if self.atomic:
-            self.reader.ask(*in_one_moment(request, replies), lambda got: then(moment_of(got)), marked=small)
+            self.reader.ask(*in_one_moment(request, replies), lambda got: then(moment_of(got)), way)
         else:
-            self.reader.ask(request, replies, then, marked=small, unparsed=unparsed)
+            self.reader.ask(request, replies, then, way)
 
     def replace(self, old: Connection, new: Connection) -> None:
         """Put a connection in the place of one that was lost."""

@@ -1,8 +1,8 @@
 """Replies, out of the bytes that a connection receives: each request gets as many as it has commands, in order.
 
-FOUR WAYS, by what is known of a request's replies:
-    nothing   hiredis gives them one by one. It is fed little at a time, for with each reply it moves all that it has
-              not parsed yet.
+FOUR WAYS, by what is known of a request's replies (`Way`):
+    each      Nothing is known. hiredis gives them one by one. It is fed little at a time, for with each reply it moves
+              all that it has not parsed yet.
     flat      None is an array, and mostly all are OK, as those to writes: then bytes are compared instead of parsed.
     marked    The request ends with the PING of a mark. hiredis is told of an array of so many replies before their
               bytes come, and gives all of them at once, which costs half. It is fed a little too much; the mark tells
@@ -19,6 +19,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 import hiredis
@@ -26,6 +27,16 @@ import hiredis
 from .compiled import BUILT
 from .resp import OK
 from .unparsed import skip
+
+
+class Way(Enum):
+    """How the replies to a request are taken: see above."""
+
+    EACH = auto()
+    FLAT = auto()
+    MARKED = auto()
+    UNPARSED = auto()
+
 
 #: The bytes of replies; a list has the replies themselves.
 Unparsed = bytearray
@@ -80,9 +91,8 @@ class _Asked:
 
     count: int
     then: Then
-    flat: bool
+    way: Way
     mark: bytes
-    unparsed: bool
 
     @property
     def due(self) -> int:
@@ -103,9 +113,9 @@ class Replies:
         self._held = Unparsed()  # of the first request that is due, where it wants its replies so
         self._skipped = self._awaited = 0  # how much of these bytes is whole replies, and how many are still to come
 
-    def expect(self, count: int, then: Then, flat: bool = False, mark: bytes = b"", unparsed: bool = False) -> None:
-        """So many replies more are due, and that to the mark; `then` gets those without it."""
-        self._asked.append(_Asked(count, then, flat, mark, unparsed and BUILT))
+    def expect(self, count: int, then: Then, way: Way = Way.EACH, mark: bytes = b"") -> None:
+        """So many replies more are due, and that to the mark, if there is one; `then` gets those without it."""
+        self._asked.append(_Asked(count, then, way, mark))
 
     @property
     def due(self) -> bool:
@@ -132,7 +142,7 @@ class Replies:
         """Take in so many bytes of `recv_buffer`. Raises hiredis.ProtocolError."""
         at, step = size if self._are_oks(size) else 0, FEED_BYTES
         while at < size:
-            if self._at_border and self._asked and self._asked[0].unparsed:
+            if BUILT and self._at_border and self._asked and self._asked[0].way is Way.UNPARSED:
                 at = self._take_unparsed(at, size)
                 continue
             if self._at_border and self._asked and self._asked[0].mark:
@@ -227,7 +237,7 @@ class Replies:
         request that brings no array.
         """
         cut = self._cut_bytes
-        at_reply = bool(self._asked) and self._asked[0].flat and not self._parser.has_data()
+        at_reply = bool(self._asked) and self._asked[0].way is Way.FLAT and not self._parser.has_data()
         if not at_reply or not recv_buffer.startswith(_OK_LINES[cut : cut + size]):
             if cut:
                 self._parser.feed(_OK_LINE[:cut])

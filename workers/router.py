@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from .batch import Batch, Columns
 from .conn import Connection, Request
 from .redirects import Redirect
+from .replies import Way
 from .slots import Owners, slots_of
 
 
@@ -20,14 +21,14 @@ class Sink:
     sent: int = 0  # commands
     later_ms: int = 0  # how far its clock is ahead of the first node's, which instants are told in
 
-    def ask(self, request: Request, replies: int, then: Callable[[list], None], flat: bool = False) -> None:
+    def ask(self, request: Request, replies: int, then: Callable[[list], None], way: Way = Way.EACH) -> None:
         """Queue a request of `replies` commands; see Connection.ask."""
         self.sent += replies
-        self.conn.ask(request, replies, then, flat)
+        self.conn.ask(request, replies, then, way)
 
     def write(self, request: Request, replies: int, then: Callable[[list], None]) -> None:
         """Queue writes, or what is answered as simply: not by arrays."""
-        self.ask(request, replies, then, flat=True)
+        self.ask(request, replies, then, Way.FLAT)
 
 
 @dataclass

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .cursor import RING, cursor_at, expected_keys, position_of, position_of_slot, slot_at
+from .replies import Way
 from .resp import command
 from .slots import slot_of, slots_of
 from .task import Task
@@ -82,7 +83,7 @@ class RangeScan:
 
         def ask() -> None:
             # Marked as the windows between scans are, or it would keep their replies from being taken together.
-            self.link.reader.ask(request, 1, answered, marked=True)
+            self.link.reader.ask(request, 1, answered, Way.MARKED)
 
         def answered(replies: list) -> None:
             reply = replies[0]
@@ -163,7 +164,7 @@ class RangeScan:
                 self.db_keys = size
             self._stepped(int(reply[0]), reply[1], count, sized=True)
 
-        self.link.reader.ask(self._request(self.cursor, count) + command(b"DBSIZE"), 2, answered, marked=True)
+        self.link.reader.ask(self._request(self.cursor, count) + command(b"DBSIZE"), 2, answered, Way.MARKED)
 
     # ---- the border -----------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from .filters import Filters, Verdict, together
 from .link import Link
 from .policy import Action, rule_for
 from .redirects import Errand, redirect_of
+from .replies import Way
 from .resp import argument, arguments
 from .task import Counts
 
@@ -57,7 +58,7 @@ class Sieve:
 
         def ask() -> None:
             request = b"".join([request for request, _ in requests])
-            self.link.reader.ask(request, sum([count for _, count in requests]), answered)
+            self.link.reader.ask(request, sum([count for _, count in requests]), answered, Way.MARKED)
 
         def answered(replies: list) -> None:
             error = _error_about_the_server(replies)

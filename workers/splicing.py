@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .expiry import Clock
 from .read import Method, database_has_expiries, expiries_request, values_request
-from .replies import Unparsed, listed
+from .replies import Unparsed, Way, listed
 from .unparsed import Spliced, splice
 from .window import Window
 from .write import are_large
@@ -26,7 +26,8 @@ class Splicing(Window):
 
     def __init__(self, link: Link, keys: list[bytes], method: Method, settled: Callable[[Window], None]) -> None:
         super().__init__(link, keys, method, settled)
-        self.unparsed = method is not Method.GET  # which is for values that are better sent from where they are
+        if method is not Method.GET:  # which is for values that are better sent from where they are
+            self.way = Way.UNPARSED
         self._spliced: list[Spliced] = []
 
     def start(self) -> None:
@@ -69,13 +70,13 @@ class Splicing(Window):
         odd = [self.encoded[place] for place in found.odd]
         request, count = values_request(Method.DUMP, odd)
         more, more_count = expiries_request(self.link.clock, odd)
-        self.link.read(request + more, count + more_count, partial(self._read_payloads, odd), unparsed=True)
+        self.link.read(request + more, count + more_count, partial(self._read_payloads, odd), Way.UNPARSED)
 
     def _read_payloads(self, odd: list[bytes], replies: Unparsed | list) -> None:
         found = self._splice(replies, odd, True, self.link.clock)
         if found is None:
             # The strings are in a request already; so all of them are read once more.
-            self.unparsed = False
+            self.way = Way.MARKED
             return self.start()
         self._spliced.append(found)
         self._write_spliced()

@@ -36,7 +36,7 @@ from .read import (
     values_of,
     values_request,
 )
-from .replies import Then
+from .replies import Then, Way
 from .resp import OK, argument_value, arguments
 from .slots import arranged, runs_of, slots_of
 from .task import Aside, Counts
@@ -77,7 +77,7 @@ class Window:
         self.encoded: list[bytes] = []  # the keys as arguments, from the start until the writes
         self.slots: list[int] | None = None  # … and their slots, where they matter; sorted where they are shared
         self.shared = True
-        self.unparsed = False  # replies are taken as they come: see `splicing.py`
+        self.way = Way.MARKED  # how replies are taken, unless values are large
         self.scanned = False  # the keys come in the order in which a scan by slots has brought them
         self.counts = Counts()
         self.asides: list[Aside] = []
@@ -108,8 +108,8 @@ class Window:
             self._ask(request + more, replies + count, partial(self._read, replies))
 
     def _ask(self, request: bytes, replies: int, then: Then) -> None:
-        small = not are_large(self.usual_bytes, len(self.keys))
-        self.link.read(request, replies, then, small, self.unparsed and small)
+        large = are_large(self.usual_bytes, len(self.keys))
+        self.link.read(request, replies, then, Way.EACH if large else self.way)
 
     def _arrange(self) -> None:
         """Bring the keys in the order of their slots, where that is good for anything: see `slots.arranged`."""

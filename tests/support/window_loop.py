@@ -42,7 +42,7 @@ class Loop:
         self.link.by_slot = owners is not None
 
     def _connect(self, side: str, server: Server | Proxy) -> Connection:
-        node = Node(Endpoint(port=server.port), read=side == "source")
+        node = Node(Endpoint(port=server.port), read=True)
         self.connections.append(Connection(side, 0, node, 0, "keyferry:test", self.poll))
         return self.connections[-1]
 
