@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .limits import Limits
-from .partitioners.slots import Cut, density
+from .partitioners.ranges import Cut, in_turn
+from .partitioners.slots import density
 from .partitioners.topology import Server
 from .permissions import Permissions
 from .text import plural
@@ -67,6 +68,11 @@ class DatabasePlan:
     def scope(self) -> Scope:
         """Which node's which database."""
         return self.node, self.db
+
+    @property
+    def ranges(self) -> list[Cut]:
+        """The cuts, in the order in which they are handed out."""
+        return self.cuts if self.by_slot else in_turn(self.cuts)
 
     @property
     def how(self) -> str:
@@ -169,7 +175,7 @@ class Plan:
                 own=own,
                 **common,
             )
-            for start, end, keys in part.cuts
+            for start, end, keys in part.ranges
         ]
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .partitioners.slots import Cut, density
+from .partitioners.ranges import Cut
+from .partitioners.slots import density
 from .partitioners.topology import Server
 from .planning import LANES, plan_database
 from .plans import DatabasePlan, Plan, Survey
@@ -103,7 +104,7 @@ def _tasks_of(part: DatabasePlan, work: str, no_expiries: bool = False, no_field
             no_field_expiries=no_field_expiries,
             **common,
         )
-        for start, end, keys in part.cuts
+        for start, end, keys in part.ranges
     ]
 
 

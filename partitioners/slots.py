@@ -12,14 +12,12 @@ from ..workers.cursor import RING, TABLE_BITS, position_of_slot
 from ..workers.slots import MASK, SLOTS, Range, ranges_of, slots_of
 from .cluster import slots_in
 from .control import Control, ReplyError
-from .ranges import MIN_RANGE_KEYS, RANGE_KEYS, RANGES_A_LANE
+from .ranges import MIN_RANGE_KEYS, RANGE_KEYS, RANGES_A_LANE, Cut
 
 #: A slot with more than so many ranges' keys is cut.
 HOT = 2
 #: The probe reads from so many slots, by so many keys each.
 STARTS, COUNT = 32, 20
-
-Cut = tuple[int, int, int]  # start, end, and the keys that lie between
 
 
 def why_not_by_slot(control: Control, slots: Sequence[Range]) -> str:

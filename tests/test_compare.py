@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import keyferry
-from keyferry.partitioners.slots import Cut
+from keyferry.partitioners.ranges import Cut
 from keyferry.partitioners.slots import cut as cut_slots
 from keyferry.verify_plan import shifted
 from keyferry.workers.cursor import tile

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyferry.partitioners.slots import Cut, cut
+from keyferry.partitioners.ranges import Cut
+from keyferry.partitioners.slots import cut
 from keyferry.workers.batch import Row, batch_of
 from keyferry.workers.cursor import RING, cursor_at, position_of, position_of_slot, slot_at
 from keyferry.workers.expiry import NEVER, Expiries
