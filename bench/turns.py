@@ -12,7 +12,7 @@ from bench.data import Dataset, Loaded, load
 from bench.options import Options
 from bench.peers import OURS, Tool, keyferry
 from bench.report import summarize, table
-from bench.rounds import REST_S, play
+from bench.rounds import REST_S, Round, play
 from tests.support.servers import Server
 
 
@@ -42,21 +42,38 @@ class Run:
         """Let the tools copy what is loaded; prints the table. `name` is what the tools call the data, `ours` is
         compared to the others, `rounds` 0 means as many as were asked for, `title` is another name for the item.
         """
-        done, rest_s = [], 0.0 if self.options.smoke else REST_S
+        done = []
         for number in range(rounds or self.options.rounds):
             for tool in tools:
-                done.append(play(tool, number, name, loaded, self.source, self.target, rest_s))
+                done.append(play(tool, number, name, loaded, self.source, self.target, self.rest_s))
                 say(f"  {title or name} round {number + 1}: {tool.name} {done[-1].seconds:.2f} s {done[-1].failed}")
-        item = {
-            "name": title or name,
-            "what": what,
-            **asdict(loaded),
-            "commands": {tool.name: " ".join(_plain(tool.words(name, 1, 2))) for tool in tools},
-            **summarize(done, ours),
-            "rounds": [asdict(one) for one in done],
-        }
-        print(f"\n{table(item)}", flush=True)
-        return item
+        return item_of(title or name, what, loaded, commands_of(tools, name), done, ours)
+
+    @property
+    def rest_s(self) -> float:
+        """How long a target is left alone before a copy."""
+        return 0.0 if self.options.smoke else REST_S
+
+
+def item_of(
+    name: str, what: str, loaded: Loaded, commands: dict[str, str], done: list[Round], ours: str = OURS
+) -> dict[str, Any]:
+    """What the rounds `done` say, for the JSON; prints the table."""
+    item = {
+        "name": name,
+        "what": what,
+        **asdict(loaded),
+        "commands": commands,
+        **summarize(done, ours),
+        "rounds": [asdict(one) for one in done],
+    }
+    print(f"\n{table(item)}", flush=True)
+    return item
+
+
+def commands_of(tools: Sequence[Tool], data: str) -> dict[str, str]:
+    """The command line of each tool for a data set."""
+    return {tool.name: " ".join(_plain(tool.words(data, 1, 2))) for tool in tools}
 
 
 def say(text: str) -> None:

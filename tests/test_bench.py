@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -242,14 +243,14 @@ def test_the_floor_is_the_busier_server_or_all_processors_together(monkeypatch: 
 
 
 def test_growth_is_of_the_time_for_a_key() -> None:
-    small = {"keys": 1000, **summarize([round_of("keyferry", 0, 1.0)])}
-    large = {"keys": 1000, **summarize([round_of("keyferry", 0, 1.2)])}
-    assert growth(small, large) == {
-        "seconds": 1.2,
-        "client_cpu_us_per_key": 1.0,
-        "source_cpu_us_per_key": 1.0,
-        "target_cpu_us_per_key": 1.0,
-    }
+    beside = [round_of("keyferry", 0, seconds) for seconds in (1.0, 1.0, 9.0)]
+    large = [replace(round_of("keyferry", number, seconds), keys=10_000) for number, seconds in enumerate((12.0, 11.0))]
+    grown = growth([(beside, one) for one in large])
+    assert grown["seconds"] == {"median": 1.15, "min": 1.1, "max": 1.2}
+    # The same processor time, for ten times as many keys.
+    assert {figures["median"] for name, figures in grown.items() if name != "seconds"} == {0.1}
+    failed = replace(large[0], failed="exit code 3")
+    assert growth([(beside, failed)]) == growth([([failed], large[0])]) == {}
 
 
 # ---- what is published -------------------------------------------------------------------------------------
