@@ -16,10 +16,10 @@ from ..workers.cursor import cursor_at, tile
 
 Cut = tuple[int, int, int]  # start, end, and the keys that lie between; 0: about as many as in any other
 
-#: About so many keys a range: some ten windows.
+#: About so many keys a range, some ten windows, unless the database is large.
 RANGE_KEYS = 8192
-#: With so many ranges there are enough for any number of lanes: the ranges of larger databases hold more keys instead,
-#: as each range has a beginning and an end that cost as much as some hundred keys …
+#: So many ranges are enough for the lanes of the usual number of workers. Larger databases have ranges of more keys:
+#: the beginning and the end of a range cost about as much of our time as a thousand keys …
 MANY_RANGES = 512
 #: … but not more than so many.
 MOST_RANGE_KEYS = 32_768
