@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 #: So many steps take some milliseconds: long enough for the clock, and hardly ever interrupted.
 LOOP_STEPS = 200_000
+#: What a run's figures depend on.
+MEASURED = ("engine", "partitioners", "workers", "bench", "tests/support", "setup.py", "setup.cfg")
 
 #: Packages whose versions matter to one tool or another.
 PACKAGES = ("keyferry", "redis", "hiredis", "msgpack")
@@ -29,7 +31,7 @@ def machine() -> dict[str, Any]:
         "cpu": _line_of("/proc/cpuinfo", "model name"),
         "cores": len(os.sched_getaffinity(0)),
         "memory_mb": int(_line_of("/proc/meminfo", "MemTotal").split()[0]) // 1024,
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "loop_ns": round(loop_ns(), 1),
         "load_average_at_start": [round(load, 2) for load in os.getloadavg()],
     }
@@ -62,8 +64,14 @@ def _line_of(path: str, name: str) -> str:
 
 
 def _commit() -> str:
-    words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude", "*"]
+    """Our commit; `-dirty` where what is measured, or measures, is not as it is there."""
     try:
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+        commit = _git("rev-parse", "--short", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", *MEASURED, ":!bench/results")
     except (OSError, subprocess.CalledProcessError):
         return ""
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout.strip()

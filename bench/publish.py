@@ -15,9 +15,9 @@ from typing import Any
 if not __package__:  # started as a file: the packages are found from its folder's parent
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from bench.bars import bars
 from bench.chart import chart
 from bench.facts import ROOT
+from bench.goals import goals
 from bench.peers import OURS
 
 RESULTS = ROOT / "bench" / "results"
@@ -26,7 +26,7 @@ README = ROOT / "README.md"
 SHOWN = "7.0"
 BASE = "migrate"
 BEGIN, END = "<!-- figures: made by bench/publish.py -->", "<!-- end of figures -->"
-COLUMNS = ("tool", "keys/s", "min - max", "MB/s", "client", "source", "target", "PSS, MB", "of floor")
+COLUMNS = ("tool", "keys/s", "min - max", "MB/s", "client CPU, µs/key", "source", "target", "PSS, MB", "of floor")
 HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 
@@ -101,12 +101,14 @@ def tables(kind: str, parts: dict[str, Any]) -> str:
         "What they mean: [../README.md](../README.md). Made by `bench/publish.py`.",
         "",
     ]
-    lines += ["| bar | wanted | reached | time, of the floor | |", "|---|---|---|---|---|"]
-    for bar in bars(parts):
-        lines.append(f"| {bar.what} | {bar.wanted} | {bar.reached} | {bar.floor} | {'met' if bar.met else 'not met'} |")
+    lines += ["| goal | wanted | reached | time, of the floor | |", "|---|---|---|---|---|"]
+    for goal in goals(parts):
+        outcome = "met" if goal.met else "not met"
+        lines.append(f"| {goal.what} | {goal.wanted} | {goal.reached} | {goal.floor} | {outcome} |")
     for name, part in parts.items():
-        lines += ["", f"## {name}", "", f"{_where(part)}; {part['started']}, commit {part['versions']['commit']}, "
-                  f"{part['rounds']} rounds, {part['seconds']:.0f} s{_pace(part)}"]  # fmt: skip
+        when = f"{part['started']}, commit {part['versions']['commit']}"
+        effort = f"{part['rounds']} rounds, {part['seconds']:.0f} s{_pace(part)}"
+        lines += ["", f"## {name}", "", f"{_where(part, name)}; {when}, {effort}"]
         for item in part["data"]:
             lines += ["", *_item(item)]
     return "\n".join(lines) + "\n"
@@ -134,9 +136,10 @@ def _row(name: str, figures: dict[str, Any]) -> str:
     return "| " + " | ".join([*cells, f"{figures['of_floor']['median']:.2f}"]) + " |"
 
 
-def _where(part: dict[str, Any]) -> str:
+def _where(part: dict[str, Any], name: str = "") -> str:
     machine = part["machine"]
-    text = f"{part['versions']['server']} twice, {machine['cores']} cores ({machine['cpu']})"
+    servers = f"{'three masters of ' if name == 'cluster' else ''}{part['versions']['server']} twice"
+    text = f"{servers}, {machine['cores']} cores ({machine['cpu']})"
     return f"{text}, Python {part['versions']['python']}"
 
 

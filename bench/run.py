@@ -14,7 +14,7 @@ if not __package__:  # started as a file: the packages are found from its folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from bench import facts
-from bench.bars import bars
+from bench.goals import goals
 from bench.options import Options, parse
 from bench.parts import MEASURES
 from bench.publish import publish
@@ -55,8 +55,8 @@ def main() -> int:
         say(f"{Path(broken.cmd[0]).name} failed: {broken.stderr}")
         return 1
     print()
-    for bar in [] if options.smoke else bars(parts):
-        print(f"{'met    ' if bar.met else 'NOT MET'} {bar.what}: {bar.reached}, bar {bar.wanted}"[:80])
+    for goal in [] if options.smoke else goals(parts):
+        print(f"{'met    ' if goal.met else 'NOT MET'} {goal.what}: {goal.reached}, goal {goal.wanted}"[:80])
     if options.json:
         options.json.write_text(json.dumps({"parts": parts}, indent=1) + "\n")
     if options.publish:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from .workers.errors import RunError
-from .workers.task import Aside, Scope
+from .workers.news import Aside
+from .workers.task import Scope
 
 
 def default_path() -> str:

@@ -8,8 +8,9 @@ from typing import Any
 from .producing import Produced, Producer
 from .workers.churn import Churn, operations_for
 from .workers.cursor import RING
+from .workers.setup import Setup
 from .workers.synth import Spec
-from .workers.task import CHURN, Setup, Task
+from .workers.task import CHURN, Task
 
 #: A worker for so many changes a second, up to --workers.
 RATE_A_WORKER = 1_000

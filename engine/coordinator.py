@@ -30,18 +30,10 @@ from .scanners import Scanners
 from .state import State
 from .supply import Supply
 from .workers import errors
+from .workers.news import Progress, Report
 from .workers.pace import NOTHING
-from .workers.task import (
-    COPY_KEYS,
-    LOOK_UP,
-    SIFT_KEYS,
-    STREAMS,
-    Order,
-    Progress,
-    Report,
-    Setup,
-    Task,
-)
+from .workers.setup import Order, Setup
+from .workers.task import COPY_KEYS, LOOK_UP, SIFT_KEYS, STREAMS, Task
 
 if TYPE_CHECKING:
     from .live import Live  # most copies do without

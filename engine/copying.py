@@ -33,7 +33,7 @@ from .supply import names_file, supply_of
 from .survey import Controls
 from .text import key_text, plural, shortened
 from .workers.errors import EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
-from .workers.task import Aside
+from .workers.news import Aside
 
 if TYPE_CHECKING:
     from .following import Memory

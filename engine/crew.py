@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .executors import Seat, wait_for_reports
+from .workers.news import Report
 from .workers.pace import NOTHING, Share
-from .workers.task import Order, Report, Setup
+from .workers.setup import Order, Setup
 
 Client = tuple[int, int]  # the number of a target node, and the CLIENT ID of a connection there
 
@@ -50,7 +51,7 @@ class Crew:
     def launch(self, setup: Setup) -> None:
         """One worker more; its connections are named after its number."""
         self._launched += 1
-        self.workers.append(Worker(self.executor.launch(replace(setup, epoch=self._launched), self._launched)))
+        self.workers.append(Worker(self.executor.launch(replace(setup, epoch=self._launched))))
 
     def hear(self, timeout_s: float, others: Sequence[Seat] = ()) -> Iterator[tuple[Worker, Report | None]]:
         """What workers report, waited for no longer than the time-out; None for one that has died.

@@ -1,7 +1,7 @@
 """Where workers run: processes of this machine.
 
-It gives seats, and a seat is all that the coordinator knows of a worker: send, receive, join, kill; other executors
-may give other seats. Workers are forked from the fork server (`forkserver.py`).
+It gives seats, and a seat is all that the coordinator knows of a worker: send, receive, join, kill. Workers are forked
+from the fork server (`forkserver.py`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import Any
 
 from . import forkserver
 from .workers.feed_task import FeedOrder, FeedReport, FeedSetup
+from .workers.news import Report
 from .workers.pipe import Pipe, waiting
+from .workers.setup import Order, Setup
 from .workers.start import serve, serve_feed
-from .workers.task import Order, Report, Setup
 
 #: A worker that takes no order for so long, or stops in the midst of a report, is treated as dead.
 PATIENCE_S = 10.0
@@ -28,11 +29,11 @@ PATIENCE_S = 10.0
 class Seat:
     """One worker, wherever it runs."""
 
-    def __init__(self, pipe: Pipe, process: Any, epoch: int) -> None:
-        self.pipe, self.process, self.epoch = pipe, process, epoch
+    def __init__(self, pipe: Pipe, process: Any) -> None:
+        self.pipe, self.process = pipe, process
 
-    def send(self, order: Order) -> bool:
-        """Give an order; False when the worker does not take it."""
+    def send(self, order: Order | FeedOrder) -> bool:
+        """Give an order; False when it is not taken."""
         try:
             self.pipe.send(order.pack())
         except OSError:
@@ -46,10 +47,9 @@ class Seat:
         except (EOFError, OSError):
             return None
 
-    def join(self, timeout_s: float) -> bool:
-        """Wait for the worker's end; True when it has come."""
+    def join(self, timeout_s: float) -> None:
+        """Wait for the worker's end."""
         self.process.join(timeout_s)
-        return not self.process.is_alive()
 
     def kill(self) -> None:
         """End a worker at once and wait until it is gone: nothing that it holds can be sent afterwards."""
@@ -66,14 +66,6 @@ class Seat:
 class FeedSeat(Seat):
     """The feed process. It speaks only when it is asked: one report for each ask."""
 
-    def send(self, order: FeedOrder) -> bool:  # type: ignore[override]
-        """Give an order; False when it is not taken."""
-        try:
-            self.pipe.send(order.pack())
-        except OSError:
-            return False
-        return True
-
     def receive(self) -> FeedReport | None:  # type: ignore[override]
         """The report asked for; None when the process is gone."""
         try:
@@ -89,13 +81,13 @@ class FeedSeat(Seat):
 class LocalProcesses:
     """Workers as processes of this machine."""
 
-    def launch(self, setup: Setup, epoch: int) -> Seat:
+    def launch(self, setup: Setup) -> Seat:
         """Start a worker and give it its setup."""
-        return Seat(*_started(serve, f"keyferry-{epoch}", setup.pack()), epoch)
+        return Seat(*_started(serve, f"keyferry-{setup.epoch}", setup.pack()))
 
     def launch_feed(self, setup: FeedSetup) -> FeedSeat:
         """Start the feed and give it its setup."""
-        return FeedSeat(*_started(serve_feed, "keyferry-feed", setup.pack()), 0)
+        return FeedSeat(*_started(serve_feed, "keyferry-feed", setup.pack()))
 
 
 def _started(target: Callable[[Any], None], name: str, setup: bytes) -> tuple[Pipe, Any]:

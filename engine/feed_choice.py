@@ -13,7 +13,7 @@ from .undo import Wanted
 from .workers.errors import AccessError, RefusedError
 from .workers.feed_task import NOTIFICATIONS, TRACKING, FeedSetup, enough_flags
 from .workers.policy import is_denied
-from .workers.task import Setup
+from .workers.setup import Setup
 
 #: The setting that says which notifications a server sends.
 FLAGS = "notify-keyspace-events"

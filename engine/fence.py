@@ -11,7 +11,7 @@ from .ledger import Entry
 from .partitioners.control import Control, ReplyError
 from .workers.errors import AccessError, RunError
 from .workers.resp import info_fields
-from .workers.task import Node
+from .workers.setup import Node
 
 #: What could not be killed because the target was not reached is tried again after so long.
 AGAIN_S = 0.5

@@ -27,7 +27,8 @@ from .survey import Controls, check_identities
 from .trespass import Trespass
 from .verify_plan import reverse_tasks
 from .workers.errors import NotConverged
-from .workers.task import Counts, Task
+from .workers.news import Counts
+from .workers.task import Task
 
 #: For the last look we wait so long for the feed, beside what a lost connection may take.
 LOOK_S = 60.0
@@ -225,5 +226,5 @@ class Following:
         memory.gaps, memory.keys = live.sweeps.gaps, live.keys
         result.keys, result.gaps, result.events = live.keys, live.sweeps.gaps, live.feeding.told.events
         result.lag_max_s, result.lag_p99_s = live.lag.most, live.lag.below(0.99)
-        result.left = len(self.removals.left)
+        result.left, result.more_left = len(self.removals.left), self.removals.more_left
         result.cpu_s = live.feeding.cpu_s

@@ -19,8 +19,9 @@ from .text import plural
 from .workers.endpoint import Endpoint
 from .workers.errors import RefusedError, UsageError
 from .workers.expiry import time_ms
+from .workers.setup import Node, Setup
 from .workers.synth import Spec, block_count
-from .workers.task import GENERATE, Node, Setup, Task
+from .workers.task import GENERATE, Task
 
 #: Blocks that a worker has in hand as one task, at most …
 BLOCKS_A_TASK = 16

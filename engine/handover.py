@@ -27,7 +27,8 @@ from .partitioners.replicas import Standing
 from .plans import Plan
 from .text import plural
 from .workers.errors import ChangedError
-from .workers.task import LIST_KEYS, Node
+from .workers.setup import Node
+from .workers.task import LIST_KEYS
 
 Kept = dict[int, int]  # source nodes that are the same: number in the old plan, number in the new one
 

@@ -17,16 +17,15 @@ class Lag:
     """In seconds. A key that is slow to copy and rests is counted from the end of its rest."""
 
     most: float = 0.0
-    last: float = 0.0
     _counts: list[int] = field(default_factory=lambda: [0] * CLASSES)
 
     def settled(self, dirtied: Dirtied, now: float) -> None:
         """These keys are acknowledged; what the run has marked itself has no event."""
         if not dirtied.newest:
             return
-        self.last = now - dirtied.oldest
-        self.most = max(self.most, self.last)
-        step = math.ceil(math.log(max(self.last * 1000, 1), STEP))
+        lag_s = now - dirtied.oldest
+        self.most = max(self.most, lag_s)
+        step = math.ceil(math.log(max(lag_s * 1000, 1), STEP))
         self._counts[min(step, CLASSES - 1)] += len(dirtied.keys)
 
     def below(self, share: float) -> float:

@@ -14,19 +14,8 @@ from typing import Any
 
 from .workers.cursor import RING, expected_keys
 from .workers.finding import Finding
-from .workers.task import (
-    CHURN,
-    COPY_KEYS,
-    COPY_RANGE,
-    LIST_KEYS,
-    LOOK_UP,
-    SOURCELESS,
-    Aside,
-    Counts,
-    Progress,
-    Scope,
-    Task,
-)
+from .workers.news import Aside, Counts, Progress
+from .workers.task import CHURN, COPY_KEYS, COPY_RANGE, LIST_KEYS, LOOK_UP, SOURCELESS, Scope, Task
 
 #: A range that has killed so many workers is taken apart until the key is found.
 DEATHS_TO_SPLIT = 3

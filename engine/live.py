@@ -28,7 +28,9 @@ from .sweeps import Sweeps
 from .trespass import Trespass
 from .workers.dirty import Dirtied
 from .workers.finding import Finding
-from .workers.task import LIVE_KEYS, STREAMS, Aside, Order, Progress, Report, Task
+from .workers.news import Aside, Progress, Report
+from .workers.setup import Order
+from .workers.task import LIVE_KEYS, STREAMS, Task
 
 if TYPE_CHECKING:
     from .coordinator import Coordinator

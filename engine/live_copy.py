@@ -24,7 +24,8 @@ from .verdict import Verdict
 from .verifying import Desk, Verification
 from .workers.errors import EXIT_INCOMPLETE, EXIT_OK, EXIT_SIGNAL, ChangedError, KeyferryError
 from .workers.finding import ONLY_TARGET, Finding
-from .workers.task import Setup, Task
+from .workers.setup import Setup
+from .workers.task import Task
 
 if TYPE_CHECKING:
     from .copying import Copy

@@ -17,7 +17,8 @@ class LiveResult:
     gaps: int = 0
     lag_max_s: float = 0.0
     lag_p99_s: float = 0.0
-    left: int = 0  # keys that are gone or filtered out at the source, and were not ours to remove
+    left: int = 0  # keys that are gone or filtered out at the source, and were not ours to remove; counted so far …
+    more_left: bool = False  # … and there are others
     equal: bool | None = None  # what verification has found, if nothing was written meanwhile; None: it was not done
     reason: str = ""
     cpu_s: float = 0.0  # of the feed
@@ -46,7 +47,7 @@ class LiveResult:
             lines.append(f"        {self.reason}")
         if self.left:
             what = "gone or filtered out at the source, and still at the target: --prune removes them"
-            lines.append(f"        {self.left:,} keys are {what}")
+            lines.append(f"        {'over ' if self.more_left else ''}{self.left:,} keys are {what}")
         return lines
 
     def fields(self) -> dict[str, Any]:
@@ -58,6 +59,7 @@ class LiveResult:
             "lag_max_seconds": round(self.lag_max_s, 3),
             "lag_p99_seconds": round(self.lag_p99_s, 3),
             "left": self.left,
+            "more_left": self.more_left,
             "converged": self.converged,
             "reason": self.reason,
             "feed_cpu_seconds": round(self.cpu_s, 3),

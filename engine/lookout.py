@@ -20,8 +20,8 @@ from .partitioners import cluster
 from .partitioners.cluster import Seen, range_text
 from .partitioners.control import Control
 from .workers.errors import AccessError, ChangedError
+from .workers.setup import Node
 from .workers.slots import SLOTS, ranges_of
-from .workers.task import Node
 
 #: The cluster is looked at so often.
 LOOK_S = 1.0

@@ -14,7 +14,8 @@ from .apart import take_apart
 from .crew import Worker
 from .ledger import DEATHS_TO_SPLIT, Entry
 from .workers.errors import RunError
-from .workers.task import LIST_KEYS, LOOK_UP, STREAMS, Aside, Counts
+from .workers.news import Aside, Counts
+from .workers.task import LIST_KEYS, LOOK_UP, STREAMS
 
 if TYPE_CHECKING:
     from .coordinator import Coordinator

@@ -18,7 +18,8 @@ from .plans import DatabasePlan, Plan, Survey
 from .undo import Wanted
 from .workers.cursor import RING
 from .workers.expiry import Clock
-from .workers.task import Node, Scope, Setup
+from .workers.setup import Node, Setup
+from .workers.task import Scope
 
 #: Tasks that a worker has in hand at a time: enough to keep both servers busy over a short distance.
 LANES = 8

@@ -13,7 +13,8 @@ from .permissions import Permissions
 from .text import plural
 from .undo import Wanted
 from .workers.filters import Filters
-from .workers.task import COPY_RANGE, LIST_KEYS, Scope, Setup, Task
+from .workers.setup import Setup
+from .workers.task import COPY_RANGE, LIST_KEYS, Scope, Task
 
 #: A rule of thumb for estimates: what one machine copies over a near network.
 KEYS_A_SECOND, BYTES_A_SECOND = 250_000, 200_000_000

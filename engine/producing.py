@@ -15,7 +15,9 @@ from .logs import Log
 from .progress import display
 from .signals import Signals
 from .workers.errors import EXIT_OK, EXIT_SIGNAL, KeyferryError
-from .workers.task import Counts, Setup, Task
+from .workers.news import Counts
+from .workers.setup import Setup
+from .workers.task import Task
 
 
 @dataclass

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from .workers.finding import Finding
-from .workers.task import Aside, Scope
+from .workers.news import Aside
+from .workers.task import Scope
 
 
 class Records(Protocol):

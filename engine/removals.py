@@ -17,7 +17,7 @@ from .workers.errors import NotConverged
 MOST_SHARE = 0.01
 #: … and nothing where the source has lost more than this part of its keys.
 LOST_SHARE = 0.1
-#: Names that could not be removed are kept so far.
+#: So many names that could not be removed are kept, and counted.
 MOST_LEFT = 100_000
 _HINT = "look at the source; --prune says that the target is to lose these keys too"
 

@@ -10,23 +10,15 @@ HOW IT STAYS RIGHT
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from .spool import Findings, SpooledNames, pattern
 from .supply import Source, Supply
 from .workers.finding import Finding
-from .workers.task import COPY, PRUNE, Aside, Counts, Scope
+from .workers.news import Aside, Counts
+from .workers.task import COPY, PRUNE, Scope
 
 Run = Callable[[Any, Supply, int, bool], Counts]  # (records, supply, keys in it, whether it writes)
-
-
-@dataclass
-class Repaired:
-    """What a repair has done."""
-
-    copied: int = 0
-    removed: int = 0
 
 
 class Reasons:

@@ -13,7 +13,8 @@ from typing import Any
 from .crew import Crew, Worker
 from .ledger import Ledger
 from .workers.cursor import RING
-from .workers.task import COPY_KEYS, COPY_RANGE, LIST_KEYS, LOOK_UP, Order, Scope, Setup, Task
+from .workers.setup import Order, Setup
+from .workers.task import COPY_KEYS, COPY_RANGE, LIST_KEYS, LOOK_UP, Scope, Task
 
 
 class Scanners:

@@ -14,8 +14,9 @@ from typing import Any
 from .partitioners.keys import BATCH_BYTES, BATCH_KEYS
 from .workers.errors import RunError
 from .workers.finding import UNREADABLE, Finding
+from .workers.news import Aside
 from .workers.packs import pack, unpack_all
-from .workers.task import COPY_KEYS, PRUNE, RECHECK, Aside, Scope, Task
+from .workers.task import COPY_KEYS, PRUNE, RECHECK, Scope, Task
 
 #: So many bytes of findings stay in memory before a file takes them.
 MEMORY_BYTES = 1 << 20

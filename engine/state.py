@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from .workers.task import Counts
+from .workers.news import Counts
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from .latency import Row, table
 from .text import printable, size_text
 from .workers.errors import EXIT_INCOMPLETE, EXIT_OK
 from .workers.finding import CHANGING, UNREADABLE
-from .workers.task import Counts
+from .workers.news import Counts
 
 if TYPE_CHECKING:
     from .churning import Churned

@@ -22,8 +22,9 @@ from .partitioners.control import Control
 from .partitioners.keys import NamesFile, NamesScan, cut
 from .plans import Plan
 from .workers.errors import ChangedError, RunError
+from .workers.setup import Setup
 from .workers.slots import owners_of, slots_of
-from .workers.task import COPY, COPY_KEYS, SIFT_KEYS, Setup, Task
+from .workers.task import COPY, COPY_KEYS, SIFT_KEYS, Task
 
 
 class Names(Protocol):

@@ -19,7 +19,8 @@ from .feeding import Feeding
 from .field import Field
 from .generations import Generations
 from .workers.errors import NotConverged
-from .workers.task import COPY, Order
+from .workers.setup import Order
+from .workers.task import COPY
 
 if TYPE_CHECKING:
     from .coordinator import Coordinator

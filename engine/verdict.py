@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .differences import line, record
-from .options import BY_NAME
 from .text import plural
 from .workers.errors import EXIT_INCOMPLETE, EXIT_OK
 from .workers.finding import CHANGING, EXPIRY, ONLY_SOURCE, ONLY_TARGET, TYPE, UNREADABLE, VALUE, Finding
-from .workers.task import Counts
+from .workers.news import Counts
 
 
 @dataclass
@@ -138,8 +137,8 @@ class Verdict:
         """What deserves a word besides the verdict, with advice; `copied`: it follows a copy."""
         found = [(text, "the verification cannot vouch for these keys: run it again") for text in self.unseen]
         if copied and self.written and self.kinds[VALUE] + self.kinds[TYPE] + self.kinds[ONLY_SOURCE]:
-            advice = "use --live, or compare --repair" if "live" in BY_NAME else "keyferry compare --repair mends that"
-            found.append(("the source was written to meanwhile, so the copy is behind", advice))
+            text = "the source was written to meanwhile, so the copy is behind"
+            found.append((text, "use --live, or compare --repair"))
         if self.kinds[CHANGING]:
             found.append((f"{plural(self.kinds[CHANGING], 'key')} kept changing while compared", "stop the writers"))
         return found

@@ -48,7 +48,9 @@ from .text import key_text, shortened
 from .verdict import Verdict
 from .verify_plan import forward_tasks, reverse_tasks
 from .workers.finding import ONLY_TARGET, Finding
-from .workers.task import COMPARE, RECHECK, Aside, Counts, Scope, Setup, Task
+from .workers.news import Aside, Counts
+from .workers.setup import Setup
+from .workers.task import COMPARE, RECHECK, Scope, Task
 
 #: Before the second look at what differs while something is written; each later pause is so many times longer.
 PAUSE_S, PAUSE_GROWTH = 0.25, 4.0

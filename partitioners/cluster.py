@@ -50,7 +50,6 @@ class Seen:
 
     place: Place
     flags: frozenset[str]
-    master_id: str  # of a replica
     epoch: int  # grows whenever it takes slots over
     slots: list[Range]
     open_slots: frozenset[int]  # that it is giving away or taking in; only told of itself
@@ -90,13 +89,13 @@ def nodes_seen(control: Control) -> list[Seen]:
 
 def _seen(control: Control, words: list[str]) -> Seen:
     """A line of CLUSTER NODES: id, host:port@bus[,name], flags, master, two times, epoch, link, slots …"""
-    node_id, address, flags, master, _, _, epoch, _, *slots = words
+    node_id, address, flags, _, _, _, epoch, _, *slots = words
     host, _, port = address.partition("@")[0].rpartition(":")
     place = Place(node_id, control.endpoint.host if host in UNKNOWN_HOSTS else host, int(port or 0))
     owned = [text.partition("-") for text in slots if not text.startswith("[")]
     ranges = [(int(first), int(last or first)) for first, _, last in owned]
     still_open = frozenset(int(text[1:].partition("-")[0]) for text in slots if text.startswith("["))
-    return Seen(place, frozenset(flags.split(",")), "" if master == "-" else master, int(epoch), ranges, still_open)
+    return Seen(place, frozenset(flags.split(",")), int(epoch), ranges, still_open)
 
 
 def refuse_gaps(control: Control, masters: Sequence[Master]) -> None:

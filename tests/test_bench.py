@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 import pytest
 
 from bench import facts, publish
-from bench.bars import bars
 from bench.chart import COLOURS, chart
 from bench.data import DATASETS, Loaded
+from bench.goals import goals
 from bench.measure import LEFT_S
 from bench.options import PARTS, PUBLISHED, SMOKE_DATA, parse
 from bench.parts import MEASURES
@@ -68,7 +68,7 @@ def test_a_smoke_run_copies_by_all_tools_and_between_clusters(tmp_path: Path) ->
         assert set(item["tools"]) == set(item["commands"]) == TOOL_NAMES
         assert set(item["ratios"]) == {"keyferry/migrate", "keyferry/pipeline"}
     assert set(parts["cluster"]["data"][0]["ratios"]) == {"keyferry/loop", "keyferry/pipeline"}
-    assert {bar.what.split(":")[0] for bar in bars(parts)} >= {"100B", "mixed", "cluster to cluster, 100B"}
+    assert {goal.what.split(":")[0] for goal in goals(parts)} >= {"100B", "mixed", "cluster to cluster, 100B"}
 
 
 @pytest.mark.timeout(400)
@@ -81,7 +81,7 @@ def test_a_smoke_run_measures_all_other_parts(tmp_path: Path) -> None:
     rate, bandwidth, _ = parts["limits"]["data"]
     assert rate["reached"]["median"] <= 1.5 * rate["wanted"]
     assert bandwidth["reached"]["median"] <= 1.5 * bandwidth["wanted"]
-    assert {bar.what.split(":")[0] for bar in bars(parts)} >= {"2 KB mixed", "--rate 20000"}
+    assert {goal.what.split(":")[0] for goal in goals(parts)} >= {"2 KB mixed", "--rate 20000"}
 
 
 def check(item: dict[str, Any]) -> None:
@@ -115,7 +115,7 @@ def test_single_functions_of_the_hot_path_can_be_measured(tmp_path: Path) -> Non
 # ---- what is asked for -------------------------------------------------------------------------------------
 
 
-def test_the_run_that_is_published_has_the_parts_and_keys_that_the_bars_ask_for() -> None:
+def test_the_run_that_is_published_has_the_parts_and_keys_that_the_goals_ask_for() -> None:
     options = parse(["--publish", "--tools", "keyferry,migrate"])
     assert (options.parts, options.keys, options.rounds) == (PUBLISHED, 2_000_000, 5)
     assert options.tools == ("keyferry", "migrate")

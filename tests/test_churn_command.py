@@ -14,8 +14,8 @@ from keyferry.churning import Churned
 from keyferry.generating import tasks_of
 from keyferry.partitioners.generate_rights import CREATING
 from keyferry.producing import Produced
+from keyferry.workers.news import Counts
 from keyferry.workers.synth import Spec
-from keyferry.workers.task import Counts
 from tests.conftest import ServerFactory
 from tests.support.binaries import KINDS
 from tests.support.monitor import Monitor

@@ -20,7 +20,9 @@ from keyferry.workers.feed_conn import PING
 from keyferry.workers.feed_task import FeedSetup
 from keyferry.workers.finding import ONLY_TARGET, Finding
 from keyferry.workers.listener import Listener, Owner
-from keyferry.workers.task import STREAMS, Counts, Node, Progress, Setup
+from keyferry.workers.news import Counts, Progress
+from keyferry.workers.setup import Node, Setup
+from keyferry.workers.task import STREAMS
 from tests.test_live_rules import finish_tasks, live_copy
 
 EXTRA = Finding(b"extra", 0, 0, 0, ONLY_TARGET)

@@ -12,7 +12,8 @@ from keyferry.ledger import Entry, Ledger
 from keyferry.partitioners.control import Control
 from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.errors import RunError
-from keyferry.workers.task import COPY_RANGE, Node, Task
+from keyferry.workers.setup import Node
+from keyferry.workers.task import COPY_RANGE, Task
 from tests.conftest import ServerFactory
 from tests.support.servers import Server, free_port
 

@@ -11,7 +11,7 @@ from keyferry.figures import Figures, Watch
 from keyferry.progress import bar_format
 from keyferry.reasons import most_important, split
 from keyferry.state import State
-from keyferry.workers.task import Counts
+from keyferry.workers.news import Counts
 
 
 def state(keys: int, total: int, done: int = 0, *, seconds: float = 10.0, waiting: str = "") -> State:

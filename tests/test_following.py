@@ -21,7 +21,9 @@ from keyferry.survey import Controls
 from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.errors import NotConverged
 from keyferry.workers.feed_task import TRACKING, FeedReport
-from keyferry.workers.task import COPY_RANGE, LOOK_UP, Counts, Node, Setup, Task
+from keyferry.workers.news import Counts
+from keyferry.workers.setup import Node, Setup
+from keyferry.workers.task import COPY_RANGE, LOOK_UP, Task
 
 # ---- what it may remove ---------------------------------------------------------------------------------------------
 

@@ -16,7 +16,9 @@ from keyferry.lookout import Lookout
 from keyferry.partitioners.topology import Server
 from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.errors import ChangedError
-from keyferry.workers.task import COPY_RANGE, LIST_KEYS, Counts, Node, Setup, Task
+from keyferry.workers.news import Counts
+from keyferry.workers.setup import Node, Setup
+from keyferry.workers.task import COPY_RANGE, LIST_KEYS, Task
 
 SLOTS = [[(0, 5_460)], [(5_461, 10_922)], [(10_923, 16_383)]]
 SOURCES = [Node(Endpoint(port=n), f"run {n}", f"repl {n}", slots=slots) for n, slots in enumerate(SLOTS)]

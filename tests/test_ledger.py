@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from keyferry.ledger import DEATHS_TO_SPLIT, Ledger
 from keyferry.workers.cursor import RING, tile
-from keyferry.workers.task import COPY, COPY_KEYS, COPY_RANGE, Counts, Progress, Task
+from keyferry.workers.news import Counts, Progress
+from keyferry.workers.task import COPY, COPY_KEYS, COPY_RANGE, Task
 
 STEPS = 8  # acknowledgements that a range takes in these tests; each stands for one key
 

@@ -16,6 +16,7 @@ from keyferry.field import Field
 from keyferry.lag import Lag
 from keyferry.ledger import Ledger
 from keyferry.live import Live
+from keyferry.live_result import LiveResult
 from keyferry.partitioners.topology import Database, Server
 from keyferry.plans import Survey
 from keyferry.removals import Removals, refuse_what_has_shrunk
@@ -258,6 +259,18 @@ def test_what_was_planned_and_what_was_left_meanwhile_may_go_afterwards() -> Non
     removals.plan(0, [b"a"])
     removals.settled(0, [b"b", b"c"], [b"b"])
     assert removals.planned().keys() == {0} and removals.now == [0]
+
+
+def test_of_more_keys_than_are_kept_no_exact_number_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keyferry.removals.MOST_LEFT", 2)
+    removals = Removals({0: 0}, set(), prune=False)
+    removals.settled(0, [b"a", b"b"], [b"a", b"b"])
+    assert not removals.more_left
+    removals.settled(0, [b"c"], [b"c"])
+    assert removals.more_left
+    told = LiveResult(left=len(removals.left), more_left=removals.more_left)
+    assert told.lines()[1].strip().startswith("over 2 keys are gone") and told.fields()["more_left"]
+    assert LiveResult(left=2).lines()[1].strip().startswith("2 keys are gone")
 
 
 @pytest.mark.parametrize(("now", "prune", "refused"), [(899, False, True), (901, False, False), (0, True, False)])

@@ -10,14 +10,14 @@ from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.errors import ChangedError
 from keyferry.workers.redirects import Redirect, commands_of, redirect_of
 from keyferry.workers.resp import command
-from keyferry.workers.task import Node
+from keyferry.workers.setup import Node
 
 HALVES = {"a": [(0, 8_191)], "b": [(8_192, 16_383)]}
 
 
 def seen(node_id: str, epoch: int, slots: list[tuple[int, int]], *, myself: bool = False, opened: int = -1) -> Seen:
     flags = frozenset({"master", "myself"} if myself else {"master"})
-    return Seen(Place(node_id, node_id, 1), flags, "", epoch, slots, frozenset({opened} - {-1}))
+    return Seen(Place(node_id, node_id, 1), flags, epoch, slots, frozenset({opened} - {-1}))
 
 
 def view(of: str, epochs: dict[str, int], slots: dict[str, list[tuple[int, int]]], opened: int = -1) -> list[Seen]:

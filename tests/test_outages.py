@@ -5,7 +5,9 @@ from __future__ import annotations
 from keyferry.aside import AsideFile
 from keyferry.coordinator import Coordinator
 from keyferry.workers.endpoint import Endpoint
-from keyferry.workers.task import COPY_RANGE, Node, Report, Setup, Task
+from keyferry.workers.news import Report
+from keyferry.workers.setup import Node, Setup
+from keyferry.workers.task import COPY_RANGE, Task
 from tests.test_pace import NotedSeats
 
 LOST = ["target", "127.0.0.1:1", "connection lost: reset"]

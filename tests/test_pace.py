@@ -20,8 +20,10 @@ from keyferry.workers.choose import Chooser
 from keyferry.workers.cursor import RING
 from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.lane import DEPTH
+from keyferry.workers.news import Counts, Progress, Report
 from keyferry.workers.pace import NOTHING, SAVED_S, Bucket, Pace, Share
-from keyferry.workers.task import COPY, COPY_RANGE, LIST_KEYS, Counts, Node, Order, Progress, Report, Setup, Task
+from keyferry.workers.setup import Node, Order, Setup
+from keyferry.workers.task import COPY, COPY_RANGE, LIST_KEYS, Task
 
 # -- a bucket -----------------------------------------------------------------------------------------------------
 
@@ -253,7 +255,7 @@ class NotedSeat:
 class NotedSeats:
     """An executor that starts nothing."""
 
-    def launch(self, setup: Setup, epoch: int) -> NotedSeat:
+    def launch(self, setup: Setup) -> NotedSeat:
         return NotedSeat()
 
 

@@ -18,8 +18,9 @@ from keyferry.partitioners.topology import describe
 from keyferry.reaching_replicas import as_replica
 from keyferry.replica_watch import ReplicaWatch
 from keyferry.workers.errors import ChangedError
+from keyferry.workers.setup import Node
 from keyferry.workers.slots import ranges_of
-from keyferry.workers.task import Node, Task
+from keyferry.workers.task import Task
 from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.clusternodes import slot_of
 from tests.support.compare import assert_equal

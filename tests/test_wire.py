@@ -16,23 +16,14 @@ from keyferry.workers.choose import FIRST_WINDOW_KEYS, Chooser
 from keyferry.workers.cursor import RING, cursor_at, expected_keys, position_of, rev64, tile
 from keyferry.workers.expiry import NEVER, Clock, Expiries
 from keyferry.workers.filters import Filters
+from keyferry.workers.news import Aside, Counts, Progress, Report
 from keyferry.workers.pace import Share
 from keyferry.workers.policy import Action, rule_for
 from keyferry.workers.read import Method, database_has_expiries, fields_may_expire
 from keyferry.workers.resp import argument, argument_value, command, info_fields
+from keyferry.workers.setup import Node, Order, Setup
 from keyferry.workers.slots import slot_of, slots_of
-from keyferry.workers.task import (
-    COPY_KEYS,
-    COPY_RANGE,
-    Aside,
-    Counts,
-    Node,
-    Order,
-    Progress,
-    Report,
-    Setup,
-    Task,
-)
+from keyferry.workers.task import COPY_KEYS, COPY_RANGE, Task
 from keyferry.workers.window import Build
 from keyferry.workers.write import MSET_BYTES, payloads_request, strings_request
 

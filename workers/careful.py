@@ -23,12 +23,12 @@ from .batch import single
 from .conflict import exists, leave_or_refuse
 from .finding import ONLY_SOURCE, Finding
 from .look import look
+from .news import Aside, Counts
 from .policy import Action, Gone, Rule, first_error, rule_for
 from .read import MOMENT_TRIES, Apart, Method, Read, expiries_of, expiry_commands, values_request
 from .redirects import Errand, asking, redirect_of
 from .resp import OK, argument
 from .router import Sink
-from .task import Aside, Counts
 from .walk import Walks
 from .write import are_large
 

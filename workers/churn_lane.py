@@ -11,8 +11,9 @@ from .churn_operations import Change
 from .conn import Lost
 from .errors import RunError
 from .link import Link
+from .news import Counts, Progress
 from .policy import Action, rule_for
-from .task import Counts, Progress, Task
+from .task import Task
 
 #: Changes leave so often.
 TICK_S = 0.01

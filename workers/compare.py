@@ -32,6 +32,7 @@ from .elements import (
 )
 from .finding import Finding
 from .look import look
+from .news import Aside, Counts
 from .policy import Action, Gone, first_error, rule_for
 from .read import Method
 from .readings import ByKind, OfTypes, OfValues, Values
@@ -39,7 +40,6 @@ from .replies import Way
 from .resp import CRLF, arguments
 from .slots import in_slot_order
 from .structs import SIZE
-from .task import Aside, Counts
 from .walk import Walks
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from .errors import AccessError, ChangedError, KeyferryError, RunError
 from .policy import Action, Gone, login_reply, rule_for
 from .replies import RECV_BYTES, Replies, Then, Way, mark_request, new_mark, recv_buffer
 from .resp import command, info_fields
-from .task import Node
+from .setup import Node
 from .tls import TlsError, WaitsForServer
 
 if TYPE_CHECKING:

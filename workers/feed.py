@@ -55,11 +55,8 @@ class Feed:
         self.down: dict[int, str] = {}
         self._serial = itertools.count()
         self._turns = 0
-        numbers = range(len(setup.sources))
-        self.listeners = [Listener(number, setup, self._owner(number)) for number in numbers]
-
-    def _owner(self, number: int) -> Owner:
-        return Owner(self._gap, self._later, self._passed, self._news)
+        owner = Owner(self._gap, self._later, self._passed, self._news)
+        self.listeners = [Listener(number, setup, owner) for number in range(len(setup.sources))]
 
     # ---- the loop -------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from .feed_task import NOTIFICATIONS, FeedSetup
 from .policy import rule_for
 from .replies import Replies
 from .resp import command
-from .task import Node
+from .setup import Node
 
 PING = command(b"PING")
 

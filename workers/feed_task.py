@@ -8,7 +8,7 @@ import msgpack
 
 from .dirty import Dirtied
 from .filters import Filters
-from .task import Node
+from .setup import Node
 
 #: How changes are learned.
 TRACKING, NOTIFICATIONS = "tracking", "notifications"

@@ -8,9 +8,10 @@ from typing import Any
 from .conn import Lost
 from .errors import RunError
 from .link import Link
+from .news import Counts, Progress
 from .policy import Action, first_error, rule_for
 from .synth import Spec, block
-from .task import Counts, Progress, Task
+from .task import Task
 
 #: Blocks between request and acknowledgement.
 BLOCKS_OPEN = 3

@@ -8,9 +8,9 @@ from itertools import compress
 from typing import TYPE_CHECKING
 
 from .batch import Batch
+from .news import Counts
 from .read import Method
 from .resp import OK, argument_value
-from .task import Counts
 from .window import Window
 
 if TYPE_CHECKING:

@@ -28,6 +28,7 @@ from .finding import Finding
 from .guarded import Guarded
 from .link import Link
 from .lookup import LookUp, Prune, Recheck
+from .news import Aside, Counts, Progress
 from .pace import Pace
 from .policy import Action, first_error, rule_for
 from .replies import Way
@@ -35,7 +36,7 @@ from .resp import arguments
 from .scan import Found, RangeScan
 from .sieve import Sieve
 from .splicing import Splicing
-from .task import COMPARE, COPY, COPY_RANGE, LOOK_UP, PRUNE, RECHECK, Aside, Counts, Progress, Task
+from .task import COMPARE, COPY, COPY_RANGE, LOOK_UP, PRUNE, RECHECK, Task
 from .window import Window
 
 #: Windows between their first request and their last acknowledgement; two keep both servers busy.

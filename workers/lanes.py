@@ -14,21 +14,9 @@ from .lane import Lane
 from .link import Link
 from .list_lane import ListLane
 from .pace import Pace
+from .setup import Setup
 from .sift_lane import SiftLane
-from .task import (
-    CHURN,
-    COPY_KEYS,
-    COPY_RANGE,
-    LIST_KEYS,
-    LIVE_KEYS,
-    LOOK_UP,
-    PRUNE,
-    RECHECK,
-    SIFT_KEYS,
-    STREAMS,
-    Setup,
-    Task,
-)
+from .task import CHURN, COPY_KEYS, COPY_RANGE, LIST_KEYS, LIVE_KEYS, LOOK_UP, PRUNE, RECHECK, SIFT_KEYS, STREAMS, Task
 
 
 @dataclass

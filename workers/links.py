@@ -16,9 +16,10 @@ from .link import Link, Wait
 from .patience import Patience
 from .redirects import Redirect
 from .router import Router, Sink
+from .setup import Node, Setup
 from .slots import Owners, owners_of
 from .suspects import Suspects
-from .task import COPY, LOOK_UP, SOURCELESS, Node, Setup, Task
+from .task import COPY, LOOK_UP, SOURCELESS, Task
 
 Way = tuple[bool, int]  # whether the links are turned round, and the database where their keys lead
 Key = tuple[int, int, Way]  # node that keys come from, its database, where they lead

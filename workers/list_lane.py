@@ -8,8 +8,9 @@ from typing import Any
 from .cursor import RING
 from .filters import Filters
 from .link import Link
+from .news import Counts, Progress
 from .scan import Found, RangeScan
-from .task import Counts, Progress, Task
+from .task import Task
 
 #: Batches of keys on their way up, until the coordinator grants more.
 LIST_CREDIT = 8

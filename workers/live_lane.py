@@ -18,10 +18,11 @@ from .choose import Chooser
 from .filters import Filters
 from .lane import Lane, _Segment
 from .link import Link
+from .news import Counts, Progress
 from .pace import Pace
 from .removal import Removal
 from .resp import argument_value
-from .task import Counts, Progress, Task
+from .task import Task
 from .window import Window, _Part
 
 #: A window with so many bytes that took so long holds a key that is slow to copy.

@@ -41,7 +41,6 @@ class _Facts:
     type: str
     expires_ms: int  # FOREVER: never
     left_ms: int  # to live; only of a key that expires
-    clock: Clock
 
     @property
     def gone(self) -> bool:
@@ -189,4 +188,4 @@ def _facts(side: str, key: bytes, lens: Lens) -> Steps[_Facts]:
         now_ms = (time_ms(now) + time_ms(after)) // 2
         expires_ms = told if told < 0 else now_ms + told
     gone = kind == b"none" or told == -2 or (told != FOREVER and expires_ms <= now_ms)
-    return _Facts("none" if gone else kind.decode("utf-8", "replace"), expires_ms, expires_ms - now_ms, clock)
+    return _Facts("none" if gone else kind.decode("utf-8", "replace"), expires_ms, expires_ms - now_ms)

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from .filters import Filters, Question, together
 from .finding import ONLY_TARGET, Finding
 from .look import look_for_extra
+from .news import Aside, Counts
 from .policy import Action, first_error, rule_for
 from .read import exists_request
 from .resp import arguments, command
 from .router import Sink
-from .task import Aside, Counts
 from .walk import Walks
 
 if TYPE_CHECKING:

@@ -26,10 +26,12 @@ from .lanes import Lanes
 from .link import Link
 from .links import Events, Links
 from .list_lane import ListLane
+from .news import Report
 from .pace import Pace
 from .patience import Patience
 from .pipe import Pipe
-from .task import LIVE_KEYS, Order, Report, Setup, Task
+from .setup import Order, Setup
+from .task import LIVE_KEYS, Task
 
 #: News goes up so often: each time costs both processes, and what is not told yet is done again after a death …
 REPORT_S = 0.2

@@ -11,11 +11,11 @@ from itertools import compress
 
 from .filters import Filters, Verdict, together
 from .link import Link
+from .news import Counts
 from .policy import Action, rule_for
 from .redirects import Errand, redirect_of
 from .replies import Way
 from .resp import argument, arguments
-from .task import Counts
 
 #: Keys that one request asks about: its replies are short, but a large --scan-count must not make them many.
 KEYS_A_REQUEST = 1000

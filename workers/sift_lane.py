@@ -8,8 +8,9 @@ from typing import Any
 from .cursor import RING
 from .filters import Filters
 from .link import Link
+from .news import Counts, Progress
 from .sieve import Sieve
-from .task import Counts, Progress, Task
+from .task import Task
 
 
 class SiftLane:

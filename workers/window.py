@@ -24,6 +24,7 @@ from .careful import LOSSES_TO_SUSPECT, Careful
 from .conn import Request
 from .expiry import Expiries, none_of
 from .finding import Finding
+from .news import Aside, Counts
 from .policy import Action, Gone, first_error, rule_for
 from .read import (
     INFO_KEYSPACE,
@@ -39,7 +40,6 @@ from .read import (
 from .replies import Then, Way
 from .resp import OK, argument_value, arguments
 from .slots import arranged, runs_of, slots_of
-from .task import Aside, Counts
 from .write import Build, are_large
 
 if TYPE_CHECKING:

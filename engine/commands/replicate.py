@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..partitioners.topology import Server
     from ..plans import Plan
     from ..summary import Summary
-    from ..workers.task import Setup
+    from ..workers.setup import Setup
 
 
 def run(call: Invocation, log: Log) -> int:

@@ -179,11 +179,6 @@ class Cluster:
         """Move slots by CLUSTER MIGRATESLOTS (9.1 only), until all nodes know."""
         reshard.migrate_atomically(self, set(slots), to)
 
-    def drop_slot(self, slot: int) -> None:
-        """Leave a slot without owner, on all nodes."""
-        for node in self.running:
-            node.call("CLUSTER", "DELSLOTS", slot)
-
     def kill_master(self, which: Node | int = 0) -> Node:
         """Kill a master (or the `which`-th) as a crash would, and return it."""
         node = self.masters[which] if isinstance(which, int) else which

@@ -11,8 +11,8 @@ from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.expiry import Clock
 from keyferry.workers.link import Link
 from keyferry.workers.router import Router, Sink
+from keyferry.workers.setup import Node
 from keyferry.workers.slots import SLOTS, Owners
-from keyferry.workers.task import Node
 
 from .respproxy import Proxy
 from .servers import Server

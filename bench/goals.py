@@ -29,7 +29,7 @@ CLUSTER_CPU_TIMES = 1.15
 
 
 @dataclass(frozen=True)
-class Bar:
+class Goal:
     """A row. `floor` is how many times longer the copy took than the processors need for it, where that is known."""
 
     what: str
@@ -39,14 +39,14 @@ class Bar:
     floor: str = ""
 
 
-def bars(parts: dict[str, Any]) -> list[Bar]:
+def goals(parts: dict[str, Any]) -> list[Goal]:
     """The rows for the parts of a run that are there, each part as in the JSON."""
     makers = {"copy": _copy, "compression": _compression, "distance": _distance, "limits": _limits, "memory": _memory}
     makers |= {"growth": _growth, "cluster": _cluster}
-    return [bar for name, make in makers.items() if name in parts for bar in make(parts[name]["data"])]
+    return [goal for name, make in makers.items() if name in parts for goal in make(parts[name]["data"])]
 
 
-def _copy(data: list[dict[str, Any]]) -> Iterator[Bar]:
+def _copy(data: list[dict[str, Any]]) -> Iterator[Goal]:
     for item in data:
         ratio = item["ratios"].get(f"{OURS}/migrate")
         if ratio and item["name"] in SPEED:
@@ -57,45 +57,45 @@ def _copy(data: list[dict[str, Any]]) -> Iterator[Bar]:
         yield _at_most("100B: client CPU, µs a key", CLIENT_CPU_US, cpu)
 
 
-def _compression(data: list[dict[str, Any]]) -> Iterator[Bar]:
+def _compression(data: list[dict[str, Any]]) -> Iterator[Goal]:
     noise = data[0]
     if ratio := noise["ratios"].get("off/on"):
         yield _at_least("2 KB mixed: rdbcompression off against on", COMPRESSION, ratio, "x", _floor(noise, "off"))
 
 
-def _distance(data: list[dict[str, Any]]) -> Iterator[Bar]:
+def _distance(data: list[dict[str, Any]]) -> Iterator[Goal]:
     if ratio := data[0]["ratios"].get(f"{FAR}/{NEAR}"):
         yield _at_least(f"100B: {FAR} on both sides, share of the speed", FAR_SHARE, ratio)
 
 
-def _limits(data: list[dict[str, Any]]) -> Iterator[Bar]:
+def _limits(data: list[dict[str, Any]]) -> Iterator[Goal]:
     for item in data:
         if item.get("reached"):
             share = {name: value / item["wanted"] for name, value in item["reached"].items()}
             met = abs(share["min"] - 1) <= LIMIT_TOLERANCE and abs(share["max"] - 1) <= LIMIT_TOLERANCE
-            yield Bar(f"{item['what']}: share reached", f"1 ± {LIMIT_TOLERANCE:g}", _spread(share), met)
+            yield Goal(f"{item['what']}: share reached", f"1 ± {LIMIT_TOLERANCE:g}", _spread(share), met)
     if ratio := data[-1]["ratios"].get(f"{LATENCY}/no limit"):
         yield _at_least(f"--max-source-latency {LATENCY}, far: share of the speed", LATENCY_SHARE, ratio)
 
 
-def _memory(data: list[dict[str, Any]]) -> Iterator[Bar]:
+def _memory(data: list[dict[str, Any]]) -> Iterator[Goal]:
     for item in data:
         if peak := item["tools"][OURS]["peak_pss_mb"]:
             yield _at_most(f"{item['name']}, 2 workers: peak PSS, MB", PEAK_PSS_MB, peak)
 
 
-def _growth(data: list[dict[str, Any]]) -> Iterator[Bar]:
+def _growth(data: list[dict[str, Any]]) -> Iterator[Goal]:
     for item in data:
         if grown := item.get("growth"):
             met = abs(grown["seconds"]["median"] - 1) <= GROWTH_TOLERANCE
             client, source, target = (grown[f"{side}_cpu_us_per_key"]["median"] for side in SIDES)
             text = f"{_spread(grown['seconds'])}; client CPU {client:.2f}, source {source:.2f}, target {target:.2f}"
-            yield Bar(
+            yield Goal(
                 f"{item['name']}: time a key, to a tenth", f"1 ± {GROWTH_TOLERANCE:g}", text, met, _floor(item, OURS)
             )
 
 
-def _cluster(data: list[dict[str, Any]]) -> Iterator[Bar]:
+def _cluster(data: list[dict[str, Any]]) -> Iterator[Goal]:
     for item in data:
         what = f"cluster to cluster, {item['name']}"
         cpu = item["tools"][OURS]["client_cpu_us_per_key"]
@@ -107,12 +107,12 @@ def _cluster(data: list[dict[str, Any]]) -> Iterator[Bar]:
             yield _at_least(f"{what}: times redis-py's pipeline", CLUSTER_SPEED, ratio, "x", _floor(item, OURS))
 
 
-def _at_least(what: str, wanted: float, found: dict[str, float], unit: str = "", floor: str = "") -> Bar:
-    return Bar(what, f"≥ {wanted:g}{unit}", _spread(found), found["median"] >= wanted, floor)
+def _at_least(what: str, wanted: float, found: dict[str, float], unit: str = "", floor: str = "") -> Goal:
+    return Goal(what, f"≥ {wanted:g}{unit}", _spread(found), found["median"] >= wanted, floor)
 
 
-def _at_most(what: str, wanted: float, found: dict[str, float]) -> Bar:
-    return Bar(what, f"≤ {wanted:g}", _spread(found), found["median"] <= wanted)
+def _at_most(what: str, wanted: float, found: dict[str, float]) -> Goal:
+    return Goal(what, f"≤ {wanted:g}", _spread(found), found["median"] <= wanted)
 
 
 def _spread(found: dict[str, float]) -> str:
