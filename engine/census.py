@@ -41,6 +41,29 @@ class Census:
         """Whether nothing was written to the source since then; False where nobody knows."""
         return all(is_still(then, now) for then, now in _pairs(before.sources, self.sources))
 
+    def evicted_since(self, before: Census) -> tuple[int, int]:
+        """How many keys source and target have evicted since then, as far as they count."""
+        return _grown("evicted_keys", before.sources, self.sources), _grown(
+            "evicted_keys", before.targets, self.targets
+        )
+
+    def lost_since(self, before: Census) -> dict[int, int]:
+        """How many keys databases of the target have lost since then, at least, that neither expired nor were evicted.
+
+        Nothing where a server does not tell how many have expired.
+        """
+        if any(server.expired_keys < 0 for server in before.targets + self.targets):
+            return {}
+        excuses = sum(_grown(why, before.targets, self.targets) for why in ("expired_keys", "evicted_keys"))
+        lost = {}
+        for db, keys in before.target_keys.items():
+            fewer = max(0, keys - self.target_keys[db])
+            excused = min(fewer, excuses)
+            excuses -= excused
+            if fewer > excused:
+                lost[db] = fewer - excused
+        return lost
+
     def targets_still(self, before: Census) -> bool:
         """The same of the target."""
         return all(is_still(then, now) for then, now in _pairs(before.targets, self.targets))
@@ -55,6 +78,15 @@ def _after_its_save(control: Control) -> Server:
         time.sleep(SECOND_PAUSE_S)
         found = topology.describe(control)
     return found
+
+
+def _grown(counter: str, before: list[Server], after: list[Server]) -> int:
+    """By how much a counter of servers has grown; one that is below what it was has begun anew."""
+    grown = 0
+    for then, now in _pairs(before, after):
+        first, last = getattr(then, counter), getattr(now, counter)
+        grown += last - first if last >= first else last
+    return grown
 
 
 def _pairs(before: list[Server], after: list[Server]) -> Iterable[tuple[Server, Server]]:
@@ -79,6 +111,21 @@ def _looks_still(then: Server, now: Server) -> bool:
 def is_written(then: Server, now: Server) -> bool:
     """Whether a server is known to have been written to between two looks at it."""
     return now.changes >= 0 and not _looks_still(then, now)
+
+
+def settle_losses(before: Census, after: Census, whole: bool, verdict: Verdict) -> None:
+    """Say in the verdict what the target has lost since it was counted: it may have been compared before.
+
+    Where a database is compared as a `whole`, none of its keys may go; else it may have been one that is not ours.
+    """
+    verdict.evicted = after.evicted_since(before)
+    for side, keys, said in zip(("source", "target"), verdict.evicted, (verdict.doubts, verdict.unseen)):
+        if keys:
+            said.append(f"the {side} evicted {plural(keys, 'key')}")
+    for db, keys in after.lost_since(before).items():
+        was = "it was" if keys == 1 else "they were"
+        text = f"db {db} of the target lost {plural(keys, 'key')} while {was} compared"
+        (verdict.unseen if whole else verdict.doubts).append(text)
 
 
 def settle_counts(

@@ -73,7 +73,7 @@ class Compare:
     def _find_out(self, again: bool) -> tuple[Controls, Plan]:
         self.names = names_file(self.call)
         controls, found, pairs = find_out(
-            self.call, self.seeds, self.options, self.log, again, may_change=True, writes=self.repairs
+            self.call, self.seeds, self.options, self.log, again, may_change=True, writes=self.repairs, compares=True
         )
         try:
             plan = make(found, pairs, self.options, least_pool(self.seeds))

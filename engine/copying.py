@@ -57,6 +57,7 @@ class Copy:
         self.seeds = seeds_of(call.source, call.target)
         self.outlook: Outlook | None = None
         self.extra_before = 0  # keys of the target before the first one was copied
+        self.held: set[int] = set()  # databases that the source has held
         self.memory: Memory | None = None  # of a live copy
         self.latest: CopyPass | None = None
         self.before: CopyPass | None = None  # what it has copied may stand
@@ -128,7 +129,10 @@ class Copy:
         self.names = names_file(self.call)
         if self.names and not self.options["no_verify"]:
             self.names.keep()
-        controls, found, pairs = find_out(self.call, self.seeds, self.options, self.log, again, may_write)
+        controls, found, pairs = find_out(
+            self.call, self.seeds, self.options, self.log, again, may_write, held=self.held
+        )
+        self.held.update(db for db, _ in pairs)
         try:
             for line in found.permissions.unchecked if not again else ():
                 self.log.notice(f"not checked: {line}")

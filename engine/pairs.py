@@ -10,14 +10,16 @@ from .text import plural
 from .workers.errors import RefusedError, UsageError
 
 
-def choose_databases(options: dict[str, Any], source_db: int | None, target_db: int | None, held: list[int]) -> list:
+def choose_databases(
+    options: dict[str, Any], source_db: int | None, target_db: int | None, held: set[int]
+) -> list[tuple[int, int]]:
     """The pairs (source db, target db) that the options ask for; `held` are the databases that hold keys."""
     chosen: list[int] | str | None = options["dbs"]
     mapped: dict[int, int] | None = options["db_map"]
     if chosen is None and mapped is None:
         return [(source_db or 0, target_db or 0)]
     if chosen == "all":
-        names = held
+        names = sorted(held)
     elif chosen is not None:
         names = list(chosen)  # type: ignore[arg-type]
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from .grammar import Invocation
@@ -45,6 +45,8 @@ def find_out(
     again: bool,
     may_change: bool,
     writes: bool = True,
+    held: Collection[int] = (),
+    compares: bool = False,
 ) -> tuple[Controls, Survey, list[tuple[int, int]]]:
     """As `survey`, of which the first line tells the user; `seeds` learn where else clusters are reached.
 
@@ -52,7 +54,7 @@ def find_out(
     """
     patient = again or "wait_for" in call.explicit
     wait_for = {"wait_for": options["retry_for"]} if again else {}
-    controls, found, pairs = survey(seeds, options | wait_for, patient, log, may_change, writes)
+    controls, found, pairs = survey(seeds, options | wait_for, patient, log, may_change, writes, held, compares)
     with closed_on_error(controls.all):
         for side, servers in zip(seeds, (found.sources, found.targets)):
             add_nodes(side, servers)

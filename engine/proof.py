@@ -48,6 +48,8 @@ class Proof:
             summary.verify_note = INTERRUPTED
             raise
         summary.latency = copy.latencies.rows()
+        if summary.verdict:
+            summary.add_evicted(summary.verdict.evicted)
         summary.judge()
         if self.signal:
             summary.exit_code, summary.verify_note = EXIT_SIGNAL + self.signal, INTERRUPTED

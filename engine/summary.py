@@ -58,6 +58,10 @@ class Summary:
         if self.exit_code == EXIT_OK and self.verdict:
             self.exit_code = self.verdict.exit_code
 
+    def add_evicted(self, keys: tuple[int, int]) -> None:
+        """Count keys that source and target have thrown away since the copy."""
+        self.evicted = self.evicted[0] + keys[0], self.evicted[1] + keys[1]
+
     @property
     def keys_a_second(self) -> float:
         """Distinct keys acknowledged, a second of the whole phase."""

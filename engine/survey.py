@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,10 +53,13 @@ def survey(
     log: Log,
     may_change: bool,
     writes: bool = True,
+    held: Collection[int] = (),
+    compares: bool = False,
 ) -> tuple[Controls, Survey, list[tuple[int, int]]]:
     """Both sides, their databases in question, and the pairs of them; only reads, but for what `reach` may do.
 
-    `seeds` are addresses of source and target; the first that answers will do.
+    `seeds` are addresses of source and target; the first that answers will do. `--dbs all` are those that the source
+    holds, or was seen to hold before (`held`); for one that `compares`, those that only the target holds as well.
     """
     wait_for_s = options["wait_for"]
     source_at, target_at = seeds[0][0], seeds[1][0]
@@ -68,7 +72,7 @@ def survey(
         uses = permissions.uses_of(options, sources, targets, (source_at.db, target_at.db), writes)
         uses = replace(uses, switches=will_switch(flags, options))
         allowed = permissions.check(sides, uses, may_change)
-        held = sorted({db for server in sources for db in server.databases})
+        held = held_by(sources).union(held, held_by(targets) if compares else ())
         pairs = choose_databases(options, source_at.db, target_at.db, held)
         refuse_databases_that_are_not_there(targets[0], pairs)
         found = Survey(
@@ -91,6 +95,11 @@ def survey(
         controls.close()
         raise
     return controls, found, pairs
+
+
+def held_by(servers: list[Server]) -> set[int]:
+    """The databases of a side that hold keys."""
+    return {db for server in servers for db in server.databases}
 
 
 def database_size(controls: list[Control], db: int) -> int:

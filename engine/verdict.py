@@ -25,6 +25,8 @@ class Verdict:
     target_keys: int = 0  # keys of the target that were looked up at the source; 0: counting has settled them
     before: int = 0  # of those only at the target, so many at most were there before the copy began
     unseen: list[str] = field(default_factory=list)  # where counts do not add up: sentences
+    doubts: list[str] = field(default_factory=list)  # … where they may concern keys of others
+    evicted: tuple[int, int] = (0, 0)  # keys that source and target threw away meanwhile
     exact: bool = True
     mode: str = "full"
     seconds: float = 0.0
@@ -135,7 +137,8 @@ class Verdict:
 
     def warnings(self, copied: bool = False) -> list[tuple[str, str]]:
         """What deserves a word besides the verdict, with advice; `copied`: it follows a copy."""
-        found = [(text, "the verification cannot vouch for these keys: run it again") for text in self.unseen]
+        advice = "the verification cannot vouch for these keys: run it again"
+        found = [(text, advice) for text in [*self.unseen, *self.doubts]]
         if copied and self.written and self.kinds[VALUE] + self.kinds[TYPE] + self.kinds[ONLY_SOURCE]:
             text = "the source was written to meanwhile, so the copy is behind"
             found.append((text, "use --live, or compare --repair"))

@@ -6,7 +6,8 @@ HOW IT WORKS
     2. Reverse: keys of the target are looked up at the source. Where nothing is written, counting settles that: as many
        keys as the target has were found there in step 1, so there are no others.
     3. Rounds: what did not look equal is looked at again after growing pauses, as long as anything is written.
-    4. Census: where nothing was written, a whole database must have brought as many keys as its DBSIZE tells.
+    4. Census: where nothing was written, a whole database must have brought as many keys as its DBSIZE tells, and in any
+       case the target must have as many keys at the end as at the beginning, but for those that expire.
 
 WHAT HAPPENS IF a replica that is read is synchronised anew, gone or promoted: see `replica_watch.py`. Nothing is proved
 then, and ChangedError says so.
@@ -27,7 +28,7 @@ from itertools import chain, islice
 from typing import Any
 
 from .aside import AsideFile
-from .census import Census, is_written, settle_counts
+from .census import Census, is_written, settle_counts, settle_losses
 from .coordinator import Coordinator
 from .differences import DiffFile, line
 from .eviction import unread_bytes
@@ -200,6 +201,8 @@ class Verification:
         verdict.kinds = differing.kinds + extra.kinds
         verdict.written = any(map(is_written, self.plan.survey.sources, after.sources))
         settle_counts(self.plan, before, after, self.read if self._whole else None, verdict)
+        if not self.desk.options["live"] or after.sources_still(before):  # a live copy removes what the source has lost
+            settle_losses(before, after, self._whole, verdict)
         if self.marks:
             for found in chain(differing, extra):
                 self.marks(found)

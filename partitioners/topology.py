@@ -30,6 +30,8 @@ FOREIGN = {
 }
 #: The same for servers that were Redis once, and are probed like it.
 DESCENDANTS = {"valkey_version": "Valkey", "redict_version": "Redict", "mvcc_depth": "KeyDB"}
+#: Fields of INFO that count fields of hashes which have expired: Redis 7.4 and Valkey 9.
+EXPIRED_FIELDS = ("expired_subkeys", "expired_fields")
 #: Since when fields of hashes may expire, in versions of products that count them by themselves.
 FIELDS_EXPIRE_SINCE = {"Redis": (7, 4), "Valkey": (9,)}
 #: So many databases are asked about where a server tells neither which hold keys nor how many there are; it refuses
@@ -69,6 +71,7 @@ class Server:
     maxmemory: int = 0  # 0 = no limit
     policy: str = ""
     evicted_keys: int = 0
+    expired_keys: int = -1  # whose time was up, and at most those that lost their last field by that; -1 = not told
     changes: int = -1  # rdb_changes_since_last_save; -1 = not told
     saved_at: int = -1  # rdb_last_save_time, seconds; a save begins to count changes anew
     saving: bool = False
@@ -145,6 +148,7 @@ def describe(control: Control) -> Server:
         maxmemory=int(info.get("maxmemory", 0)),
         policy=info.get("maxmemory_policy", ""),
         evicted_keys=int(info.get("evicted_keys", 0)),
+        expired_keys=_expired(info),
         changes=int(info.get("rdb_changes_since_last_save", -1)),
         saved_at=int(info.get("rdb_last_save_time", -1)),
         saving=info.get("rdb_bgsave_in_progress", "0") != "0",
@@ -152,6 +156,13 @@ def describe(control: Control) -> Server:
         max_value_bytes=int(setting(control, "proto-max-bulk-len") or DEFAULT_MAX_VALUE_BYTES),
         cpu_s=float(info.get("used_cpu_user", 0)) + float(info.get("used_cpu_sys", 0)),
     )
+
+
+def _expired(info: dict[str, str]) -> int:
+    """A hash whose last field has expired is gone as well, and is counted by its fields."""
+    if "expired_keys" not in info:
+        return -1
+    return sum(int(info.get(name, 0)) for name in ("expired_keys", *EXPIRED_FIELDS))
 
 
 def _databases_by_asking(control: Control) -> dict[int, Database]:

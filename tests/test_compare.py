@@ -126,6 +126,15 @@ def test_databases_are_compared_as_they_are_mapped(server: ServerFactory) -> Non
     assert verdict_of(compared(source, target, "--dbs", "0,3")) == "OK:0 V:0 >:120 <:0 T:0"
 
 
+def test_databases_that_only_the_target_has_are_compared_too(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        write_strings(one, 50, db=0)
+    write_strings(target, 10, db=5)
+    assert (compared(source, target).code, compared(source, target, "--dbs", "all").code) == (0, 1)
+    assert verdict_of(compared(source, target, "--dbs", "all")) == "OK:50 V:0 >:0 <:10 T:0"
+
+
 def test_two_databases_in_one_are_looked_up_in_both(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
     write_strings(source, 50, db=0, prefix="a:")

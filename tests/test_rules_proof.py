@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from keyferry.census import is_still
 from keyferry.partitioners.topology import describe
@@ -21,7 +24,8 @@ from keyferry.workers.read import Method
 from tests.conftest import ServerFactory
 from tests.support.control import control_of
 from tests.support.disguises import Written
-from tests.support.processes import VERIFIED, run_keyferry
+from tests.support.live import wait_until
+from tests.support.processes import VERIFIED, run_keyferry, start_keyferry
 from tests.support.respproxy import Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.threads import meanwhile
@@ -96,6 +100,98 @@ def test_counting_is_left_to_whole_databases(server: ServerFactory) -> None:
         write_strings(one, 100)
     ran = compared(source, target, "--match", "key:1*")
     assert (ran.code, verdict_of(ran)) == (0, "OK:11 V:0 >:0 <:0 T:0")
+
+
+class Losing(Hooks):
+    """Once values have been compared, `lose` is called before the keys are counted again."""
+
+    def __init__(self, lose: Callable[[], Any]) -> None:
+        self.lose = lose
+        self.compared = self.lost = False
+
+    def on_command(self, args: Args) -> Args:
+        self.compared = self.compared or (args[0] == b"MGET" and args[1].startswith(b"key:"))
+        if self.compared and not self.lost and args[0] == b"DBSIZE":
+            self.lost = True
+            self.lose()
+        return args
+
+
+def test_keys_that_the_target_loses_after_they_were_compared_are_missed(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 1000)
+    client = target.client
+    with Proxy(target, Losing(lambda: client.delete(*(f"key:{n}" for n in range(10))))) as proxy:
+        ran = run_keyferry(*at(source), "replicate", *at(proxy), env=VERIFIED)
+    assert ran.code == 1
+    assert "db 0 of the target lost 10 keys while they were compared" in ran.out
+    write_strings(target, 1000)
+    with Proxy(target, Losing(client.flushdb)) as proxy:
+        again = run_keyferry(*at(source), "compare", *at(proxy))
+    assert again.code == 1
+    assert "db 0 of the target lost 1,000 keys while they were compared" in again.out
+
+
+def test_a_database_that_a_restarted_source_has_no_more_is_compared_all_the_same(server: ServerFactory) -> None:
+    source, target = server("7.0", fresh=True), server("7.0")
+    write_strings(source, 20_000)
+    write_strings(source, 100, db=1)
+    words = ("replicate", *at(target), "--dbs", "all", "--workers", "2", "--rate", "10000")
+    with start_keyferry(*at(source), *words, env=VERIFIED) as run:
+        with target.connect(1) as theirs, source.connect(1) as ours:
+            wait_until(lambda: theirs.must("DBSIZE") == 100)
+            ours.must("FLUSHDB")
+        source.restart(keep_data=True)
+        ran = run.wait(60)
+    assert (ran.code, verdict_of(ran)) == (1, "OK:20000 V:0 >:0 <:100 T:0")
+
+
+def test_a_target_that_evicts_while_it_is_verified_forbids_0(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 1000)
+    client = target.client
+
+    def evict() -> None:
+        client.config_set("maxmemory-policy", "allkeys-random")
+        client.config_set("maxmemory", 1)
+        with contextlib.suppress(redis.ResponseError):
+            client.set("one", "more")
+        client.config_set("maxmemory", 0)
+
+    with Proxy(target, Losing(evict)) as proxy:
+        ran = run_keyferry(*at(source), "replicate", *at(proxy), "--json", env=VERIFIED)
+    found = json.loads(ran.out)
+    assert ran.code == found["exit_code"] == 1
+    assert found["evicted_at_target"] == int(target.info("stats")["evicted_keys"]) > 0
+    assert found["verify"]["not_explained"] == [f"the target evicted {found['evicted_at_target']:,} keys"]
+
+
+def test_keys_that_expire_while_they_are_compared_are_not_missed(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        write_strings(one, 1000)
+        one.client.psetex("short", 3_000, "value")
+    client = target.client
+
+    def wait() -> None:
+        deadline = time.monotonic() + 10
+        while client.dbsize() > 1000 and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    with Proxy(target, Losing(wait)) as proxy:
+        assert run_keyferry(*at(source), "compare", *at(proxy)).code == 0
+
+
+def test_the_target_may_lose_keys_that_a_filter_leaves_out(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        write_strings(one, 100)
+    client = target.client
+    client.set("theirs", "value")
+    with Proxy(target, Losing(lambda: client.delete("theirs"))) as proxy:
+        ran = run_keyferry(*at(source), "compare", *at(proxy), "--match", "key:*")
+    assert (ran.code, verdict_of(ran)) == (0, "OK:100 V:0 >:0 <:0 T:0")
+    assert "db 0 of the target lost 1 key while it was compared" in ran.err
 
 
 @pytest.mark.parametrize("kind", ["6.2", "9.1"])
