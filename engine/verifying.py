@@ -6,8 +6,8 @@ HOW IT WORKS
     2. Reverse: keys of the target are looked up at the source. Where nothing is written, counting settles that: as many
        keys as the target has were found there in step 1, so there are no others.
     3. Rounds: what did not look equal is looked at again after growing pauses, as long as anything is written.
-    4. Census: where nothing was written, a whole database must have brought as many keys as its DBSIZE tells, and in any
-       case the target must have as many keys at the end as at the beginning, but for those that expire.
+    4. Census: where nothing was written, a whole database must have brought as many keys as its DBSIZE tells; and the
+       target must have no fewer keys at the end than at the beginning, but for those that have expired.
 
 WHAT HAPPENS IF a replica that is read is synchronised anew, gone or promoted: see `replica_watch.py`. Nothing is proved
 then, and ChangedError says so.

