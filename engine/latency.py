@@ -73,9 +73,7 @@ def _histogram() -> Any:
     try:
         from hdrh.histogram import HdrHistogram  # of the few who ask for it
     except ImportError:
-        raise UsageError(
-            "-l/--latency needs the package hdrhistogram", hint="pip install hdrhistogram"
-        ) from None
+        raise UsageError("-l/--latency needs the package hdrhistogram", hint="pip install hdrhistogram") from None
     return HdrHistogram(1, LONGEST_US, DIGITS)
 
 
