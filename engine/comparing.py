@@ -8,10 +8,10 @@ from typing import Any
 
 from .differences import DiffFile, diff_file
 from .forkserver import helpers_cpu_s
+from .given import filled
 from .grammar import Invocation
 from .latency import Latencies
 from .logs import Log
-from .options import filled
 from .partitioners.keys import NamesFile
 from .passes import find_out, least_pool, until_servers_stay
 from .planning import make

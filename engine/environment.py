@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from .options import KEYWORD, OPTIONS, SIDE, Option, nearest
+from .given import nearest
+from .options import KEYWORD, OPTIONS, SIDE, Option
 from .words import Given
 from .workers.compiled import PURE_PYTHON
 

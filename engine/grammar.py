@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import environment, layers, options, sides
+from . import environment, layers, sides
 from .contradictions import EXCLUSIVE, check_together
+from .given import filled, from_keywords
 from .layers import Layer, Said
-from .options import COMMAND, COMMAND_NAMES, GLOBAL, MANY, NONE, ONE, SIDE, TWO, Command
+from .options import COMMAND, COMMAND_NAMES, GLOBAL, MANY, NONE, ONE, OPTIONS, SIDE, TWO, Command, options_of
 from .pools import bounded_workers, with_pool
 from .sides import Side
 from .words import Given, Part, asked, command_at, read_part, unknown_command
@@ -64,11 +65,11 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Invocation:
 
 
 def from_python(command: str, servers: Sequence[str | Endpoint], **keywords: object) -> Invocation:
-    """The same Invocation from Python: the servers as URIs or Endpoints, options as `options.from_keywords` has them.
+    """The same Invocation from Python: the servers as URIs or Endpoints, options as `given.from_keywords` has them.
 
     A command on two servers takes [source, target]. The environment is not read. Raises UsageError.
     """
-    values = options.from_keywords(command, **keywords)
+    values = from_keywords(command, **keywords)
     explicit = frozenset(name for name, value in keywords.items() if value is not None)
     endpoints = [from_uri(server) if isinstance(server, str) else server for server in servers]
     for server in endpoints:
@@ -100,7 +101,7 @@ def _invocation(command: Command, before: Part, after: Part, environ: Mapping[st
     given = _options(command, before, after, environ)
     chosen = {key: said.value for key, said in given.items()}
     check_together(command.name, chosen, {key: said.label for key, said in given.items()})
-    values = options.filled(command.name, chosen)
+    values = filled(command.name, chosen)
     resolved = _SIDES[command.servers](before, after, environ)
     for side in resolved:
         if "db" in side.fields:
@@ -162,7 +163,7 @@ def _check_places(command: Command, before: Part, after: Part) -> None:
 def _options(command: Command, before: Part, after: Part, environ: Mapping[str, str]) -> Layer:
     """Global and command options by key: those of both sides, and of the environment what they leave open."""
     flags = layers.layer(one for one in before.given + after.given if one.option.place != SIDE)
-    rows = options.options_of(command.name, GLOBAL, COMMAND)
+    rows = options_of(command.name, GLOBAL, COMMAND)
     taken = {key for keys in EXCLUSIVE if flags.keys() & set(keys) for key in keys} | flags.keys()
     others = [one for key, one in environment.given(environ, rows).items() if key not in taken]
     return layers.layer(others) | flags
@@ -173,7 +174,7 @@ def _side_options(part: Part, side: str = "") -> Layer:
 
 
 def _side_environment(environ: Mapping[str, str], side: str = "") -> dict[str, Given]:
-    rows = [row for row in options.OPTIONS if row.place == SIDE and (side == "source" or not row.source_only)]
+    rows = [row for row in OPTIONS if row.place == SIDE and (side == "source" or not row.source_only)]
     return environment.given(environ, rows, side)
 
 

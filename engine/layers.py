@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .options import refused
+from .given import refused
 from .words import Given
 from .workers.errors import UsageError
 

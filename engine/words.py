@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .options import BY_LETTER, BY_NAME, COMMAND_NAMES, COMMANDS, Option, nearest
+from .given import nearest
+from .options import BY_LETTER, BY_NAME, COMMAND_NAMES, COMMANDS, Option
 from .workers.errors import UsageError
 
 _MISTAKEN = {name: option for option in BY_NAME.values() for name in option.mistaken}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import keyferry
-from keyferry import options, permissions
+from keyferry import given, permissions
 from keyferry.partitioners import rights
 from keyferry.partitioners.rights import SOURCE, TARGET, Right, Uses
 from keyferry.partitioners.topology import Server as Described
@@ -50,7 +50,7 @@ class Pair:
             return describe(control)
 
     def rights(self, side: str, keywords: dict[str, Any]) -> list[Right]:
-        chosen = options.from_keywords("replicate", **keywords)
+        chosen = given.from_keywords("replicate", **keywords)
         uses = permissions.uses_of(chosen, [self.described(SOURCE)], [self.described(TARGET)])
         return rights.rights_of(uses, side, self.described(side))
 
@@ -113,7 +113,7 @@ def test_nodes_of_clusters_need_what_the_table_says_of_them(
     user = keyferry.Endpoint(port=nodes.masters[0].port, user="app", password="pw")
     plain = keyferry.Endpoint(port=other.port)
     ends = (user, plain) if side == SOURCE else (plain, user)
-    uses = Uses(options.from_keywords("replicate"))
+    uses = Uses(given.from_keywords("replicate"))
     wanted = [right for right in rights.RIGHTS if right.side == side and right.when(uses)]
     needed = [right for right in wanted if not right.without and right.since <= (7, 0)]
     full = rights.acl_rules(needed).split()
@@ -136,7 +136,7 @@ def chosen_for(right: Right) -> dict[str, Any]:
 def is_needed(kind: str, right: Right) -> bool:
     """Whether a copy between servers of that kind cannot do without."""
     absolute = frozenset(SIDES) if kind != "6.2" else frozenset()
-    uses = Uses(options.from_keywords("replicate", **chosen_for(right)), absolute, selects=True)
+    uses = Uses(given.from_keywords("replicate", **chosen_for(right)), absolute, selects=True)
     known = kind == "9.1" or right.since <= tuple(map(int, kind.split(".")))
     return known and right.when(uses) and not (right.without or right.clustered)
 
@@ -294,7 +294,7 @@ def test_ping_of_one_server_tells_for_both_sides_and_changes_nothing(pairs: dict
 
 def usual(side: str, **keywords: Any) -> list[Right]:
     """The rows for a side whose version knows all of them."""
-    chosen = options.from_keywords("replicate", **keywords)
+    chosen = given.from_keywords("replicate", **keywords)
     uses = rights.Uses(chosen, selects="dbs" in keywords, switches="enable_notifications" in keywords)
     return rights.rights_of(uses, side)
 
@@ -330,7 +330,7 @@ def test_the_further_rights_of_options_are_those_of_the_table() -> None:
         "--on-conflict": {"on_conflict": "skip"},
     }
     table = {row[0].replace("`", ""): row[1:] for row in rows(section("Permissions"))}
-    plain = rights.Uses(options.from_keywords("replicate"))
+    plain = rights.Uses(given.from_keywords("replicate"))
     clustered = [one for one in rights.RIGHTS if one.clustered and one.when(plain)]
     of_clusters = {side: [one for one in clustered if one.side == side] for side in SIDES}
     cells = zip(SIDES, table.pop("a cluster"), strict=True)

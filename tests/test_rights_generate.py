@@ -8,8 +8,8 @@ import pytest
 
 import keyferry
 from keyferry.generating import Generation
+from keyferry.given import from_keywords
 from keyferry.logs import Log
-from keyferry.options import from_keywords
 from keyferry.partitioners.generate_rights import OF_OPERATIONS, OF_TYPES, rights_of_generate
 from keyferry.partitioners.rights import acl_rules
 from keyferry.signals import Signals

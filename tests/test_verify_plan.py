@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyferry.options import filled
+from keyferry.given import filled
 from keyferry.partitioners.topology import Server
 from keyferry.planning import make
 from keyferry.plans import Plan, Survey

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from math import ceil
 
 from .. import undo
+from ..given import filled
 from ..grammar import Invocation
 from ..latency import PERCENTILES, percentile_name
 from ..logs import Log
-from ..options import filled
 from ..output import say_result
 from ..partitioners import cluster
 from ..partitioners.control import Control
