@@ -97,7 +97,8 @@ class Proof:
         desk = Desk(copy.options, copy.log, copy.signals, copy.latencies, copy.diff_file)
         opaque = self.done.coordinator.scanners.restarted
         watched = self.done.outlook.replicas if self.done.outlook and plan is self.done.plan else None
-        verification = Verification(plan, controls, desk, opaque, supply, copy.extra_before, watches=watched)
+        before = 0 if copy.options["prune"] else copy.extra_before  # what is to go is a fault where it stays
+        verification = Verification(plan, controls, desk, opaque, supply, before, watches=watched)
         try:
             return verification.run()
         finally:

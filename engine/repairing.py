@@ -4,7 +4,7 @@ HOW IT STAYS RIGHT
     Nothing is written before every window of the comparison is settled, and what is repaired is compared again only
     when every write is acknowledged: these are passes of their own, with workers of their own. A key is copied as the
     source holds it then. One that only the target seems to have is looked at once more on both sides right before it
-    is removed (`workers/lookup.py`), by the filters of the run.
+    is removed (`workers/lookup.py`), by the filters of the run. An error is no answer: what cannot be looked at stays.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Run = Callable[[Any, Supply, int, bool], Counts]  # (records, supply, keys in it
 
 
 class Reasons:
-    """Takes the keys that could not be copied; `first` are some of them."""
+    """Takes the keys that could not be copied, or removed."""
 
     def __init__(self, add: Callable[[Aside], None]) -> None:
         self.add_aside = add
@@ -42,10 +42,10 @@ def copy_again(run: Run, found: Findings, owners: list[int] | None, aside: Calla
     return run(Reasons(aside), supply, found.to_look_at, True).copied if found.to_look_at else 0
 
 
-def remove(run: Run, found: Findings, owners: list[int] | None) -> int:
+def remove(run: Run, found: Findings, owners: list[int] | None, aside: Callable[[Aside], None]) -> int:
     """Remove the keys that only the target has; how many were."""
     supply = _supply(PRUNE, found, owners)
-    return run(Reasons(lambda aside: None), supply, found.to_look_at, True).copied if found.to_look_at else 0
+    return run(Reasons(aside), supply, found.to_look_at, True).copied if found.to_look_at else 0
 
 
 def _supply(work: str, found: Findings, owners: list[int] | None) -> Supply:

@@ -229,7 +229,7 @@ class Verification:
         try:
             verdict.repaired = copy_again(run, differing, owners, aside.add)
             if self.desk.options["prune"] and not self.signal:
-                verdict.removed = remove(run, extra, owners)
+                verdict.removed = remove(run, extra, owners, aside.add)
         finally:
             aside.close()
         differing = self._look_again(shown, COMPARE, differing, verdict)
@@ -238,11 +238,11 @@ class Verification:
         verdict.kinds = differing.kinds + extra.kinds
         return differing, extra
 
-    def _planned(self, found: Finding) -> str:
-        """What a repair would do about a difference."""
-        if found.kind != ONLY_TARGET:
-            return "copy"
-        return "remove" if self.desk.options["prune"] else "keep"
+    def _planned(self, found: Finding, extra: bool) -> str:
+        """What a repair would do about a difference; `extra`: it was found when keys of the target were looked up."""
+        if extra and found.kind == ONLY_TARGET and self.desk.options["prune"]:
+            return "remove"
+        return "keep" if extra or found.kind == ONLY_TARGET else "copy"
 
     def _tell_aside(self, aside: Aside) -> None:
         self.told_aside += 1
@@ -253,8 +253,9 @@ class Verification:
     def _report(self, differing: Findings, extra: Findings, verdict: Verdict) -> None:
         """Show the first differences, and write all of them to the file that was asked for."""
         if self.desk.options["dry_run"]:
-            for found_one in chain(differing, extra):
-                say_result(f"{self._planned(found_one):<7}{line(found_one)}")
+            for part in (differing, extra):
+                for found_one in part:
+                    say_result(f"{self._planned(found_one, part is extra):<7}{line(found_one)}")
         found = chain(differing, extra)
         verdict.differences = list(islice(found, self.desk.options["show_diffs"]))
         if self.desk.diff_file:

@@ -75,7 +75,8 @@ def look_for_extra(key: bytes, lens: Lens, questions: Sequence[Question]) -> Ste
     """A Finding where only the target has the key; False where it has gone by itself; True where the source has it.
 
     A key that the source has, but that does not pass the filters there (`questions`), is the target's only, unless it
-    is equal: it was copied before, or by another run.
+    is equal: it was copied before, or by another run. Where a side refuses to show it, or where it keeps changing,
+    nobody knows, and the finding says that.
     """
     try:
         theirs = yield from _facts(TARGET, key, lens)
@@ -86,7 +87,9 @@ def look_for_extra(key: bytes, lens: Lens, questions: Sequence[Question]) -> Ste
             return True
         if not ours.gone:
             found = yield from look(key, lens)
-            return replace(found, kind=ONLY_TARGET) if isinstance(found, Finding) else True
+            if not isinstance(found, Finding):
+                return True
+            return found if found.kind in (UNREADABLE, CHANGING) else replace(found, kind=ONLY_TARGET)
         theirs = yield from _facts(TARGET, key, lens)
         if theirs.gone or theirs.ends_within(lens.times.tolerance_ms):
             return False

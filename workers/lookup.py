@@ -5,6 +5,10 @@ LookUp   its link is turned round (`links.py`): keys come from the target, and t
          target and not at the source is one that the copy would not have brought.
 Recheck  looks again at those that the source seemed not to have: a key that has expired at the target meanwhile
          is no difference.
+Prune    looks again as well, and removes those of which the source itself says, at that look, that it has them not.
+
+WHAT MUST STAY TRUE: an error is no answer. A source that refuses to tell whether it has a key may have it: such a key
+is unreadable, and stays where it is.
 """
 
 from __future__ import annotations
@@ -15,10 +19,10 @@ from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from .filters import Filters, Question, together
-from .finding import ONLY_TARGET, Finding
+from .finding import ONLY_TARGET, UNREADABLE, Finding
 from .look import look_for_extra
 from .news import Aside, Counts
-from .policy import Action, first_error, rule_for
+from .policy import Action, Gone, rule_for
 from .read import exists_request
 from .resp import arguments, command
 from .router import Sink
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class _Exists:
-    """The question that is asked where no filter asks one."""
+    """The question that is asked where no filter asks one. No key passes of which the source refuses to tell."""
 
     def request(self, encoded: Any) -> tuple[bytes, int]:
         return exists_request(encoded)
@@ -86,11 +90,8 @@ class LookUp:
             at += count
         verdicts = together(columns)
         absent = [verdict is not True for verdict in verdicts]
-        link = self.link
-        self.findings += [
-            Finding(key, link.reader.number, link.target_db, link.db, ONLY_TARGET, counted=self.counted)
-            for key in compress(keys, absent)
-        ]
+        refusals = self._refusals(keys, replies)
+        self.findings += [self._finding(key, refusals.get(key)) for key in compress(keys, absent)]
         self.counts.copied += len(keys) - sum(absent)
         self._pending -= 1
         if not self._pending:
@@ -98,6 +99,18 @@ class LookUp:
             if not self.counted:
                 self.counts = Counts(again=self.counts.read, retried=self.counts.retried)
             self.settled(self)
+
+    def _refusals(self, keys: list[bytes], replies: list) -> dict[bytes, Exception]:
+        """The keys of which the source refuses to tell; where filters ask, these have passed."""
+        if not isinstance(self.questions[0], _Exists):
+            return {}
+        return {key: reply for key, reply in zip(keys, replies) if isinstance(reply, Exception)}
+
+    def _finding(self, key: bytes, refusal: Exception | None) -> Finding:
+        """A key that has not passed."""
+        link = self.link
+        kind, where = (UNREADABLE, f"source: {refusal}") if refusal else (ONLY_TARGET, "")
+        return Finding(key, link.reader.number, link.target_db, link.db, kind, where=where, counted=self.counted)
 
     def _ask_again(self, keys: list[bytes]) -> None:
         """Slots may have moved meanwhile: each key is looked for where it belongs now."""
@@ -138,33 +151,77 @@ class Recheck:
 
 
 class Prune(Recheck):
-    """Removes the keys that only the target has, each looked at right before; `counts.copied` are those removed."""
+    """Removes the keys that only the target has, each looked at right before; `counts.copied` are those removed.
+
+    WHAT HAPPENS IF a removal was not executed, or nobody knows, as the connection was lost: time has passed by when it
+    can be sent again, so the key is looked at again first. One that is gone then was removed by us, as far as can be
+    told. One that the target refuses to remove is put aside.
+    """
+
+    def __init__(self, link: Link, keys: list[bytes], filters: Filters, settled: Callable[[Any], None]) -> None:
+        super().__init__(link, keys, filters, settled)
+        self._extra: list[Finding] = []  # seen now to be the target's only
+        self._unanswered: set[bytes] = set()  # a removal was sent, and its reply is lost
+        self._again: list[bytes] = []
+        self._trouble: tuple[int, Exception] | None = None
+
+    def _told(self, key: bytes, result: Finding | bool) -> None:
+        if isinstance(result, Finding) and result.kind == ONLY_TARGET:
+            self._extra.append(result)
+        elif result is False and key in self._unanswered:
+            self.counts.copied += 1
+        else:
+            self.counts.skipped += 1
 
     def _done(self) -> None:
-        self.counts = Counts(skipped=self.counts.read - self.counts.doubtful)
-        groups = self.link.router.group([finding.key for finding in self.findings]) if self.findings else []
-        self.findings = []
+        extra, self._extra = {finding.key: finding for finding in self._extra}, []
+        groups = self.link.router.group(list(extra)) if extra else []
         self._pending = len(groups)
         if not groups:
             return self.settled(self)
         for sink, keys in groups:
-            self._remove(sink, keys)
+            # One command a key: in a cluster they may be of different slots.
+            request = b"".join([command(b"UNLINK", key) for key in keys])
+            found = [extra[key] for key in keys]
+            sink.write(request, len(keys), partial(self._removed, sink, found))
 
-    def _remove(self, sink: Sink, keys: list[bytes]) -> None:
-        # One command a key: in a cluster they may be of different slots.
-        request = b"".join([command(b"UNLINK", key) for key in keys])
-        sink.write(request, len(keys), partial(self._removed, sink, keys))
-
-    def _removed(self, sink: Sink, keys: list[bytes], replies: list) -> None:
-        error = first_error(replies)
-        if error is not None:
-            return self.link.trouble("target", sink.node, error, lambda: self._remove(sink, keys))
-        self.counts.copied += replies.count(1)
-        self.counts.expired += replies.count(0)
+    def _removed(self, sink: Sink, found: list[Finding], replies: list) -> None:
+        for finding, reply in zip(found, replies):
+            if not isinstance(reply, Exception):
+                self._count(finding.key, removed=reply == 1)
+            elif _passes_by(reply):
+                self._again.append(finding.key)
+                self._trouble = sink.node, reply
+                if isinstance(reply, Gone):
+                    self._unanswered.add(finding.key)
+            else:
+                self.counts.aside += 1
+                reason = f"target: {reply}"
+                self.asides.append(Aside(finding.key, self.link.db, finding.target.type, 0, reason))
         self._pending -= 1
-        if not self._pending:
-            self.settled(self)
+        if self._pending:
+            return
+        if self._trouble is None:
+            return self.settled(self)
+        (node, error), self._trouble = self._trouble, None
+        self.link.trouble("target", node, error, self._look_again)
+
+    def _count(self, key: bytes, removed: bool) -> None:
+        # Nothing was left to remove where an earlier one, whose reply is lost, has been executed after the last look.
+        if removed or key in self._unanswered:
+            self.counts.copied += 1
+        else:
+            self.counts.expired += 1
+
+    def _look_again(self) -> None:
+        self.keys, self._again = self._again, []
+        self.start()
 
 
 def _concerns_all(reply: object) -> bool:
     return isinstance(reply, Exception) and rule_for(reply).action in (Action.WAIT, Action.STOP, Action.REDIRECT)
+
+
+def _passes_by(error: Exception) -> bool:
+    """Whether the removal may succeed later, or ends the run: an error that is not about this key."""
+    return rule_for(error).action in (Action.WAIT, Action.STOP, Action.REDIRECT, Action.SPLIT)
