@@ -48,7 +48,8 @@ def plain(reply: object) -> object:
 OKS = st.just(b"OK")
 ERRORS = st.just("MOVED 1 127.0.0.1:7000")
 TRICKS = st.sampled_from([b"+OK\r\n", b"OK\r\n", b"$16\r\n", b"\r\n", b"\n", b"*2\r\n", b""])
-SINGLE = st.one_of(OKS, OKS, OKS, ERRORS, st.none(), st.integers(-1, 1 << 40), st.binary(max_size=40), TRICKS)
+INTEGERS = st.integers(-1, 1 << 40) | st.integers(-(1 << 63), (1 << 63) - 1)
+SINGLE = st.one_of(OKS, OKS, OKS, ERRORS, st.none(), INTEGERS, st.binary(max_size=40), TRICKS)
 NESTED = st.recursive(SINGLE, lambda inner: st.lists(inner, max_size=4).map(tuple), max_leaves=8)
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyferry.workers.expiry import NEVER, Clock, Expiries
+from keyferry.workers.expiry import LATEST, NEVER, Clock, Expiries, moved
 from keyferry.workers.read import Method
+from keyferry.workers.structs.ask import Times
 from keyferry.workers.window import Window
 from tests.conftest import ServerFactory
 from tests.support.compare import all_keys, assert_equal
@@ -38,7 +39,7 @@ def immortal(server: Server) -> list[bytes]:
 
 
 @given(
-    reply=st.integers(-2, 10**13),
+    reply=st.integers(-2, 10**13) | st.integers(-2, LATEST),
     now_ms=st.integers(10**12, 2 * 10**12),
     shift_ms=st.integers(-(10**6), 10**6),
     absolute=st.booleans(),
@@ -50,7 +51,14 @@ def test_only_minus_one_means_never(reply: int, now_ms: int, shift_ms: int, abso
     elif reply <= (now_ms if absolute else 0):
         assert instant is None
     else:
-        assert instant == reply + shift_ms + (0 if absolute else now_ms)
+        assert instant == min(reply + shift_ms + (0 if absolute else now_ms), LATEST)
+
+
+def test_what_would_end_after_the_last_instant_ends_then() -> None:
+    """By the target's clock, and by that of another of its nodes; a comparison expects no other."""
+    assert moved([5, LATEST - 10, LATEST], 20) == [25, LATEST, LATEST]
+    assert Times(20).equal(LATEST, LATEST)
+    assert not Times(20).equal(LATEST - 100, LATEST)
 
 
 @pytest.mark.parametrize("method", ["native", "dump"])

@@ -15,7 +15,7 @@ import pytest
 from keyferry.workers import both, splicing
 from keyferry.workers.compare import Comparison
 from keyferry.workers.compiled import BUILT, PURE_PYTHON
-from keyferry.workers.expiry import Clock
+from keyferry.workers.expiry import LATEST, Clock
 from keyferry.workers.read import Method
 from keyferry.workers.replies import listed
 from keyferry.workers.splicing import Splicing
@@ -26,7 +26,7 @@ from tests.support.compiled import compiled
 from tests.support.dataset import fill
 from tests.support.monitor import Executed, Monitor
 from tests.support.mutations import mutations
-from tests.support.processes import run_keyferry
+from tests.support.processes import VERIFIED, run_keyferry
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
@@ -174,6 +174,24 @@ def compared(loop: Loop, method: Method, keys: list[bytes]) -> Comparison:
     Comparison(loop.link, keys, method, settled.append).start()
     loop.run_until(lambda: bool(settled))
     return settled[0]
+
+
+@pytest.mark.parametrize("pure", ["", "1"], ids=["C", "Python"])
+@pytest.mark.parametrize("kind", ["6.2", "7.0", "8.2", "9.1"])
+def test_a_key_may_end_at_the_last_instant_that_there_is(kind: str, pure: str, server: ServerFactory) -> None:
+    """As legal an expiry as any other; a copy keeps it, and takes it for no fault of the connection."""
+    source, target = server(kind), server(kind)
+    with source.connect() as connection:
+        connection.pipeline([("SET", f"key:{number}", "value") for number in range(2_000)])
+        connection.must("SET", "last", "value", "PXAT", LATEST)
+        connection.must("HSET", "last:hash", "field", "value")
+        connection.must("PEXPIREAT", "last:hash", LATEST)
+    words = ("-p", str(source.port), "replicate", "-p", str(target.port), "--json")
+    ran = run_keyferry(*words, env={PURE_PYTHON: pure, **VERIFIED})
+    assert (ran.code, "connection lost" in ran.err, result_of(ran)["retried"]) == (0, False, 0), ran.err
+    ask = "PTTL" if kind == "6.2" else "PEXPIRETIME"
+    for key in ("last", "last:hash"):
+        assert target.call(ask, key) == pytest.approx(LATEST, abs=10**13 if kind == "6.2" else 0)
 
 
 # ---- with and without ------------------------------------------------------------------------------------------------

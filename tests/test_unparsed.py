@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress, pairwise
 
+import hiredis
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from keyferry.workers.batch import batch_of
-from keyferry.workers.expiry import Clock
+from keyferry.workers.expiry import LATEST, Clock
 from keyferry.workers.read import MOMENT_MS, Apart, expiries_of, values_of
 from keyferry.workers.replies import listed
 from keyferry.workers.resp import argument
@@ -22,7 +23,7 @@ from keyferry.workers.unparsed import Alike, Spliced, alike, skip, splice
 from keyferry.workers.window import Method
 from keyferry.workers.write import payloads_request, strings_request
 from tests.support.compiled import compiled
-from tests.test_replies import NESTED, wire
+from tests.test_replies import INTEGERS, NESTED, wire
 
 pytestmark = compiled
 
@@ -70,7 +71,7 @@ def windows(draw: st.DrawFn) -> Window:
     value = st.binary(max_size=30) | st.just(b"\0" * 5_000) | st.just(b"\r\n$-1\r\n") | st.none()
     count = {"min_size": len(keys), "max_size": len(keys)}
     near = NOW_MS if clock and clock.absolute else 0
-    told = st.sampled_from([-1, -1, -2, 0, 1, near, near + 1]) | st.integers(near, near + 10**10)
+    told = st.sampled_from([-1, -1, -2, 0, 1, near, near + 1, LATEST]) | st.integers(near, near + 10**10) | INTEGERS
     values, expiries = draw(st.lists(value, **count)), draw(st.lists(told, **count))
     return Window(tuple(keys), tuple(values), tuple(expiries), dumped, clock, draw(st.integers(0, MOMENT_MS)))
 
@@ -128,6 +129,7 @@ WORDS = [
     b"$9999999999999999999\r\n",
     b":\r\n",
     b"_\r\n",
+    b"$9223372036854775807\r\n",
 ]
 
 
@@ -246,6 +248,44 @@ def test_whole_replies_are_passed_however_they_are_cut(replies: list[object], mo
     for _, end in pairwise(sorted({0, len(data) + len(more), *(cut % (len(data) + 1) for cut in cuts)})):
         begin, due = skip(bytearray((data + more)[:end]), begin, due)
     assert (begin, due) == (len(data), 0)
+
+
+#: Of 64 bits or not, and some that only begin like a number.
+NUMBERS = INTEGERS.map(str) | st.integers(0, 1 << 70).map(str) | st.text("0123456789-+ ", max_size=21)
+
+
+@pytest.mark.parametrize("number", [LATEST, LATEST + 1, -LATEST - 1, -LATEST - 2, 10**18, 0])
+@pytest.mark.parametrize("kind", [":", "$", "*"])
+def test_the_borders_of_64_bits_are_where_the_parser_has_them(kind: str, number: int) -> None:
+    assert passed(kind, str(number)) == parsed(kind, str(number))
+
+
+@given(st.sampled_from(":$*"), NUMBERS)
+def test_a_number_is_one_where_the_parser_says_so(kind: str, number: str) -> None:
+    """Also of bytes and of parts."""
+    assert passed(kind, number) == parsed(kind, number)
+
+
+def passed(kind: str, number: str) -> bool:
+    """Whether the part in C takes a number for one; as many parts, or bytes, need not be there."""
+    try:
+        skip(f"{kind}{number}\r\n".encode(), 0, 1)
+    except ValueError:
+        return False
+    return True
+
+
+def parsed(kind: str, number: str) -> bool:
+    """Whether the parser does; for an array of so many parts there may be no memory."""
+    parser = hiredis.Reader(notEnoughData=None)
+    parser.feed(f"{kind}{number}\r\n".encode())
+    try:
+        parser.gets()
+    except hiredis.ProtocolError:
+        return False
+    except MemoryError:
+        return True
+    return True
 
 
 @pytest.mark.parametrize("data", [b"?", b"$x", b"$-2\r\n", b"$3\r\nabcd\r\n", b":1\n", b":\r\n", b"*2 \r\n", b":1\rx"])

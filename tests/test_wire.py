@@ -14,7 +14,7 @@ from keyferry.workers.batch import Batch, Row, batch_of, single
 from keyferry.workers.budget import WINDOW_BYTES, Budget
 from keyferry.workers.choose import FIRST_WINDOW_KEYS, Chooser
 from keyferry.workers.cursor import RING, cursor_at, expected_keys, position_of, rev64, tile
-from keyferry.workers.expiry import NEVER, Clock, Expiries
+from keyferry.workers.expiry import LATEST, NEVER, Clock, Expiries
 from keyferry.workers.filters import Filters
 from keyferry.workers.news import Aside, Counts, Progress, Report
 from keyferry.workers.pace import Share
@@ -132,7 +132,11 @@ def commands_of(build: Build, batch: Batch, large: bool) -> list[list[bytes]]:
     return commands
 
 
-@given(st.lists(st.sampled_from([-2, -1, 0]) | st.integers(1, 2 * NOW_MS)), st.booleans(), st.integers(-(10**6), 10**6))
+@given(
+    st.lists(st.sampled_from([-2, -1, 0, LATEST]) | st.integers(1, 2 * NOW_MS) | st.integers(1, LATEST)),
+    st.booleans(),
+    st.integers(-(10**6), 10**6),
+)
 def test_a_batch_holds_the_keys_that_are_there(replies: list[int], absolute: bool, shift_ms: int) -> None:
     expiries = Expiries.told(replies, NOW_MS, Clock(absolute, shift_ms))
     keys = [argument(b"%d" % number) for number in range(len(replies))]

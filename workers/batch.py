@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import compress, repeat
 
-from .expiry import FOREVER, NEVER, Expiries
+from .expiry import FOREVER, NEVER, Expiries, moved
 from .resp import argument_value
 from .slots import slots_of
 
@@ -99,7 +99,7 @@ def batch_of(
         return Batch(all_keys, Columns(), slotted, shared)
     ending = [reply > floor for reply in replies]
     expiring = all_keys.only(ending)
-    expiring.instants = [reply + add for reply in compress(replies, ending)]
+    expiring.instants = moved(compress(replies, ending), add)
     return Batch(all_keys.only([reply == FOREVER for reply in replies]), expiring, slotted, shared)
 
 

@@ -5,11 +5,14 @@
 Of all replies only -1 means "never". A key that is gone (-2), in its last millisecond (PTTL 0) or past its instant
 must not become immortal at the target because of an unlucky moment: it is gone. Instants are absolute and in the
 target's clock: the source's instant plus how far the target's clock is ahead. The copier's own clock has no say.
+
+Servers keep instants in 64 bits, and take the very last one (SET … PXAT 9223372036854775807). A key that would end
+later by the target's clock ends then, in 292 million years: the target refuses any other instant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
@@ -17,6 +20,8 @@ from itertools import compress
 NEVER = 0
 #: How PTTL and PEXPIRETIME say so.
 FOREVER = -1
+#: The last instant that there is.
+LATEST = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,17 @@ def time_ms(reply: list[bytes]) -> int:
     return int(reply[0]) * 1000 + int(reply[1]) // 1000
 
 
+def moved(instants: Iterable[int], by_ms: int) -> list[int]:
+    """Instants by a clock that is so far ahead; none is after LATEST."""
+    found = [instant + by_ms for instant in instants]
+    return found if max(found, default=0) <= LATEST else [min(instant, LATEST) for instant in found]
+
+
 @dataclass(frozen=True)
 class Expiries:
     """The PEXPIRETIME or PTTL replies for keys, in their order, and what makes instants of them.
 
-    FOREVER is NEVER; a reply above `floor` is the instant reply + add; the key of any other is gone.
+    FOREVER is NEVER; a reply above `floor` is the instant reply + add, or LATEST; the key of any other is gone.
     """
 
     replies: Sequence[int]
@@ -58,12 +69,15 @@ class Expiries:
     def settled(self) -> list[int]:
         """The replies as they would be with nothing to add and a floor of 0: FOREVER, an instant, or 0 for gone."""
         floor, add = self.floor, self.add
-        return [FOREVER if reply == FOREVER else reply + add if reply > floor else 0 for reply in self.replies]
+        return [
+            FOREVER if reply == FOREVER else min(reply + add, LATEST) if reply > floor else 0 for reply in self.replies
+        ]
 
     def instants(self) -> list[int | None]:
         """For each key the target's instant in ms, NEVER, or None where it is gone. Raises TypeError for an error."""
         floor, add = self.floor, self.add
-        return [NEVER if reply == FOREVER else reply + add if reply > floor else None for reply in self.replies]
+        found = [NEVER if reply == FOREVER else reply + add if reply > floor else None for reply in self.replies]
+        return found if add + max(self.replies, default=0) <= LATEST else [one and min(one, LATEST) for one in found]
 
 
 def none_of(count: int) -> Expiries:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from .batch import Batch, Columns
 from .conn import Connection, Request
+from .expiry import moved
 from .redirects import Redirect
 from .replies import Way
 from .slots import Owners, slots_of
@@ -68,7 +69,7 @@ class Router:
 
     def _in_its_clock(self, sink: Sink, part: Batch) -> Batch:
         if sink.later_ms and part.expiring:
-            instants = [instant + sink.later_ms for instant in part.expiring.instants]
+            instants = moved(part.expiring.instants, sink.later_ms)
             return replace(part, expiring=replace(part.expiring, instants=instants))
         return part
 

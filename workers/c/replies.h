@@ -15,24 +15,23 @@ typedef struct {
 
 typedef enum { WHOLE, CUT, BAD } State; /* what was looked for is there; its end is not; it is something else */
 
-#define MAX_DIGITS 18 /* more do not fit into 64 bits; no size, and no time, has as many */
-
-/* Take a number and the end of its line. */
+/* Take a number of 64 bits and the end of its line. As in hiredis, one has no zero before its other digits. */
 static inline State take_digits(Bytes *left, int64_t *number) {
     const char *at = left->at;
     bool negative = at < left->end && *at == '-';
     const char *first = at += negative;
-    int64_t found = 0;
+    uint64_t found = 0, most = (uint64_t)INT64_MAX + negative;
     for (; at < left->end && *at >= '0' && *at <= '9'; at++) {
-        if (at - first == MAX_DIGITS) return BAD;
-        found = found * 10 + (*at - '0');
+        uint64_t digit = *at - '0';
+        if (found > (most - digit) / 10 || (at > first && found == 0)) return BAD;
+        found = found * 10 + digit;
     }
     if (at == left->end) return CUT;
-    if (at == first || *at != '\r') return BAD;
+    if (at == first || *at != '\r' || (negative && found == 0)) return BAD;
     if (++at == left->end) return CUT;
     if (*at != '\n') return BAD;
     left->at = at + 1;
-    *number = negative ? -found : found;
+    *number = negative ? -(int64_t)(found - 1) - 1 : (int64_t)found;
     return WHOLE;
 }
 
@@ -53,7 +52,7 @@ static inline State take_bulk(Bytes *left, int64_t *size) {
     if (state != WHOLE) return state;
     if (*size < -1) return BAD;
     if (*size >= 0) {
-        if (rest.end - rest.at < *size + 2) return CUT;
+        if (rest.end - rest.at - 2 < *size) return CUT;
         rest.at += *size;
         if (memcmp(rest.at, "\r\n", 2) != 0) return BAD;
         rest.at += 2;
@@ -61,6 +60,8 @@ static inline State take_bulk(Bytes *left, int64_t *size) {
     *left = rest;
     return WHOLE;
 }
+
+#define MOST_PARTS UINT32_MAX /* of an array: hiredis takes no more */
 
 /* Take a reply, or of an array only its head: then `parts` replies follow that belong to it. */
 static inline State take_reply(Bytes *left, int64_t *parts) {
@@ -74,7 +75,7 @@ static inline State take_reply(Bytes *left, int64_t *parts) {
         Bytes rest = *left;
         State state = take_line(&rest, '*', &number);
         if (state != WHOLE) return state;
-        if (number < -1) return BAD;
+        if (number < -1 || number > MOST_PARTS) return BAD;
         *parts = number > 0 ? number : 0;
         *left = rest;
         return WHOLE;
@@ -90,6 +91,8 @@ static inline State take_reply(Bytes *left, int64_t *parts) {
     }
 }
 
+#define MOST_SECONDS (INT64_MAX / 4000) /* so that two times can be added in milliseconds; no clock tells as many */
+
 /* Take a reply to TIME, in milliseconds. */
 static inline State take_time(Bytes *left, int64_t *time_ms) {
     int64_t words, size, seconds, microseconds;
@@ -97,6 +100,7 @@ static inline State take_time(Bytes *left, int64_t *time_ms) {
     if (state != WHOLE || words != 2) return BAD;
     if (take_line(left, '$', &size) != WHOLE || take_digits(left, &seconds) != WHOLE) return BAD;
     if (take_line(left, '$', &size) != WHOLE || take_digits(left, &microseconds) != WHOLE) return BAD;
+    if (seconds < 0 || seconds > MOST_SECONDS || microseconds < 0 || microseconds > 999999) return BAD;
     *time_ms = seconds * 1000 + microseconds / 1000;
     return WHOLE;
 }

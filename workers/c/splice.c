@@ -19,8 +19,8 @@ typedef struct {
     int64_t instant;      /* in ms and in the target's clock, NEVER or GONE; before that, as the source told it */
 } Value;
 
-#define NEVER INT64_MAX
-#define GONE INT64_MIN
+#define NEVER INT64_MIN /* no instants */
+#define GONE (INT64_MIN + 1)
 #define FOREVER (-1) /* a reply: see expiry.py */
 
 /* How the source was asked for expiries: not at all; by TIME, PEXPIRETIME …; by TIME, PTTL …, TIME. */
@@ -37,6 +37,11 @@ static bool take_values(Bytes *left, bool in_array, Value *values, Py_ssize_t co
     return true;
 }
 
+/* A time that is later by so many milliseconds, or the last that there is. `time_ms` is not below 0. */
+static int64_t later(int64_t time_ms, int64_t by_ms) {
+    return by_ms > 0 && time_ms > INT64_MAX - by_ms ? INT64_MAX : time_ms + by_ms;
+}
+
 static bool take_expiries(Bytes *left, int told, int64_t shift_ms, int64_t moment_ms, Value *values, Py_ssize_t count) {
     int64_t before_ms, after_ms, floor, add;
     if (told == UNASKED) return true;
@@ -47,11 +52,11 @@ static bool take_expiries(Bytes *left, int told, int64_t shift_ms, int64_t momen
         floor = before_ms, add = shift_ms;
     } else {
         if (take_time(left, &after_ms) != WHOLE || after_ms - before_ms > moment_ms) return false;
-        floor = 0, add = (before_ms + after_ms) / 2 + shift_ms;
+        floor = 0, add = later((before_ms + after_ms) / 2, shift_ms);
     }
     for (Value *value = values; value < values + count; value++) {
         int64_t reply = value->instant;
-        value->instant = reply == FOREVER ? NEVER : reply > floor ? reply + add : GONE;
+        value->instant = reply == FOREVER ? NEVER : reply > floor ? later(reply, add) : GONE;
     }
     return true;
 }

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..errors import key_text
+from ..expiry import LATEST
 from ..resp import command
 
 SOURCE, TARGET = "source", "target"
@@ -54,7 +55,7 @@ class Times:
         """Whether two instants are the same; below 0 there is none."""
         if ours_ms < 0 or theirs_ms < 0:
             return ours_ms < 0 and theirs_ms < 0
-        return abs(ours_ms + self.shift_ms - theirs_ms) <= self.tolerance_ms
+        return abs(min(ours_ms + self.shift_ms, LATEST) - theirs_ms) <= self.tolerance_ms
 
 
 class Changing(Exception):
