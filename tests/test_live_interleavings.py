@@ -156,6 +156,32 @@ def key_that_passes_the_filters_again(source: Server, target: Server) -> Followe
         return steps.end()
 
 
+def key_that_is_judged_late(source: Server, target: Server) -> Followed:
+    """a hash becomes a string → the source says so, which is held → a hash again → live write → removal"""
+    wave = lambda name: ("HSET", name, "field", "1")  # noqa: E731
+    with Sequencer(source, target, "--type", "hash", wave=wave) as steps:
+        steps.hold_reply("TYPE")
+        steps.change_to_hold(steps.to_source, lambda key: [("SET", key, "a string")])
+        steps.change(lambda key: [("DEL", key), *becomes("new")(key)])
+        steps.wait_until_overtaken()
+        steps.assert_nothing_came()
+        return steps.end()
+
+
+def key_that_is_judged_late_and_stays(source: Server, target: Server) -> Followed:
+    """the same where nothing may be removed: the news that it is still at the target must not outlive the live write"""
+    target.call("SET", "theirs", "1")
+    wave = lambda name: ("HSET", name, "field", "1")  # noqa: E731
+    with Sequencer(source, target, "--type", "hash", wave=wave) as steps:
+        steps.hold_reply("TYPE")
+        steps.change_to_hold(steps.to_source, lambda key: [("SET", key, "a string")])
+        steps.change(lambda key: [("DEL", key), *becomes("new")(key)])
+        steps.wait_until_overtaken()
+        steps.assert_nothing_came()
+        target.call("DEL", "theirs")
+        return steps.end()
+
+
 def two_changes_in_one_read(source: Server, target: Server) -> Followed:
     """change → live read, whose reply is held → change → the reply comes: the second change is not settled by it"""
     with Sequencer(source, target) as steps:
@@ -233,6 +259,8 @@ INTERLEAVINGS: tuple[Callable[[Server, Server], None], ...] = (
     two_live_writes,
     set_after_a_removal,
     key_that_passes_the_filters_again,
+    key_that_is_judged_late,
+    key_that_is_judged_late_and_stays,
     two_changes_in_one_read,
     sweep_over_an_open_live_window,
     worker_that_dies_with_a_live_write_under_way,

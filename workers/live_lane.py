@@ -22,6 +22,7 @@ from .news import Counts, Progress
 from .pace import Pace
 from .removal import Removal
 from .resp import argument_value
+from .scan import Found
 from .task import Task
 from .window import Window, _Part
 
@@ -79,24 +80,33 @@ class LiveLane(Lane):
         self.removes = removes
         self.left: list[bytes] = []  # gone at the source, and still at the target
         self.slow: list[list[Any]] = []  # [key, seconds that its copy took]
+        self._judging = 0  # the window in which the source is asked which keys pass
+        self._untold: list[int] = []  # windows that have found some of `left`: what is read later must be told later
+
+    def _found(self, found: Found) -> None:
+        # What the source says of a key's type, size or expiry decides whether it is removed: to ask that is to read it.
+        if self.sieve and found.keys:
+            self._judging = self._opened(found.keys)
+        super()._found(found)
 
     def _sifted(self, segment: _Segment, keys: list[bytes], counts: Counts) -> None:
         passed = set(keys)
         out = [key for key in self.task.keys if key not in passed]
-        if not out:
-            return super()._sifted(segment, keys, counts)
-        number = self._opened(out)
-        self._remove(out, lambda: self._removed(segment, keys, counts, number))
+        self._remove(out, self._judging, lambda: super(LiveLane, self)._sifted(segment, keys, counts))
 
-    def _removed(self, segment: _Segment, keys: list[bytes], counts: Counts, number: int) -> None:
-        self._closed(number)
-        super()._sifted(segment, keys, counts)
+    def _remove(self, keys: list[bytes], window: int, then: Callable[[], None]) -> None:
+        """Remove what is gone, and close the window that has read so. Where that was not ours to do, tell it first."""
 
-    def _remove(self, keys: list[bytes], then: Callable[[], None]) -> None:
         def done(left: list[bytes]) -> None:
             self.left += left
+            if left:
+                self._untold.append(window)
+            else:
+                self._closed(window)
             then()
 
+        if not keys:
+            return done([])
         Removal(self.link, keys, self.task.target_db in self.removes(), done).start()
 
     def _start_window(self, segment: _Segment, count: int, settled: Callable[[Any], None]) -> None:
@@ -105,15 +115,12 @@ class LiveLane(Lane):
         began_at = time.monotonic()
 
         def written(window: Any) -> None:
-            if window.gone:
-                return self._remove(window.gone, lambda: finished(window))
-            finished(window)
+            self._remove(window.gone, number, lambda: finished(window))
 
         def finished(window: Any) -> None:
             took_s = time.monotonic() - began_at
             if window.counts.bytes >= SLOW_BYTES and took_s >= SLOW_S:
                 self.slow.append([window.heaviest or keys[0], took_s])
-            self._closed(number)
             settled(window)
 
         window = LiveWindow(self.link, keys, self.chooser.method, written)
@@ -126,4 +133,8 @@ class LiveLane(Lane):
         for one in news:
             one.left, one.slow = self.left, self.slow
             self.left, self.slow = [], []
+        if self.ended:
+            for window in self._untold:
+                self._closed(window)
+            self._untold.clear()
         return news
