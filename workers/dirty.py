@@ -26,7 +26,9 @@ class Dirtied:
 
 
 class DirtySet:
-    """Names by database, oldest first. A name that comes again while it waits keeps its place: one read settles both.
+    """Names by database, of each the oldest first.
+
+    A name that comes again while it waits keeps its place: one read settles both.
 
     `full` once it had to drop everything: what waited is lost, and only a sweep finds it again.
     """
@@ -61,13 +63,17 @@ class DirtySet:
             self.full = True
 
     def take(self, most_bytes: int) -> list[Dirtied]:
-        """The names that have waited longest, of about so many bytes; they do not wait any more."""
-        taken = []
-        for db, held in self._keys.items():
-            if not held or most_bytes <= 0:
-                continue
+        """Of each database the names that have waited longest, about so many bytes; they do not wait any more.
+
+        Each has a share of the room, of one name at least: one that is written all the time keeps no other waiting.
+        Those with few names are first, so that what they do not need is the others'.
+        """
+        taken: list[Dirtied] = []
+        waiting = sorted((db for db, held in self._keys.items() if held), key=lambda db: len(self._keys[db]))
+        for place, db in enumerate(waiting):
+            held = self._keys[db]
             oldest = next(iter(held.values()))
-            keys, size = _first(held, most_bytes)
+            keys, size = _first(held, most_bytes // (len(waiting) - place))
             if len(keys) == len(held):
                 held.clear()
             else:
