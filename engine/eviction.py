@@ -103,7 +103,7 @@ class Watch:
 
     def _hear(self, node: Evicted, asks: bool) -> dict[str, str] | None:
         """The fields of the INFO that has come since the last call."""
-        reply = node.control.answer()
+        reply = node.control.answer("INFO")
         info = node.take_in(reply) if reply is not None else None
         if asks:
             node.control.ask("INFO")

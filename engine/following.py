@@ -17,6 +17,7 @@ from .field import Field
 from .live import Live
 from .live_result import LiveResult
 from .logs import Log
+from .partitioners.commands import harmless_at
 from .partitioners.topology import describe
 from .plans import Plan
 from .removals import Removals, refuse_what_has_shrunk
@@ -102,7 +103,7 @@ class Following:
             options["idle_timeout"],
             parts.log.notice,
             parts.log.warning,
-            Trespass(controls.targets),
+            Trespass(controls.targets, [harmless_at(control) for control in controls.targets]),
             timeout_s=max(node.endpoint.timeout_s for node in plan.setup.targets),
             keys=memory.keys,
         )

@@ -1,40 +1,35 @@
 """Whether others write to the target while a live copy runs: then what is there too much may be theirs.
 
 HOW IT WORKS
-    INFO counts the calls of every command at the target. A command that writes and that we never send there is others'.
+    INFO counts the calls of every command at the target. One that we never send there is others', and counts as a
+    write unless it is known to be harmless (`partitioners/commands.py`): nobody knows all commands that write.
     Of those that we do send, the workers know how many they have sent; what is counted beyond that is others' as well.
     A lost connection may have swallowed some of ours: a few of theirs may go unnoticed, and never the other way round.
 
-WHAT MUST STAY TRUE: a count is compared with what the workers have told after it was made, however long that takes them
-on a machine that is busy. Each report says when it was made, and a command is counted as sent before it leaves.
+WHAT MUST STAY TRUE
+    A count is compared with what the workers have told after it was made, however long that takes them on a machine
+    that is busy. Each report says when it was made, and a command is counted as sent before it leaves.
+    Nobody waits for a target here: the coordinator has signals to look at.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from .partitioners.commands import MOVING, is_harmless
 from .partitioners.control import Control
 from .workers.errors import AccessError
 
 #: The targets are asked so often.
 LOOK_S = 1.0
+#: … and so much later where a control connection was lost: to connect may take long.
+LOST_S = 30.0
 #: What we send to a target that writes.
 OURS = frozenset({"set", "mset", "restore", "unlink"})
-#: What others may send.
-WRITES = frozenset((
-    "append", "bitfield", "bitop", "blmove", "blpop", "brpop", "brpoplpush", "copy", "decr", "decrby", "del",
-    "expire", "expireat", "flushall", "flushdb", "geoadd", "getdel", "getex", "getset", "hdel", "hincrby",
-    "hincrbyfloat", "hmset", "hset", "hsetnx", "incr", "incrby", "incrbyfloat", "linsert", "lmove", "lpop",
-    "lpush", "lpushx", "lrem", "lset", "ltrim", "move", "msetnx", "persist", "pexpire", "pexpireat", "pfadd",
-    "pfmerge", "psetex", "rename", "renamenx", "rpop", "rpoplpush", "rpush", "rpushx", "sadd", "sdiffstore",
-    "setbit", "setex", "setnx", "setrange", "sinterstore", "smove", "spop", "srem", "sunionstore", "swapdb",
-    "xadd", "xautoclaim", "xclaim", "xdel", "xgroup", "xreadgroup", "xsetid", "xtrim", "zadd", "zdiffstore",
-    "zincrby", "zinterstore", "zpopmax", "zpopmin", "zrem", "zremrangebylex", "zremrangebyrank",
-    "zremrangebyscore", "zunionstore",
-))  # fmt: skip
-_CALLS = re.compile(rb"^cmdstat_([^:|]+)[^:]*:calls=(\d+)", re.MULTILINE)
+_COUNTS = ("INFO", "commandstats")
+_CALLS = re.compile(rb"^cmdstat_([^:]+):calls=(\d+)", re.MULTILINE)
 
 
 Calls = tuple[int, int]  # of commands that only others send, and of those that we send
@@ -42,46 +37,87 @@ Calls = tuple[int, int]  # of commands that only others send, and of those that 
 
 @dataclass
 class Trespass:
-    """Looks at the targets; `seen` once others have written there."""
+    """Looks at the targets; `seen` once others have written there.
+
+    `harmless`: for each of them, what it says itself of its commands (`harmless_at`).
+    """
 
     controls: list[Control]
+    harmless: list[frozenset[str]]
     seen: bool = False
-    _base: Calls | None = None  # counted before we began, as far as is known
-    _last: Calls | None = None
-    _looked_at: float = 0.0  # when the last count was complete, or given up
+    _theirs: int | None = None  # calls of others before we began to count
+    _ours: int | None = None  # calls of what we send, beyond those that our workers tell of
+    _last: Calls | None = None  # the last complete count …
+    _counted_at: float = 0.0  # … and when it was complete
+    _counting: bool = False  # targets are asked, and not all have answered
+    _sent: int | None = None  # what had been told when they were asked; None: their answers are of no use any more
+    _answers: dict[int, Calls] = field(default_factory=dict)  # by the number of the target
+    _next_at: float = 0.0  # nobody is asked before
 
     def restart(self) -> None:
-        """Some of what our workers have sent will never be told: count from now on."""
-        self._base = self._last = None
+        """Some of what our workers have sent will never be told, or comes late: what we send is counted from now on."""
+        self._ours = self._sent = None
 
     def look(self, sent: int, told_at: float) -> bool:
         """Whether others are seen to write for the first time.
 
         `sent`: commands that our workers have sent, all of those that left before the instant `told_at` among them.
         """
-        if self.seen or time.monotonic() - self._looked_at < LOOK_S or (self._last and told_at <= self._looked_at):
+        if self.seen:
             return False
-        if self._base and self._last:
-            self.seen = self._last[0] > self._base[0] or self._last[1] - self._base[1] > sent
-        return self.seen or self._count(sent)
-
-    def _count(self, sent: int) -> bool:
         try:
-            told = [_calls(control.call("INFO", "commandstats")) for control in self.controls]
+            self._go_on(sent, told_at)
         except AccessError:
-            return False  # the workers have connections of their own, and will tell
-        finally:
-            self._looked_at = time.monotonic()
-        last, self._last = self._last, (sum(one[0] for one in told), sum(one[1] for one in told))
-        if self._base is None or (last and (self._last[0] < last[0] or self._last[1] < last[1])):
-            self._base = self._last[0], self._last[1] - sent  # the first look, or somebody has reset the counters
-        return False
+            self._next_at = time.monotonic() + LOST_S  # the workers have connections of their own, and will tell
+        return self.seen
 
+    def _go_on(self, sent: int, told_at: float) -> None:
+        due = time.monotonic() >= self._next_at
+        if self._counting:
+            self._hear()
+        elif self._ours is None or told_at > self._counted_at:
+            self.seen = self._exceeds(sent)
+            if due and not self.seen:
+                self._counting, self._sent, self._answers = True, sent, {}
+        if self._counting and due:
+            self._ask()
 
-def _calls(reply: object) -> Calls:
-    found = _CALLS.findall(reply) if isinstance(reply, bytes) else []
-    names = [(name.decode("ascii", "replace"), int(count)) for name, count in found]
-    return (
-        sum(count for name, count in names if name in WRITES),
-        sum(count for name, count in names if name in OURS),
-    )
+    def _ask(self) -> None:
+        """Ask those that have not answered; also once more, as a connection may have been lost with the answer."""
+        self._next_at = time.monotonic() + LOOK_S
+        for number, control in enumerate(self.controls):
+            if number not in self._answers:
+                control.ask(*_COUNTS)
+
+    def _hear(self) -> None:
+        for number, control in enumerate(self.controls):
+            if number not in self._answers and (reply := control.answer(*_COUNTS)) is not None:
+                self._answers[number] = self._calls(number, reply)
+        if len(self._answers) == len(self.controls):
+            self._counting = False
+            if self._sent is not None:
+                self._take_in(self._sent)
+
+    def _take_in(self, sent: int) -> None:
+        """All have answered."""
+        theirs, ours = (sum(calls) for calls in zip(*self._answers.values()))
+        if self._last and (theirs < self._last[0] or ours < self._last[1]):
+            self._theirs = self._ours = None  # somebody has reset the counters
+        self._theirs = theirs if self._theirs is None else self._theirs
+        self._ours = ours - sent if self._ours is None else self._ours
+        self._last, self._counted_at = (theirs, ours), time.monotonic()
+
+    def _exceeds(self, sent: int) -> bool:
+        if self._last is None or self._theirs is None or self._ours is None:
+            return False
+        return self._last[0] > self._theirs or self._last[1] - self._ours > sent
+
+    def _calls(self, number: int, reply: object) -> Calls:
+        """What one target has counted."""
+        found = _CALLS.findall(reply) if isinstance(reply, bytes) else []
+        calls = {name.decode("ascii", "replace").lower(): int(count) for name, count in found}
+        ours = sum(calls.pop(name, 0) for name in OURS)
+        for name in MOVING if len(self.controls) > 1 else ():
+            calls.pop(name, 0)
+        told = self.harmless[number]
+        return sum(count for name, count in calls.items() if not is_harmless(name, told)), ours

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ..workers.dialog import Closed, Dialog, NotRedis, ReplyError
@@ -12,7 +13,10 @@ from ..workers.errors import AccessError, UnreachedError
 from ..workers.policy import Action, is_denied, login_reply, rule_for
 from ..workers.tls import TlsError
 
-__all__ = ["Control", "ReplyError"]
+__all__ = ["Control", "ReplyError", "hurried"]
+
+#: Who has others waiting for it waits for a server so long.
+HURRY_S = 2.0
 
 #: What the parser says of an alert of TLS, whose first byte is 21.
 _TLS_ALERT = 'got "\\x15"'
@@ -54,12 +58,14 @@ class Control:
         return self._again_if_lost(lambda dialog: dialog.call_all(commands))
 
     def ask(self, *words: str | bytes | int) -> None:
-        """Like `call`, but wait for nothing: `answer` brings the reply."""
-        self._again_if_lost(lambda dialog: dialog.ask(*words))
+        """Like `call`, but wait for nothing: `answer` brings the reply. A lost connection is opened in a hurry."""
+        with hurried([self]):
+            self._again_if_lost(lambda dialog: dialog.ask(*words))
 
-    def answer(self) -> Any:
-        """The reply to `ask`, once; None while it has not come. Raises AccessError when the connection is lost."""
-        return self._try(lambda dialog: dialog.answer()) if self._dialog else None
+    def answer(self, *words: str | bytes | int) -> Any:
+        """The reply to `ask` with these words, once; None while it has not come. Raises AccessError when the
+        connection is lost: whoever has asked has to ask again."""
+        return self._try(lambda dialog: dialog.answer(*words)) if self._dialog else None
 
     def _again_if_lost(self, what: Callable[[Dialog], Any]) -> Any:
         try:
@@ -96,6 +102,12 @@ class Control:
         begin = time.perf_counter()
         self.call("PING")
         return time.perf_counter() - begin
+
+    def set_endpoint(self, endpoint: Endpoint) -> None:
+        """The same server, with another time-out from now on."""
+        self.endpoint = endpoint
+        if self._dialog:
+            self._dialog.timeout_s = endpoint.timeout_s
 
     def close(self) -> None:
         """Give the connection back."""
@@ -140,6 +152,19 @@ class Control:
         if self.endpoint.tls or self.endpoint.socket or not self._silent:
             return False
         return isinstance(error, (ConnectionResetError, Closed)) or _TLS_ALERT in str(error)
+
+
+@contextmanager
+def hurried(controls: Iterable[Control]) -> Iterator[None]:
+    """Inside, no connection and no reply is waited for longer than HURRY_S: a server that hangs must not hang us."""
+    before = [(control, control.endpoint) for control in controls]
+    for control, endpoint in before:
+        control.set_endpoint(endpoint.within(HURRY_S))
+    try:
+        yield
+    finally:
+        for control, endpoint in before:
+            control.set_endpoint(endpoint)
 
 
 def _plain_reason(error: Exception) -> str:

@@ -192,6 +192,7 @@ RIGHTS: tuple[Right, ...] = (
     _source("CLIENT NO-TOUCH", "OFF", without="that reading leaves its LRU and LFU as they are", since=(7, 2)),
     *_both("CLIENT NO-EVICT", "ON", without="that it keeps our connections", silent=True, since=(7, 0)),
     *_both("CLIENT SETNAME", "keyferry:control", without="the names of our connections", silent=True),
+    _target("COMMAND", when=Uses.follows, without="which commands of its modules only read", silent=True),
     _target("CLIENT ID", when=lambda uses: uses.writes, without=LATE),
     _target("CLIENT KILL", "ID", NOBODY, when=lambda uses: uses.writes, without=LATE, writes=True),
 )  # fmt: skip

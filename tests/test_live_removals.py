@@ -7,10 +7,12 @@ import time
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.binaries import bloom
 from tests.support.compare import all_keys, assert_equal
 from tests.support.live import (
     UNTIL_A_SIGNAL,
     cut_over,
+    feeds,
     followed,
     start_live,
     wait_for_feed,
@@ -51,9 +53,23 @@ def test_prune_removes_what_the_source_has_not(server: ServerFactory) -> None:
     assert all_keys(target) == {b"b", b"kept:x"}
 
 
-@pytest.mark.parametrize("words", [("HSET", "theirs", "field", "1"), ("SET", "theirs", "1")], ids=["HSET", "SET"])
-def test_removing_ends_where_others_write_to_the_target(words: tuple[str, ...], server: ServerFactory) -> None:
-    source, target = server("7.0"), server("7.0")
+#: What others write, and to which server.
+THEIRS = [
+    ("7.0", ("HSET", "theirs", "field", "1")),
+    ("7.0", ("SET", "theirs", "1")),
+    ("8.2", ("HSETEX", "theirs", "EX", "1000", "FIELDS", "1", "field", "1")),
+    ("8.2", ("VADD", "theirs", "VALUES", "1", "1", "element")),
+    ("9.1", ("MSETEX", "1", "theirs", "1", "EX", "1000")),
+    ("9.1", ("BF.ADD", "theirs", "1")),
+    ("6.2", ("EVAL", "return redis.call('RPUSH', KEYS[1], '1')", "1", "theirs")),
+]
+
+
+@pytest.mark.parametrize(("kind", "words"), THEIRS, ids=[f"{words[0]}-{kind}" for kind, words in THEIRS])
+def test_removing_ends_where_others_write_to_the_target(
+    kind: str, words: tuple[str, ...], server: ServerFactory
+) -> None:
+    source, target = server("7.0"), server(kind, modules=[bloom()])
     source.call("MSET", "a", "1", "b", "1")
     with start_live(source, target, *UNTIL_A_SIGNAL) as run:
         wait_until_followed(target, "b")
@@ -64,6 +80,60 @@ def test_removing_ends_where_others_write_to_the_target(words: tuple[str, ...], 
         done = cut_over(run)
     assert done.ran.code == 1
     assert all_keys(target) == {b"a", b"b", b"theirs"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("HSETEX", "theirs", "FIELDS", "1", "field", "1"), ("VADD", "theirs", "VALUES", "1", "1", "element")],
+    ids=["HSETEX", "VADD"],
+)
+def test_what_others_have_written_outlives_a_sweep(words: tuple[str, ...], server: ServerFactory) -> None:
+    source, target = server("7.0"), server("8.2")
+    source.call("MSET", "a", "1", "b", "1")
+    with start_live(source, target, *UNTIL_A_SIGNAL) as run:
+        wait_until_followed(target, "b")
+        time.sleep(1.5)
+        assert target.call(*words) == 1
+        time.sleep(3)  # it is noticed
+        for client in feeds(source):
+            source.call("CLIENT", "KILL", "ID", client)
+        run.wait_for_text("gap: ")
+        wait_for_feed(source)
+        done = cut_over(run)
+    assert all_keys(target) == {b"a", b"b", b"theirs"}
+    assert done.ran.code == 1 and done.live["left"] == 1
+
+
+#: What watches a server, reads it, or belongs to its replicas and Sentinels.
+WATCHING = """
+    PING | INFO everything | CONFIG GET maxmemory | SLOWLOG GET | LATENCY LATEST | MEMORY STATS | DBSIZE | SCAN 0
+    TIME | ROLE | LASTSAVE | CLIENT LIST | CLIENT SETNAME watcher | COMMAND COUNT | ACL WHOAMI | HELLO 2 | ECHO x
+    MULTI | GET b | EXEC | WATCH b | UNWATCH | OBJECT ENCODING b | MEMORY USAGE b | TYPE b | TTL b | EXISTS b | TOUCH b
+    MGET a b | STRLEN b | PUBLISH __sentinel__:hello x | SCRIPT LOAD return | EVAL return(1) 0 | BF.EXISTS bloom x
+    XINFO STREAM none | REPLCONF listening-port 1 | SORT_RO b | DUMP b | CLUSTER INFO | WAIT 0 0
+""".replace("\n", "|").split("|")
+
+
+@pytest.mark.parametrize("kind", ["6.2", "7.0", "8.2", "9.1"])
+@pytest.mark.parametrize("denied", ["", "-command"], ids=["told", "not told"])
+def test_who_watches_and_reads_the_target_writes_nothing(kind: str, denied: str, server: ServerFactory) -> None:
+    """Where the copy may not ask for the server's commands, nobody knows what those of modules do."""
+    acl = [f"user default on nopass ~* &* +@all {denied}", "user watcher on nopass ~* &* +@all"]
+    source, target = server("7.0"), server(kind, acl=acl, modules=[bloom()])
+    source.call("MSET", "a", "1", "b", "1")
+    with start_live(source, target, *UNTIL_A_SIGNAL) as run, target.connect() as watcher:
+        watcher.call("AUTH", "watcher", "any")
+        wait_until_followed(target, "b")
+        time.sleep(2.5)
+        for line in WATCHING:
+            if line.strip() and not (denied and "BF." in line):
+                watcher.call(*line.split())
+        time.sleep(2.5)
+        source.call("DEL", "a")
+        done = cut_over(run)
+    assert done.ran.code == 0, done.ran.err
+    assert "others write" not in done.ran.err
+    assert target.call("EXISTS", "a") == 0
 
 
 def test_a_key_that_does_not_pass_the_filters_any_more_goes(server: ServerFactory) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .tlssocket import TlsSocket
 
 RECV_BYTES = 1 << 16
+Words = tuple[str | bytes | int, ...]
 
 _NO_MORE = object()
 
@@ -40,47 +42,44 @@ class Dialog:
         self._reader = hiredis.Reader(notEnoughData=_NO_MORE, replyError=ReplyError)
         self.heard = False  # a reply has come: this is a server that speaks with us
         self._sock = connected(endpoint)
-        self._asked = False  # the reply to `ask` has still to be read
-        self._answer: object = None
+        self._asked: deque[Words] = deque()  # by `ask`; replies come in this order
+        self._answers: dict[Words, object] = {}  # that nobody has taken yet
 
     def ask(self, *words: str | bytes | int) -> None:
-        """Send one command and do not wait; `answer` brings its reply. Nothing is sent while one is on its way."""
-        if not self._asked:
+        """Send one command and do not wait; `answer` brings its reply. While that is on its way, nothing is sent."""
+        if words not in self._asked:
             self._sock.settimeout(self.timeout_s)
             self._sock.sendall(command(*map(_encoded, words)))
-            self._asked = True
+            self._asked.append(words)
 
-    def answer(self) -> object:
-        """The reply to `ask`, once, or None while it has not come."""
-        if self._asked:
-            self._look_for_answer()
-        answer, self._answer = self._answer, None
-        return answer
+    def answer(self, *words: str | bytes | int) -> object:
+        """The reply to `ask` with the same words, once, or None while it has not come."""
+        if words in self._asked:
+            self._look_for_answers()
+        return self._answers.pop(words, None)
 
-    def _look_for_answer(self) -> None:
+    def _look_for_answers(self) -> None:
         self._sock.settimeout(0)
         try:
             while self._asked:
                 self._receive()
-                self._take_answer(self._next())
+                while self._asked and (reply := self._next()) is not _NO_MORE:
+                    self._answers[self._asked.popleft()] = reply
         except BlockingIOError:
             pass
-
-    def _take_answer(self, reply: object) -> None:
-        if reply is not _NO_MORE:
-            self._asked, self._answer = False, reply
 
     def call(self, *words: str | bytes | int) -> object:
         """The reply to one command: bytes, int, list, None or ReplyError."""
         return self.call_all([words])[0]
 
-    def call_all(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[object]:
+    def call_all(self, commands: Sequence[Words]) -> list[object]:
         """The replies to some short commands that are sent together, so that the way is gone once."""
         deadline = time.monotonic() + self.timeout_s
         self._sock.settimeout(self.timeout_s)
         self._sock.sendall(b"".join([command(*map(_encoded, words)) for words in commands]))
-        if self._asked:
-            self._take_answer(self._wait_until(deadline))
+        while self._asked:
+            reply = self._wait_until(deadline)
+            self._answers[self._asked.popleft()] = reply
         return [self._wait_until(deadline) for _ in commands]
 
     def _wait_until(self, deadline: float) -> object:
