@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from .crew import Client
 from .ledger import Entry
-from .partitioners.control import Control, ReplyError
+from .partitioners.control import Control, ReplyError, hurried
 from .workers.errors import AccessError, RunError
 from .workers.resp import info_fields
 from .workers.setup import Node
@@ -56,11 +56,12 @@ class Fence:
         now = time.monotonic()
         for grave in [grave for grave in self._graves if grave.next_try <= now]:
             try:
-                self._kill(grave.clients)
+                with hurried(self.controls):
+                    self._kill(grave.clients)
             except AccessError as error:
                 if now - grave.since > self.retry_for_s:
                     raise RunError(error.message, side=error.side, address=error.address) from None
-                grave.next_try = now + AGAIN_S
+                grave.next_try = time.monotonic() + AGAIN_S
                 continue
             self._graves.remove(grave)
             free += grave.entries

@@ -13,6 +13,7 @@ from tests.conftest import ServerFactory
 from tests.support.compare import differences
 from tests.support.live import (
     TOLERANCE_MS,
+    UNTIL_A_SIGNAL,
     assert_converged,
     end_writer,
     feeds,
@@ -24,6 +25,7 @@ from tests.support.live import (
     wait_for_feed,
     wait_for_writes,
     wait_until,
+    wait_until_followed,
 )
 from tests.support.processes import Run, children_of, command_line, pid_of_local_port
 from tests.support.proxy import FaultProxy
@@ -167,6 +169,27 @@ def pid_with_port(run: Run, port: int) -> int:
     pid = pid_of_local_port(port, children_of(run.pid))
     assert pid is not None, command_line(run.pid)
     return pid
+
+
+@pytest.mark.parametrize("loses", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["silent", "after a loss"])
+def test_a_signal_ends_it_in_order_while_the_target_stands_still(loses: bool, server: ServerFactory) -> None:
+    """The coordinator waits for no answer of a server, nor for a connection to one that only seems to be there."""
+    source, target = server("7.0"), server("7.0")
+    source.call("MSET", "a", "1", "b", "1")
+    with start_live(source, target, *UNTIL_A_SIGNAL) as run:
+        wait_until_followed(target, "b")
+        time.sleep(1)
+        if loses:
+            kill(target, b"name=keyferry:control")
+        target.pause()
+        try:
+            source.call("SET", "a", "2")  # so that a write is on its way
+            time.sleep(3)
+            run.signal_all(signal.SIGTERM)
+            done = followed(run, timeout_s=25)
+        finally:
+            target.resume()
+    assert done.ran.code == 128 + signal.SIGTERM, done.ran.err
 
 
 @pytest.mark.parametrize("side", ["source", pytest.param("target", marks=pytest.mark.soak)])
