@@ -148,11 +148,13 @@ class Following:
             live.asked = live.asked or bool(self.parts.signals.seen())
             if self._undisturbed(since):
                 if equal is not False or not repairs:
-                    self.result.equal = equal
+                    self.result.equal, self.result.verdict_stands = equal, True
                     return
                 repairs -= 1  # what differs is marked: it is copied like what has changed, and compared again
-            elif self.signal or live.asked:
-                self.result.reason = self.result.reason or ("" if self.signal else WRITTEN)
+            elif self.signal:
+                return
+            elif live.asked:
+                self.result.reason, self.result.verdict_stands = WRITTEN, True  # the reason says what it is worth
                 return
             live.cutting = None
 

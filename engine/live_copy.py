@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 #: So many keys that were not ours to remove are told one by one.
 TOLD_LEFT = 5
+#: What the table says in the place of a verdict.
+NOT_ASKED_FOR = " (--no-verify)"
+OUTDATED = " (what was found before does not stand any more)"
 UNVERIFIED = "nothing was verified, so it is not claimed that both sides are equal"
 
 
@@ -147,12 +150,12 @@ class LiveCopy:
             put_aside_file=self.aside.path if self.aside.used else "",
             reasons=self.aside.reasons,
             latency=copy.latencies.rows(),
-            verify_note=" (--no-verify)" if self.options["no_verify"] else "",
+            verify_note=NOT_ASKED_FOR if self.options["no_verify"] else OUTDATED if self.verdict else "",
             evicted=self.watch.keys,
             accept_eviction=self.options["accept_eviction"],
             replicas=[one.lag for one in copy.outlook.replicas] if copy.outlook else [],
             live=following.result,
-            verdict=self.verdict,
+            verdict=self.verdict if following.result.verdict_stands else None,
         )
 
     def _tell(self, summary: Summary) -> None:
@@ -163,7 +166,7 @@ class LiveCopy:
         for db, key in list(self.following.removals.left)[:TOLD_LEFT]:
             shown = f"{shortened(key_text(key))} (db {db})"
             log.warning(f"gone or filtered out at the source, and still at the target: {shown}")
-        for text, advice in [*self.watch.warnings(), *(self.verdict.warnings() if self.verdict else [])]:
+        for text, advice in [*self.watch.warnings(), *(summary.verdict.warnings() if summary.verdict else [])]:
             log.warning(text, advice)
         if result.reason:
             log.warning(f"not converged: {result.reason}", "stop the writers, and run the same command again")

@@ -20,6 +20,7 @@ class LiveResult:
     left: int = 0  # keys that are gone or filtered out at the source, and were not ours to remove; counted so far …
     more_left: bool = False  # … and there are others
     equal: bool | None = None  # what verification has found, if nothing was written meanwhile; None: it was not done
+    verdict_stands: bool = False  # nothing has been done since the last verification, so its verdict may be shown
     reason: str = ""
     cpu_s: float = 0.0  # of the feed
 
