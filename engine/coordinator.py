@@ -30,7 +30,7 @@ from .scanners import Scanners
 from .state import State
 from .supply import Supply
 from .workers import errors
-from .workers.news import Progress, Report
+from .workers.news import Aside, Progress, Report
 from .workers.pace import NOTHING
 from .workers.setup import Order, Setup
 from .workers.task import COPY_KEYS, LOOK_UP, SIFT_KEYS, STREAMS, Task
@@ -118,8 +118,9 @@ class Coordinator:
                 self.crew.launch(self.setup)
             while not self._over():
                 self._turn()
-            for aside in [*self.ledger.left_aside(), *(self.live.take_asides() if self.live else [])]:
-                self.aside.add(aside)
+            for record in self.ledger.left_aside():
+                if self.live is None or isinstance(record, Aside):  # what may have to go, nobody removes any more
+                    (self.live or self.aside).add(record)
             if self.ending.failure:
                 raise self.ending.failure
             self.crew.quit()

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from .asides import Asides
 from .cutover import CutOver
 from .feeding import Feeding
 from .field import Field
@@ -57,7 +58,7 @@ class Live:
     generations: Generations = dataclasses.field(default_factory=Generations)
     lag: Lag = dataclasses.field(default_factory=Lag)
     keys: int = 0  # outcomes of changed keys
-    asides: dict[tuple[int, bytes], Aside] = dataclasses.field(default_factory=dict)
+    asides: Asides = dataclasses.field(default_factory=Asides)
     silent_at: int = -2  # calls of commands that change streams silently, when streams were copied last
     activity_at: float = 0.0  # when the last event came of a key that exists
     asked: bool = False  # to cut over now
@@ -145,21 +146,15 @@ class Live:
         for key, took_s in news.slow:
             self.generations.rests(dirtied.db, key, took_s, now)
         self.removals.settled(dirtied.db, dirtied.keys, news.left)
-        if self.asides:
-            for key in dirtied.keys:
-                self.asides.pop((dirtied.db, key), None)
+        self.asides.take_out(dirtied.db, dirtied.keys)
         for aside in news.asides:
-            self.put_aside(aside)
+            self.asides.put(aside)
         return True
-
-    def put_aside(self, aside: Aside) -> None:
-        """A key could not be copied; a later copy of it takes it out again."""
-        self.asides[aside.db, aside.key] = aside
 
     def add(self, record: Aside | Finding) -> None:
         """A record of a key: it could not be copied, or the target has it and the source does not."""
         if isinstance(record, Aside):
-            self.put_aside(record)
+            self.asides.put(record)
         elif self.removals.planning:
             self.removals.plan(record.db, [record.key])
         else:
@@ -191,11 +186,6 @@ class Live:
             owed, self._owed = self._owed, []
             for worker in owed:
                 worker.seat.send(Order(credit=1))
-
-    def take_asides(self) -> list[Aside]:
-        """The keys that could not be copied, and were not copied later."""
-        asides, self.asides = list(self.asides.values()), {}
-        return asides
 
     def cut_over_now(self) -> None:
         """The user does not want to wait any longer."""

@@ -70,7 +70,8 @@ class LiveCopy:
         finally:
             if self.shown:
                 self.shown.close()
-            self.aside.close()
+        unwritten = self._put_aside()
+        failure = failure or unwritten
         summary = self.copy.summary = self._summary()
         if self.following.signal:
             summary.exit_code = EXIT_SIGNAL + self.following.signal
@@ -81,6 +82,20 @@ class LiveCopy:
         if summary.exit_code == EXIT_OK and self.following.result.converged and self.options["on_converged"]:
             self._on_converged(summary)
         return summary
+
+    def _put_aside(self) -> KeyferryError | None:
+        """Write down what could not be copied, and was not copied later; the error where that fails.
+
+        No sooner than now: a pass that is given up is followed by another one, which tries all keys again.
+        """
+        try:
+            for aside in self.following.live.asides:
+                self.aside.add(aside)
+        except KeyferryError as error:
+            return error
+        finally:
+            self.aside.close()
+        return None
 
     # ---- parts ----------------------------------------------------------------------------------------------
 
@@ -134,7 +149,8 @@ class LiveCopy:
         """A key that differs goes the way of all that have changed; one that only the target has, with --prune."""
         if found.kind != ONLY_TARGET or self.options["prune"]:
             self.following.live.generations.mark(found.db, [found.key], time.monotonic())
-            self.marked[found.kind] += 1
+            # What could not be copied is tried again, and counts where it has counted before.
+            self.marked[found.kind] += not self.following.live.asides.has(found.db, found.key)
 
     def _summary(self) -> Summary:
         following, copy = self.following, self.copy

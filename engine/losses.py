@@ -73,6 +73,6 @@ class Losses:
         if task.counted:
             run.say("a key kills the workers that read it: it is put aside")
             run.ledger.totals.setdefault(task.scope, Counts()).add(Counts(aside=1))
-            run.aside.add(Aside(task.keys[0], task.db, "unknown", 0, f"killed {DEATHS_TO_SPLIT} workers"))
+            (run.live or run.aside).add(Aside(task.keys[0], task.db, "unknown", 0, f"killed {DEATHS_TO_SPLIT} workers"))
             if run.supply:
                 run.supply.settled(task, copied=0)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import ServerFactory
-from tests.support.live import wait_until_followed
-from tests.support.processes import VERIFIED, start_keyferry
+from tests.support.live import start_live, wait_until_followed
+from tests.support.processes import VERIFIED, Run, start_keyferry
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.summary import result_of
 
@@ -50,3 +52,32 @@ def test_a_verdict_of_before_the_last_writes_is_not_shown(words: tuple[str, ...]
     else:
         assert "not verified" in ran.out and "OK:" not in ran.out, ran.out
         assert "what was found before does not stand any more" in ran.out
+
+
+def outcome(folder: Path, run: Run) -> tuple[int, int, list[bytes]]:
+    """The exit code of a live copy, how many keys could not be copied, and those that its file names."""
+    ran = run.wait()
+    listed = folder / "aside.jsonl"
+    names = [json.loads(line)["key"].encode() for line in listed.read_text().splitlines()] if listed.exists() else []
+    return ran.code, result_of(ran)["put_aside"], names
+
+
+def test_a_key_that_is_tried_again_and_again_is_put_aside_once(server: ServerFactory, tmp_path: Path) -> None:
+    """The older server takes no list of the newer one; --repair tries once more."""
+    source, target = server("8.2"), server("6.2")
+    source.call("RPUSH", "list", "1")
+    source.call("SET", "key", "value")
+    with start_live(source, target, "--repair", "--put-aside", str(tmp_path / "aside.jsonl")) as run:
+        assert outcome(tmp_path, run) == (1, 1, [b"list"])
+        assert result_of(run.wait())["verify"]["repaired"] == 0
+
+
+def test_a_key_that_is_copied_after_all_is_not_put_aside(server: ServerFactory, tmp_path: Path) -> None:
+    """It is a list that the older server does not take, and while that is verified it becomes a string."""
+    source, target = server("8.2"), server("6.2")
+    source.call("RPUSH", "list", "1")
+    source.call("SET", "key", "value")
+    with Proxy(target, Verifying(lambda: source.call("SET", "list", "a string by now"))) as proxy:
+        with start_live(source, proxy, "--put-aside", str(tmp_path / "aside.jsonl")) as run:
+            assert outcome(tmp_path, run) == (0, 0, [])
+    assert target.call("GET", "list") == b"a string by now"
