@@ -83,7 +83,9 @@ class Following:
             sizes[part.db] = sizes.get(part.db, 0) + part.keys
         refuse_what_has_shrunk(memory.sizes if plan.again else {}, sizes, options["prune"])
         memory.sizes = sizes
-        self.removals = Removals(self.targets, memory.allowed, options["prune"], planning=plan.again)
+        # With --prune nothing is too much to be removed: it need not be counted first.
+        planning = plan.again and not options["prune"]
+        self.removals = Removals(self.targets, memory.allowed, options["prune"], planning)
         self.removals.target_keys = sum(plan.survey.target_sizes.values())
         setup = feed_setup(plan.survey, plan.setup, sorted(self.targets), options, plan.feed)
         types = setup.filters.types

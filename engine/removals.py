@@ -4,7 +4,7 @@ WHY
     A key that is gone at the source must go at the target, or it comes back with the switch. But keys that were at the
     target before, or that others write there, are not ours. So removing needs a target database that was empty at the
     start, or --prune. And a source that has come back empty after a crash must not empty the target too: after a change
-    of identity everything that would go is counted first (`planning`).
+    of identity everything that would go is counted first (`planning`), unless --prune was given.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Removals:
         self._count -= len(planned)
         planned.update(keys)
         self._count += len(planned)
-        if not self.prune and self._count > max(1, MOST_SHARE * self.target_keys):
+        if self._count > max(1, MOST_SHARE * self.target_keys):
             raise NotConverged(
                 f"a server is another one than before, and over {MOST_SHARE:.0%} of the target's"
                 f" {self.target_keys:,} keys would be removed: nothing was",

@@ -78,6 +78,13 @@ def test_after_a_change_of_identity_nothing_is_removed_before_it_is_counted() ->
     assert [task.work for task in later._first_tasks()] == ["copy", "look up"]
 
 
+def test_with_prune_nothing_has_to_be_counted_so_no_names_are_kept_until_then() -> None:
+    later = a_pass({0: 1000}, again=True, prune=True)
+    assert not later.removals.planning and later.setup.removes == [0]
+    later.live.field.lookups = lambda: [Task(0, COPY_RANGE, work=LOOK_UP)]
+    assert [task.work for task in later._first_tasks()] == ["copy", "look up"]
+
+
 def test_a_source_that_has_shrunk_since_the_pass_before_ends_the_run() -> None:
     memory = Memory()
     a_pass({0: 0}, keys=1000, memory=memory)

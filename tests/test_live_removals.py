@@ -166,6 +166,21 @@ def test_a_source_that_comes_back_empty_does_not_empty_the_target(server: Server
     assert target.call("DBSIZE") == 500
 
 
+def test_a_source_that_comes_back_empty_empties_the_target_with_prune(server: ServerFactory) -> None:
+    source, target = server("7.0", fresh=True), server("7.0")
+    write_strings(source, 500)
+    with start_live(source, target, "--prune", *UNTIL_A_SIGNAL) as run:
+        wait_until(lambda: target.call("DBSIZE") == 500)
+        source.restart(keep_data=False)
+        wait_for_feed(source)
+        source.call("SET", "marker", "1")
+        wait_until_followed(target)
+        wait_until(lambda: target.call("DBSIZE") == 1)
+        done = cut_over(run)
+    assert done.ran.code == 0, done.ran.err
+    assert all_keys(target) == {b"marker"}
+
+
 def test_a_source_that_comes_back_with_its_data_is_followed_on(server: ServerFactory) -> None:
     source, target = server("7.0", fresh=True), server("7.0")
     write_strings(source, 500)
