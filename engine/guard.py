@@ -3,7 +3,8 @@
 It reads orders from its standard input, a JSON object a line, and answers each by a line. When the input ends, the run
 has, in whatever way: it then puts everything back, tells what became of it, and ends. Logins come by the pipe, so that
 they stand neither among the arguments nor in the environment. It has a session of its own and takes no signals, so a
-terminal's Ctrl-C does not reach it, nor what a service manager sends to all processes at first.
+terminal's Ctrl-C does not reach it, nor what a service manager sends to all processes at first. It stays in the folder
+of the run: paths of sockets and of files for TLS may be relative, and an absolute one may be too long for a socket.
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ T = TypeVar("T")
 
 def main() -> None:
     """Serve one run."""
-    os.chdir("/")  # nobody's folder is kept in use
     kept: list[tuple[Endpoint, str, Held]] = []
     for line in sys.stdin.buffer:
         with contextlib.suppress(ValueError):  # the run was killed while it wrote

@@ -19,7 +19,7 @@ TLS = ("cacert", "cacertdir", "cert", "key", "sni", "insecure", "tls_ciphers", "
 _FIELDS = {"hostname": "host", "port": "port", "socket": "socket", "user": "user", "db": "db", "timeout": "timeout_s",
            "pool": "pool", "latency": "latency", "cluster": "cluster", "remap": "remap", "tls": "tls",
            "read_from": "read_from", **{name: name for name in TLS}}  # fmt: skip
-#: Options that are a file's or a folder's path; the guard and others may work elsewhere.
+#: Options that are a file's or a folder's path. A socket's stays as it is: an absolute one may be too long.
 _PATHS = ("cacert", "cacertdir", "cert", "key")
 IN_ARGV = (
     "Using a password with -a or in a URI on the command line may not be safe: others can see it; "

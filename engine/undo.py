@@ -100,7 +100,7 @@ def change(control: Control, wanted: Wanted) -> Held | None:
 def _record(control: Control, wanted: Wanted, now: str) -> Record:
     return Record(
         side=control.side,
-        address=control.endpoint.address,
+        address=_address_of(control),
         run_id=wanted.run_id,
         setting=wanted.setting,
         old=now,
@@ -204,7 +204,7 @@ def _where(record: Record) -> str:
 
 def _is_void(control: Control, run_id: str, record: Record) -> bool:
     """Whether the process that was changed is gone: one that began later listens at its address."""
-    if not run_id or run_id == record.run_id or control.endpoint.address != record.address:
+    if not run_id or run_id == record.run_id or _address_of(control) != record.address:
         return False
     uptime_s = _about_server(control).get("uptime_in_seconds", "")
     # Both the age and the instant it is counted from are whole seconds: the server is up to one older than that.
@@ -222,6 +222,12 @@ def run_id_of(control: Control) -> str:
 def _about_server(control: Control) -> dict[str, str]:
     reply = control.call("INFO", "server")
     return info_fields(reply) if isinstance(reply, bytes) else {}
+
+
+def _address_of(control: Control) -> str:
+    """Where the server is, whichever folder it is asked from: a file is read by commands that are started elsewhere."""
+    socket = control.endpoint.socket
+    return os.path.abspath(socket) if socket else control.endpoint.address
 
 
 def clock_ms_of(control: Control) -> int:

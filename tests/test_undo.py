@@ -13,11 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from keyferry import undofile
 from tests.conftest import ServerFactory
 from tests.support.binaries import KINDS
+from tests.support.certificates import Certificates
 from tests.support.compare import assert_equal
 from tests.support.dataset import fill, fill_large
 from tests.support.processes import (
+    VERIFIED,
     Result,
     Run,
     command_line,
@@ -215,6 +218,83 @@ keyferry.replicate({source.uri!r}, {target.uri!r}, source_rdbcompression="off", 
     assert ran.code == 0, ran.err
     assert "rdbcompression is yes again" in ran.err
     assert not ran.left
+    assert (compression(source), state.files) == ("yes", [])
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Path:
+    """A folder so deep that no socket in it has an absolute path that a kernel takes."""
+    folder = tmp_path / ("deep" * 30)
+    folder.mkdir()
+    return folder
+
+
+def test_a_source_at_a_relative_path_is_changed_and_put_back(server: ServerFactory, state: State, deep: Path) -> None:
+    source, target = server("7.0"), server("7.0")
+    fill_large(source, KEYS)
+    (deep / "near.sock").symlink_to(source.socket)
+    words = ("-s", "near.sock", "replicate", *at(target), *LESS_SLOWLY, *OFF)
+    with start_keyferry(*words, env=state.env, cwd=str(deep)) as run:
+        wait_for_keys(target, run)
+        assert compression(source) == "no", run.err
+        assert undofile.unpack(state.files[0].read_bytes()).address == str(deep / "near.sock")
+        ran = run.wait()
+    assert ran.code == 0, ran.err
+    assert "source near.sock rdbcompression is no until the end of this run; it was yes" in ran.err
+    assert "rdbcompression is yes again" in ran.err
+    assert (compression(source), state.files) == ("yes", [])
+
+
+def test_notifications_are_enabled_at_a_relative_path(server: ServerFactory, state: State, deep: Path) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 200)
+    (deep / "near.sock").symlink_to(source.socket)
+    live = ("--live", "--feed", "notifications", "--enable-notifications", "--idle-timeout", "500")
+    ran = run_keyferry("-s", "near.sock", "replicate", *at(target), *live, env=state.env | VERIFIED, cwd=str(deep))
+    assert ran.code == 0, ran.err
+    assert source.call("CONFIG", "GET", "notify-keyspace-events")[1] == b""
+    assert state.files == []
+
+
+def test_files_of_tls_may_have_relative_paths_in_python(
+    server: ServerFactory, state: State, certificates: Certificates
+) -> None:
+    source, target = server("7.0", tls=certificates.words()), server("7.0")
+    write_strings(source, 200)
+    folder, name = os.path.split(certificates.cacert)
+    script = f"""
+import keyferry
+source = keyferry.Endpoint(port={source.tls_port}, tls=keyferry.Tls(cacert={name!r}))
+keyferry.replicate(source, {target.uri!r}, source_rdbcompression="off", progress="log")
+"""
+    with start_command(sys.executable, "-c", script, env=state.env, cwd=folder) as run:
+        ran = run.wait()
+    assert ran.code == 0, ran.err
+    assert "rdbcompression is no until the end of this run; it was yes" in ran.err
+    assert (compression(source), state.files) == ("yes", [])
+
+
+def test_another_server_at_the_same_relative_path_is_not_taken_for_its_successor(
+    server: ServerFactory, state: State, tmp_path: Path
+) -> None:
+    """What was changed at one server is void once another process listens at its address; a name is no address."""
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 20_000)
+    places = [tmp_path / "here", tmp_path / "there"]
+    for place in places:
+        place.mkdir()
+    (places[0] / "s").symlink_to(source.socket)
+    words = ("-s", "s", "replicate", *at(target), *SLOWLY, *OFF)
+    with start_keyferry(*words, env=state.env, cwd=str(places[0])) as run:
+        wait_for_keys(target, run)
+        for pid in guard_pids(run.pid):
+            os.kill(pid, signal.SIGKILL)
+        run.end()
+    time.sleep(2.1)  # ages of servers are told in whole seconds
+    (places[1] / "s").symlink_to(server("7.0", fresh=True).socket)
+    assert run_keyferry("ping", "-s", "s", env=state.env, cwd=str(places[1])).code == 0
+    assert len(state.files) == 1
+    assert run_keyferry("ping", "-s", "s", env=state.env, cwd=str(places[0])).code == 0
     assert (compression(source), state.files) == ("yes", [])
 
 
