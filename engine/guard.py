@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from .partitioners.control import Control
-from .undo import NotChanged, Outcome, Wanted, change, failed, give_up
+from .undo import NotChanged, Outcome, Unanswered, Wanted, change, failed, give_up
 from .undofile import Held
 from .workers import endpoint
 from .workers.endpoint import Endpoint
@@ -45,17 +45,23 @@ def main() -> None:
 
 
 def _obey(order: dict[str, Any], kept: list[tuple[Endpoint, str, Held]]) -> dict[str, Any]:
-    """Change a setting; the answer says `changed`, or `why` it is not ("" where the server had that value)."""
+    """Change a setting; the answer says whether it is `kept`, to be put back, and `why` it is not changed for certain.
+
+    Neither: the server had that value.
+    """
     where = endpoint.unpack(order["endpoint"])
     where = replace(where, timeout_s=min(TIMEOUT_S, where.timeout_s), client_name="keyferry:guard")
     try:
         held = _connected(where, order["side"], lambda control: change(control, Wanted(**order["wanted"])))
     except (NotChanged, AccessError) as error:
-        return {"changed": False, "why": str(error)}
+        return {"kept": False, "why": str(error)}
+    except Unanswered as error:
+        kept.append((where, order["side"], error.held))
+        return {"kept": True, "why": str(error)}
     if held is None:
-        return {"changed": False, "why": ""}
+        return {"kept": False, "why": ""}
     kept.append((where, order["side"], held))
-    return {"changed": True, "why": "", "old": held.record.old}
+    return {"kept": True, "why": "", "old": held.record.old}
 
 
 def _put_back(where: Endpoint, side: str, held: Held) -> Outcome:

@@ -41,22 +41,27 @@ class Settings:
     def __enter__(self) -> Self:
         return self
 
-    def change(self, where: Endpoint, side: str, wanted: Wanted) -> bool:
-        """Let a setting have a value until the end. False where it has not: a warning says why, and ends nothing."""
+    def change(self, where: Endpoint, side: str, wanted: Wanted) -> None:
+        """Let a setting have a value until the end. Where it has not, a warning says why, and ends nothing."""
         what = f"{side} {where.address} {wanted.setting}"
         try:
             answer = self._ask({"endpoint": where.pack(), "side": side, "wanted": vars(wanted)})
         except OSError as error:
-            answer = {"changed": False, "why": f"its guard process failed: {error}"}
-            self._changed.append((where, side, wanted))  # perhaps it did: the end will tell
-        if answer["changed"]:
+            answer = {"kept": True, "why": f"its guard process failed: {error}"}
+        if answer["kept"]:
             self._changed.append((where, side, wanted))
-            self.log.notice(f"{what} is {wanted.value} until the end of this run; it was {answer['old']}")
-        elif answer["why"]:
-            self.log.warning(f"{what} is not changed to {wanted.value}: {answer['why']}")
+        self._tell(what, wanted.value, answer)
+
+    def _tell(self, what: str, value: str, answer: dict[str, Any]) -> None:
+        kept, why = answer["kept"], answer["why"]
+        if kept and why:
+            self.log.warning(f"{what} may be changed to {value}, and is put back at the end of this run: {why}")
+        elif kept:
+            self.log.notice(f"{what} is {value} until the end of this run; it was {answer['old']}")
+        elif why:
+            self.log.warning(f"{what} is not changed to {value}: {why}")
         else:
-            self.log.info(f"{what} is {wanted.value} anyway")
-        return bool(answer["changed"])
+            self.log.info(f"{what} is {value} anyway")
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._guard is not None:

@@ -7,13 +7,15 @@ the change: then that one's guard does, the last one. If the guards are killed a
 holds its lock: the next command that reaches the server puts the value back.
 
 WHAT HAPPENS IF
+the server does not answer to CONFIG SET: it may have done it, or do it later; so it is put back at the end, too.
 the server was restarted: it has its settings from its own file again, and what was written down is void.
 somebody has changed the setting meanwhile: it is left as it is now, which is said.
 the server does not let us: the file stays, and every command that reaches the server says what to type.
 
 LIMITATIONS
 Runs of other users and other machines know nothing of each other's files. What CONFIG REWRITE has saved meanwhile is
-not saved again. When only the guard is killed, a command that reaches the server takes the change for left over.
+not saved again. When only the guard is killed, a command that reaches the server takes the change for left over. A
+CONFIG SET that a network holds back until its run has ended, and delivers then, stays.
 """
 
 from __future__ import annotations
@@ -68,13 +70,21 @@ class NotChanged(Exception):
     """The setting is as it was; the message says why."""
 
 
+class Unanswered(Exception):
+    """CONFIG SET was sent, and nobody knows what became of it: `held` is to be put back; the message says why."""
+
+    def __init__(self, held: Held, why: str) -> None:
+        super().__init__(why)
+        self.held = held
+
+
 # ---- changing -----------------------------------------------------------------------------------------------------
 
 
 def change(control: Control, wanted: Wanted) -> Held | None:
     """Give a setting its value; the file is to be held until `put_back`. None where the server has that value anyway.
 
-    Raises NotChanged, and AccessError where the connection fails.
+    Raises NotChanged; Unanswered where the connection fails after the command was sent, AccessError where before.
     """
     if not undofile.is_name(wanted.run_id, wanted.setting):
         raise NotChanged("the server does not say who it is, so nobody could put it back")
@@ -113,7 +123,7 @@ def _record(control: Control, wanted: Wanted, now: str) -> Record:
 def _begin(control: Control, held: Held) -> Held:
     """The first run: CONFIG SET, now that the file is on disk."""
     try:
-        _set(control, held.record.setting, held.record.ours)
+        _give(control, held)
     except NotChanged:
         if held.alone():
             held.remove()
@@ -131,11 +141,19 @@ def _join(control: Control, wanted: Wanted, held: Held) -> Held:
         if now not in (held.record.ours, held.record.old):
             raise NotChanged(f"another run has set it to {held.record.ours}, and somebody else to {now}")
         if now != wanted.value:
-            _set(control, wanted.setting, wanted.value)
+            _give(control, held)
     except (NotChanged, AccessError):
         held.close()
         raise
     return held
+
+
+def _give(control: Control, held: Held) -> None:
+    """Give the setting our value. A server that is silent may do so yet, when it goes on: the file is kept."""
+    try:
+        _set(control, held.record.setting, held.record.ours)
+    except AccessError as error:
+        raise Unanswered(held, str(error)) from None
 
 
 # ---- putting back -------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from tests.support.processes import (
     start_command,
     start_keyferry,
 )
+from tests.support.proxy import FaultProxy
 from tests.support.servers import Server
 from tests.test_options import at, write_strings
 from tests.test_signals import LESS_SLOWLY, SLOWLY, wait_for_keys
@@ -296,6 +297,27 @@ def test_another_server_at_the_same_relative_path_is_not_taken_for_its_successor
     assert len(state.files) == 1
     assert run_keyferry("ping", "-s", "s", env=state.env, cwd=str(places[0])).code == 0
     assert (compression(source), state.files) == ("yes", [])
+
+
+def test_a_change_whose_answer_never_comes_is_put_back(server: ServerFactory, state: State) -> None:
+    """The source takes the command, and is then silent for so long that the run cannot know what became of it."""
+    source, target = server("7.0"), server("7.0")
+    fill_large(source, KEYS)
+    map = "stall replies at reply CONFIG 2 connection 2+; stall replies at connect connection 3+ always"
+    with FaultProxy(source.port, map) as proxy:
+        words = (*at(proxy), "-o", "1", "replicate", *at(target), *LESS_SLOWLY, *OFF)
+        with start_keyferry(*words, env=state.env) as run:
+            run.wait_for_text("changed to no")
+            assert (compression(source), len(state.files)) == ("no", 1)
+            time.sleep(1)
+            proxy.set("")
+            proxy.release()
+            ran = run.wait()
+    assert ran.code == 0, ran.err
+    assert (compression(source), state.files) == ("yes", [])
+    assert "rdbcompression may be changed to no, and is put back at the end of this run" in ran.err
+    assert "rdbcompression is yes again" in ran.err
+    assert not ran.left
 
 
 # ---- what all of them have left -------------------------------------------------------------------------------------

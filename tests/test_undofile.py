@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from keyferry import undo, undofile
 from keyferry.partitioners.control import Control
-from keyferry.undo import NotChanged, Wanted
+from keyferry.undo import NotChanged, Unanswered, Wanted
 from keyferry.undofile import Held, Record
 from keyferry.workers.endpoint import Endpoint
 from tests.conftest import ServerFactory
+from tests.support.proxy import FaultProxy
 from tests.support.servers import Server
 
 RUN_ID = "0123456789abcdef0123456789abcdef01234567"
@@ -249,6 +250,21 @@ def test_a_second_run_does_not_touch_what_somebody_has_set_meanwhile(one: Change
     assert one.value == "9"
     undo.give_up(one.control, first)
     first.close()
+
+
+def test_a_second_run_that_gets_no_answer_keeps_its_share(one: Changed, folder: Path) -> None:
+    first = one.change("7")
+    one.server.call("CONFIG", "SET", "maxmemory-samples", one.first)
+    silent = "stall replies at reply CONFIG 2; stall replies at connect connection 2+ always"
+    with FaultProxy(one.server.port, silent) as proxy, pytest.raises(Unanswered) as caught:
+        control = Control(Endpoint(port=proxy.port, timeout_s=0.5), "source")
+        undo.change(control, Wanted(one.server.run_id, "maxmemory-samples", "7"))
+    second = caught.value.held
+    assert one.value == "7"
+    assert undo.give_up(one.control, first) == undo.Outcome("")
+    assert undo.give_up(one.control, second).text.endswith(f"maxmemory-samples is {one.first} again")
+    assert (one.value, list(folder.iterdir())) == (one.first, [])
+    first.close(), second.close()
 
 
 def test_a_change_that_the_server_refuses_leaves_no_file(one: Changed, folder: Path) -> None:
