@@ -12,6 +12,7 @@ from .outlook import Outlook
 from .plans import DatabasePlan, Plan
 from .survey import Controls, check_identities
 from .text import plural
+from .workers.errors import AccessError
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,11 @@ class CopyPass:
         control = self.controls.sources[part.node]
         if self.outlook and self.outlook.has_moved:
             return False
-        held_still = control.select(part.db) == b"OK" and control.call("DBSIZE") == self.plan.survey.sizes[part.scope]
+        try:
+            size = control.call("DBSIZE") if control.select(part.db) == b"OK" else None
+        except AccessError:
+            return False
+        held_still = size == self.plan.survey.sizes[part.scope]
         if self.plan.setup.filters.scan_words or (coordinator.supply and coordinator.supply.at_limit):
             return held_still and not (part.opaque or part.scope in coordinator.scanners.restarted)
         if held_still and read < part.keys:

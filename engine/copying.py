@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from . import handover
@@ -56,6 +58,7 @@ class Copy:
         assert call.source is not None and call.target is not None
         self.seeds = seeds_of(call.source, call.target)
         self.outlook: Outlook | None = None
+        self.any_key = False  # the first one was copied, maybe by an earlier pass
         self.extra_before = 0  # keys of the target before the first one was copied
         self.held: set[int] = set()  # databases that the source has held
         self.memory: Memory | None = None  # of a live copy
@@ -118,6 +121,8 @@ class Copy:
         try:
             with self.signals.at_once():
                 return self._find_out(may_write, again)
+        except KeyferryError as error:
+            raise self.told(error) from None
         except Ended as ended:
             if self.latest and not self.summary:
                 self.summary = self._summary(self.latest, None, ended.number)
@@ -167,11 +172,12 @@ class Copy:
         self.latest = now
         failure: KeyferryError | None = None
         try:
-            now.run()
+            with self.keys_noted(lambda: now.coordinator.ledger.total.read):
+                now.run()
         except ChangedError:
             raise
         except KeyferryError as error:
-            failure = _before_the_first_key(error, now.coordinator)
+            failure = self.told(error)
         finally:
             shown.close()
             now.aside.close()
@@ -220,6 +226,21 @@ class Copy:
         elif before:
             self.log.notice("the copy begins again")
         return now
+
+    @contextlib.contextmanager
+    def keys_noted(self, keys: Callable[[], int]) -> Iterator[None]:
+        """Within `with`, a pass copies; `keys()` are its keys, however it has ended."""
+        try:
+            yield
+        finally:
+            self.any_key = self.any_key or keys() > 0
+
+    def told(self, error: KeyferryError) -> KeyferryError:
+        """What ends a run before its first key is about reaching a server; the same after it is about the run."""
+        kind = RunError if self.any_key else AccessError
+        if isinstance(error, (RunError, AccessError)) and error.side and not isinstance(error, (ChangedError, kind)):
+            return kind(error.message, side=error.side, address=error.address, hint=error.hint)
+        return error
 
     def _summary(self, now: CopyPass, failure: KeyferryError | None, ended: int = 0) -> Summary:
         """What was done; a signal has `ended` it between two passes."""
@@ -273,12 +294,3 @@ class Copy:
             self.log.notice(f"{names.label}: {plural(names.repeated, 'name')} came again and were passed over")
         if names.elsewhere:
             self.log.warning(f"{names.label}: {plural(names.elsewhere, 'record')} of other databases passed over")
-
-
-def _before_the_first_key(error: KeyferryError, coordinator: Coordinator) -> KeyferryError:
-    """What ends a run before its first key is about reaching a server; the same after it is about the run."""
-    any_key = bool(coordinator.ledger.total.read)
-    if isinstance(error, (RunError, AccessError)) and error.side:
-        kind = RunError if any_key else AccessError
-        return kind(error.message, side=error.side, address=error.address, hint=error.hint)
-    return error

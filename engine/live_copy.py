@@ -60,13 +60,14 @@ class LiveCopy:
         """Copy and follow; the summary is the copy's, also after an error. Raises KeyferryError."""
         failure: KeyferryError | None = None
         try:
-            self.following.run()
+            with self.copy.keys_noted(lambda: self.following.counts.read + self.following.live.keys):
+                self.following.run()
             if not self.following.signal:
                 self.watch.last_look()
         except ChangedError:
             raise
         except KeyferryError as error:
-            failure = error
+            failure = self.copy.told(error)
         finally:
             if self.shown:
                 self.shown.close()

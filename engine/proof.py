@@ -42,8 +42,9 @@ class Proof:
         try:
             summary.verdict = self._one_that_stands()
         except KeyferryError as error:
-            summary.exit_code = error.exit_code
-            raise
+            failure = copy.told(error)
+            summary.exit_code = failure.exit_code
+            raise failure from None
         except Ended:
             summary.verify_note = INTERRUPTED
             raise
