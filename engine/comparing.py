@@ -18,12 +18,13 @@ from .planning import make
 from .plans import Plan
 from .reaching_side import seeds_of
 from .sampling import sample_below, statement
-from .signals import Signals
+from .signals import Ended, Signals
 from .summary import Summary
 from .supply import names_file, supply_of
 from .survey import Controls
 from .text import plural
 from .verifying import Desk, Verification
+from .waiting import waiting
 from .workers.errors import EXIT_SIGNAL, ChangedError, KeyferryError, UsageError
 from .workers.task import COMPARE
 
@@ -55,6 +56,7 @@ class Compare:
     def _attempt(self, again: bool) -> Summary:
         with self.signals.at_once():
             controls, plan = self._find_out(again)
+        controls.wait_by(waiting(self.options, self.log, self.signals))
         try:
             return self._run(plan, controls)
         finally:
@@ -100,6 +102,9 @@ class Compare:
             raise
         except KeyferryError as error:
             summary.exit_code = error.exit_code
+            raise
+        except Ended as ended:
+            summary.exit_code = EXIT_SIGNAL + ended.number
             raise
         finally:
             summary.replicas = verification.lags

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from .clocks import Clocks
@@ -22,7 +23,7 @@ from .ledger import Entry, Ledger
 from .losses import Losses
 from .outages import Outages
 from .outlook import Outlook
-from .partitioners.control import Control
+from .partitioners.control import Control, without_waiting
 from .plans import Plan
 from .reasons import most_important
 from .records import Records
@@ -109,6 +110,10 @@ class Coordinator:
 
     def run(self) -> None:
         """Work until everything is done, a signal has ended it, or an error does (raised)."""
+        with without_waiting(chain(*(self.controls or ()))):
+            self._run()
+
+    def _run(self) -> None:
         try:
             if self.governor:
                 self.governor.begin()

@@ -9,6 +9,7 @@ from .coordinator import Coordinator
 from .eviction import Watch
 from .logs import Log
 from .outlook import Outlook
+from .partitioners.control import without_waiting
 from .plans import DatabasePlan, Plan
 from .survey import Controls, check_identities
 from .text import plural
@@ -41,7 +42,8 @@ class CopyPass:
         Where SCAN filtered, or ended at --limit, nobody knows how many had to be read; that the database held still is
         enough then for a ring, whose ranges count each key once, but not for cursors of which we know nothing.
         """
-        exact = [self._database_is_exact(part, log) for part in self.plan.databases]  # each may have a warning
+        with without_waiting(self.controls.sources):  # a figure is not worth a wait
+            exact = [self._database_is_exact(part, log) for part in self.plan.databases]  # each may have a warning
         return all(exact)
 
     def _database_is_exact(self, part: DatabasePlan, log: Log) -> bool:

@@ -34,6 +34,7 @@ from .summary import Summary
 from .supply import names_file, supply_of
 from .survey import Controls
 from .text import key_text, plural, shortened
+from .waiting import waiting
 from .workers.errors import EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
 from .workers.news import Aside
 
@@ -120,7 +121,9 @@ class Copy:
         """
         try:
             with self.signals.at_once():
-                return self._find_out(may_write, again)
+                controls, plan = self._find_out(may_write, again)
+            controls.wait_by(waiting(self.options, self.log, self.signals))
+            return controls, plan
         except KeyferryError as error:
             raise self.told(error) from None
         except Ended as ended:
@@ -178,6 +181,10 @@ class Copy:
             raise
         except KeyferryError as error:
             failure = self.told(error)
+        except Ended as ended:
+            self.summary = self._summary(now, None, ended.number)
+            self.summary.exit_code = EXIT_SIGNAL + ended.number
+            raise
         finally:
             shown.close()
             now.aside.close()

@@ -18,6 +18,7 @@ from .live import Live
 from .live_result import LiveResult
 from .logs import Log
 from .partitioners.commands import harmless_at
+from .partitioners.control import without_waiting
 from .partitioners.topology import describe
 from .plans import Plan
 from .removals import Removals, refuse_what_has_shrunk
@@ -207,7 +208,8 @@ class Following:
         pairs = pairs_of(self.plan, self.controls.sources)
         parts, signals = self.parts, ending_live(self.parts.signals)
         try:
-            self.signal = catch_up(pairs, signals, parts.log.warning, parts.memory.warned)
+            with without_waiting(self.controls.sources):  # replicas have a time of their own to catch up
+                self.signal = catch_up(pairs, signals, parts.log.warning, parts.memory.warned)
         finally:
             for pair in pairs:
                 pair.master.close()

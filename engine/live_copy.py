@@ -16,7 +16,7 @@ from .hook import run_hook
 from .live import Live
 from .plans import Plan
 from .progress import Display, display
-from .signals import ending_live, from_now_on
+from .signals import Ended, ending_live, from_now_on
 from .summary import Summary
 from .survey import Controls
 from .text import key_text, plural, shortened
@@ -68,6 +68,10 @@ class LiveCopy:
             raise
         except KeyferryError as error:
             failure = self.copy.told(error)
+        except Ended as ended:
+            self.copy.summary = self._summary()
+            self.copy.summary.exit_code = EXIT_SIGNAL + ended.number
+            raise
         finally:
             if self.shown:
                 self.shown.close()

@@ -45,8 +45,8 @@ class Proof:
             failure = copy.told(error)
             summary.exit_code = failure.exit_code
             raise failure from None
-        except Ended:
-            summary.verify_note = INTERRUPTED
+        except Ended as ended:
+            summary.exit_code, summary.verify_note = EXIT_SIGNAL + ended.number, INTERRUPTED
             raise
         summary.latency = copy.latencies.rows()
         if summary.verdict:

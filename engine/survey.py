@@ -21,6 +21,7 @@ from .planning import RDBCOMPRESSION
 from .plans import Plan, Survey
 from .reaching_side import reach_all
 from .text import plural
+from .waiting import Waiting
 from .workers.endpoint import Endpoint
 from .workers.errors import ChangedError
 from .workers.task import Scope
@@ -39,6 +40,11 @@ class Controls:
     def all(self) -> list[Control]:
         """Those of both sides."""
         return self.sources + self.targets
+
+    def wait_by(self, waiting: Waiting) -> None:
+        """From now on, a server that is lost is waited for."""
+        for control in self.all:
+            control.patience = waiting
 
     def close(self) -> None:
         """Give all back."""

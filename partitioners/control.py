@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from ..workers.dialog import Closed, Dialog, NotRedis, ReplyError
@@ -13,7 +13,7 @@ from ..workers.errors import AccessError, UnreachedError
 from ..workers.policy import Action, is_denied, login_reply, rule_for
 from ..workers.tls import TlsError
 
-__all__ = ["Control", "ReplyError", "hurried"]
+__all__ = ["Control", "ReplyError", "hurried", "without_waiting"]
 
 #: Who has others waiting for it waits for a server so long.
 HURRY_S = 2.0
@@ -30,6 +30,8 @@ class Control:
         self._db = 0
         self._dialog: Dialog | None = None
         self._silent = False  # the connection that was lost last had brought no reply
+        #: How long calls try: gets the control and what asks once, and returns the reply. None: they do not wait.
+        self.patience: Callable[[Control, Callable[[], Any]], Any] | None = None
 
     def open(self) -> None:
         """Connect and log in; raises AccessError."""
@@ -49,13 +51,13 @@ class Control:
         """Send one command and wait for its reply; raises AccessError when the server is not reached.
 
         Where the connection was lost it is opened again, once: it is idle for most of a copy. So what is sent here
-        must do no harm when it is executed twice.
+        must do no harm when it is executed twice. `patience` may try for longer.
         """
-        return self._again_if_lost(lambda dialog: dialog.call(*words))
+        return self._patiently(lambda dialog: dialog.call(*words))
 
     def call_all(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
         """Like `call`, for some short commands that are sent together."""
-        return self._again_if_lost(lambda dialog: dialog.call_all(commands))
+        return self._patiently(lambda dialog: dialog.call_all(commands))
 
     def ask(self, *words: str | bytes | int) -> None:
         """Like `call`, but wait for nothing: `answer` brings the reply. A lost connection is opened in a hurry."""
@@ -67,14 +69,19 @@ class Control:
         connection is lost: whoever has asked has to ask again."""
         return self._try(lambda dialog: dialog.answer(*words)) if self._dialog else None
 
+    def _patiently(self, what: Callable[[Dialog], Any]) -> Any:
+        if self.patience is None:
+            return self._again_if_lost(what)
+        return self.patience(self, lambda: self._again_if_lost(what))
+
     def _again_if_lost(self, what: Callable[[Dialog], Any]) -> Any:
         try:
             return self._try(what)
         except AccessError:
             self.open()
-            db, self._db = self._db, 0
-            if isinstance(reply := self.select(db), ReplyError):
-                raise self.refused(f"database {db}", reply) from None
+            if self._db and isinstance(reply := self._ask("SELECT", self._db), ReplyError):
+                self.close()  # or the next call would be about database 0
+                raise self.refused(f"database {self._db}", reply) from None
             return self._try(what)
 
     def _ask(self, *words: str | bytes | int) -> Any:
@@ -154,14 +161,28 @@ class Control:
         return isinstance(error, (ConnectionResetError, Closed)) or _TLS_ALERT in str(error)
 
 
-@contextmanager
+@contextlib.contextmanager
+def without_waiting(controls: Iterable[Control]) -> Iterator[None]:
+    """Within `with`, none of these waits for its server: for loops that have to go on."""
+    before = [(control, control.patience) for control in controls]
+    for control, _ in before:
+        control.patience = None
+    try:
+        yield
+    finally:
+        for control, patience in before:
+            control.patience = patience
+
+
+@contextlib.contextmanager
 def hurried(controls: Iterable[Control]) -> Iterator[None]:
     """Inside, no connection and no reply is waited for longer than HURRY_S: a server that hangs must not hang us."""
     before = [(control, control.endpoint) for control in controls]
     for control, endpoint in before:
         control.set_endpoint(endpoint.within(HURRY_S))
     try:
-        yield
+        with without_waiting(control for control, _ in before):
+            yield
     finally:
         for control, endpoint in before:
             control.set_endpoint(endpoint)

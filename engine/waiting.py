@@ -1,0 +1,68 @@
+"""A server that is lost between two phases of a run, when no worker is there to notice, is waited for as they would.
+
+HOW IT WORKS: the control connections of a run have a `Waiting` from the moment on when everything is found out. Each
+call goes by it: where the server is not reached, or is in a state that passes, the same is asked again.
+
+WHAT MUST STAY TRUE: it is waited only where nothing else has to go on. The coordinator's loop, which feeds workers and
+follows changes, asks `without_waiting` (`partitioners/control.py`); the workers' own patience counts there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .logs import Log
+from .outages import Outages
+from .partitioners.control import Control, ReplyError
+from .signals import Ended, Signals, ending_live
+from .workers.errors import StateError, UnreachedError
+from .workers.patience import Patience
+from .workers.policy import Action, rule_for
+
+
+class Waiting:
+    """For up to `retry_for_s` at a time, and until a signal comes that ends the run."""
+
+    def __init__(self, retry_for_s: float, log: Log, signals: Signals) -> None:
+        self.retry_for_s, self.signals = retry_for_s, signals
+        self.outages = Outages(log.notice, log.warning, retry_for_s)
+
+    def __call__(self, control: Control, ask: Callable[[], Any]) -> Any:
+        """What `ask()` returns in the end. Raises what it raises: UnreachedError, or StateError, after that time.
+
+        Raises Ended where a signal comes: nothing is on its way.
+        """
+        patience = Patience(self.retry_for_s)
+        while True:
+            try:
+                reply = ask()
+                _refuse_a_state(control, reply)
+            except (UnreachedError, StateError) as error:
+                self._pause(error, patience)
+            else:
+                self.outages.note(())
+                return reply
+
+    def _pause(self, error: UnreachedError | StateError, patience: Patience) -> None:
+        where = error.side, error.address
+        try:
+            pause_s = patience.pause_s(where)
+        except TimeoutError:
+            raise error from None
+        self.outages.hear([[*where, error.message]])
+        self.signals.pause(pause_s)
+        if number := self.signals.seen():
+            raise Ended(number)
+
+
+def waiting(options: dict[str, Any], log: Log, signals: Signals) -> Waiting:
+    """As the options of a run say. To a live copy, Ctrl-C means to cut over: it does not end a wait."""
+    return Waiting(options["retry_for"], log, ending_live(signals) if options["live"] else signals)
+
+
+def _refuse_a_state(control: Control, reply: object) -> None:
+    """Raise StateError for an error reply that tells of a state which may pass."""
+    rule = rule_for(reply) if isinstance(reply, ReplyError) else None
+    if rule and rule.action is Action.WAIT:
+        raise StateError(rule.reason, side=control.side, address=control.endpoint.address, hint=rule.hint)
