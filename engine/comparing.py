@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from .differences import DiffFile, diff_file
+from .ending import by_the_first_key
 from .forkserver import helpers_cpu_s
 from .given import filled
 from .grammar import Invocation
@@ -41,6 +42,7 @@ class Compare:
         self.summary: Summary | None = None
         self.names: NamesFile | None = None  # of --keys-from
         self.diff_file: DiffFile | None = None
+        self.any_key = False  # the first one was compared, maybe by an earlier pass
         self.began_cpu_s = time.process_time()  # 0 where the process is ours from its start
 
     def run(self) -> Summary:
@@ -54,8 +56,11 @@ class Compare:
             return until_servers_stay(self.options, self.log, self._attempt, lambda changed: what_then)
 
     def _attempt(self, again: bool) -> Summary:
-        with self.signals.at_once():
-            controls, plan = self._find_out(again)
+        try:
+            with self.signals.at_once():
+                controls, plan = self._find_out(again)
+        except KeyferryError as error:
+            raise by_the_first_key(error, self.any_key) from None
         controls.wait_by(waiting(self.options, self.log, self.signals))
         try:
             return self._run(plan, controls)
@@ -101,12 +106,14 @@ class Compare:
             self.summary = None
             raise
         except KeyferryError as error:
-            summary.exit_code = error.exit_code
-            raise
+            failure = by_the_first_key(error, self.any_key or verification.any_key)
+            summary.exit_code = failure.exit_code
+            raise failure from None
         except Ended as ended:
             summary.exit_code = EXIT_SIGNAL + ended.number
             raise
         finally:
+            self.any_key = self.any_key or verification.any_key
             summary.replicas = verification.lags
             summary.seconds = time.monotonic() - self.began_at
             summary.latency = self.latencies.rows()

@@ -12,6 +12,7 @@ from .aside import AsideFile, key_fields
 from .coordinator import Coordinator
 from .copy_pass import CopyPass
 from .differences import DiffFile, diff_file
+from .ending import by_the_first_key
 from .eviction import Watch
 from .executors import LocalProcesses
 from .feed_choice import feed_setup, refuse_deafness, refuse_silence
@@ -35,7 +36,7 @@ from .supply import names_file, supply_of
 from .survey import Controls
 from .text import key_text, plural, shortened
 from .waiting import waiting
-from .workers.errors import EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
+from .workers.errors import EXIT_SIGNAL, ChangedError, KeyferryError
 from .workers.news import Aside
 
 if TYPE_CHECKING:
@@ -243,11 +244,8 @@ class Copy:
             self.any_key = self.any_key or keys() > 0
 
     def told(self, error: KeyferryError) -> KeyferryError:
-        """What ends a run before its first key is about reaching a server; the same after it is about the run."""
-        kind = RunError if self.any_key else AccessError
-        if isinstance(error, (RunError, AccessError)) and error.side and not isinstance(error, (ChangedError, kind)):
-            return kind(error.message, side=error.side, address=error.address, hint=error.hint)
-        return error
+        """What has ended the run, by whether any key was copied."""
+        return by_the_first_key(error, self.any_key)
 
     def _summary(self, now: CopyPass, failure: KeyferryError | None, ended: int = 0) -> Summary:
         """What was done; a signal has `ended` it between two passes."""

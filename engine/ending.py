@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .workers.errors import ChangedError, KeyferryError
+from .workers.errors import AccessError, ChangedError, KeyferryError, RunError
 
 #: When one worker cannot go on, the others have so long to finish what is on its way.
 FAILURE_S = 3.0
@@ -51,3 +51,11 @@ class Ending:
     def leaves_writes_behind(self) -> bool:
         """Whether workers are ended with writes on their way, to a target that can be reached."""
         return isinstance(self.failure, ChangedError) or (self.failure is not None and self.failure.side != "target")
+
+
+def by_the_first_key(error: KeyferryError, any_key: bool) -> KeyferryError:
+    """What ends a run before its first key is about reaching a server; the same after it is about the run."""
+    kind = RunError if any_key else AccessError
+    if isinstance(error, (RunError, AccessError)) and error.side and not isinstance(error, (ChangedError, kind)):
+        return kind(error.message, side=error.side, address=error.address, hint=error.hint)
+    return error

@@ -82,6 +82,7 @@ class Verification:
     extra_before: int = 0  # keys that were at the target, and only there, before the copy
     cpu_s: float = 0.0
     signal: int = 0
+    any_key: bool = False  # the first one was read
     told_aside: int = 0
     aside_path: str = ""
     watches: list[ReplicaWatch] | None = None  # of the replicas that are read, where a copy has them already
@@ -313,6 +314,7 @@ class Verification:
             coordinator.run()
         finally:
             self.cpu_s += coordinator.cpu_s
+            self.any_key = self.any_key or coordinator.ledger.total.read > 0
         self.signal = self.signal or coordinator.signal
         return coordinator
 

@@ -123,6 +123,19 @@ def test_a_server_that_is_away_for_longer_than_allowed_ends_the_run(
     assert (told["exit_code"], told["keys"]) == (5, KEYS)
 
 
+@pytest.mark.parametrize(("number", "code"), [(SURVEYED + 1, 4), (SURVEYED + 2, 5)], ids=["before", "after"])
+def test_a_comparison_tells_the_first_key_from_what_is_before_it(number: int, code: int, server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(target, KEYS)
+    with lost("target", number, source, target) as (proxy, words):
+        words[words.index("replicate")] = "compare"
+        with start_keyferry(*words, "--retry-for", "1s", "--json") as run:
+            goes_away(proxy)
+            ran = run.wait()
+    assert (ran.code, json.loads(ran.out)["exit_code"]) == (code, code), ran.err
+    assert f"error: target {proxy.address}: not reached" in ran.err
+
+
 def test_the_python_api_tells_that_the_run_has_ended(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
     with lost("target", SURVEYED + 1, source, target) as (proxy, _):
