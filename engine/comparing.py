@@ -21,7 +21,7 @@ from .reaching_side import seeds_of
 from .sampling import sample_below, statement
 from .signals import Ended, Signals
 from .summary import Summary
-from .supply import names_file, supply_of
+from .supply import names_file, refuse_to_begin_again, supply_of
 from .survey import Controls
 from .text import plural
 from .verifying import Desk, Verification
@@ -51,9 +51,12 @@ class Compare:
             raise UsageError("--dry-run needs --repair: a comparison writes nothing", hint="--repair --dry-run")
         self.began_at = time.monotonic()
         self.latencies = Latencies([side for side in (self.call.source, self.call.target) if side])
-        with diff_file(self.options["diff_file"]) as self.diff_file:
-            what_then = "the comparison begins again"
-            return until_servers_stay(self.options, self.log, self._attempt, lambda changed: what_then)
+        try:
+            with diff_file(self.options["diff_file"]) as self.diff_file:
+                return until_servers_stay(self.log, self._attempt, self._leave)
+        finally:
+            if self.names:
+                self.names.close()
 
     def _attempt(self, again: bool) -> Summary:
         try:
@@ -65,20 +68,20 @@ class Compare:
         try:
             return self._run(plan, controls)
         finally:
-            self._close(controls)
+            controls.close()
+
+    def _leave(self, changed: ChangedError) -> str:
+        """What the next pass does, for the user. Raises RunError where there can be none."""
+        refuse_to_begin_again(self.options, self.names, changed)
+        return "the comparison begins again"
 
     @property
     def repairs(self) -> bool:
         """Whether anything may be written."""
         return self.options["repair"] and not self.options["dry_run"]
 
-    def _close(self, controls: Controls) -> None:
-        controls.close()
-        if self.names:
-            self.names.close()
-
     def _find_out(self, again: bool) -> tuple[Controls, Plan]:
-        self.names = names_file(self.call)
+        self.names = names_file(self.call, self.names)
         controls, found, pairs = find_out(
             self.call, self.seeds, self.options, self.log, again, may_change=True, writes=self.repairs, compares=True
         )
@@ -90,7 +93,7 @@ class Compare:
                 below = sample_below(self.options["sample"], plan.keys)
                 plan = replace(plan, setup=replace(plan.setup, filters=replace(found.filters, sample_below=below)))
         except BaseException:
-            self._close(controls)
+            controls.close()
             raise
         return controls, plan
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 from . import values
@@ -12,6 +15,9 @@ from .workers.errors import UsageError
 EXCLUSIVE = (("quiet", "info", "debug"), ("dbs", "db_map"), ("flush", "churn_only"), ("no_verify", "verify"))
 #: What makes sense with --live only.
 _OF_LIVE = ("live_only", "idle_timeout", "feed", "enable_notifications", "on_converged")
+
+#: Each reads or writes a file of its own: a list that is written to is lost before it is read.
+_FILES = ("keys_from", "diff_file", "put_aside", "log_file")
 
 
 def check_together(command: str, given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
@@ -34,6 +40,7 @@ def check_together(command: str, given: Mapping[str, Any], labels: Mapping[str, 
         _check_churn(given, labels)
     _check_live(given, labels)
     _check_trust(given, labels)
+    _check_files(given, labels)
 
 
 def _merges(given: Mapping[str, Any]) -> bool:
@@ -57,6 +64,24 @@ def _check_trust(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
     for key in ("repair", "diff_file", "show_diffs"):
         if given.get(key) and given.get("no_verify"):
             raise UsageError(f"{labels[key]} needs a verification", hint=f"leave {labels['no_verify']} out")
+
+
+def _check_files(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+    for one, other in combinations([key for key in _FILES if given.get(key)], 2):
+        if _is_one_file(given[one], given[other], reads=one == "keys_from"):
+            raise UsageError(f"{labels[one]} and {labels[other]} name the same file", hint="give each one of its own")
+
+
+def _is_one_file(one: str, other: str, reads: bool) -> bool:
+    """Whether two paths lead to one file, there or not; of what is read, - is standard input.
+
+    A terminal, a pipe or /dev/null takes what several have to say.
+    """
+    try:
+        first, second = os.stat(0 if reads and one == "-" else one), os.stat(other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
+    return os.path.samestat(first, second) and stat.S_ISREG(first.st_mode)
 
 
 def _check_churn(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:

@@ -32,7 +32,7 @@ from .reaching_side import seeds_of
 from .settings import Settings
 from .signals import Ended, Signals
 from .summary import Summary
-from .supply import names_file, supply_of
+from .supply import names_file, refuse_to_begin_again, supply_of
 from .survey import Controls
 from .text import key_text, plural, shortened
 from .waiting import waiting
@@ -71,9 +71,12 @@ class Copy:
 
     def plan(self) -> Plan:
         """Find out everything, touch nothing."""
-        controls, plan = self.prepare(may_write=False)
-        self._close(controls)
-        return plan
+        try:
+            controls, plan = self.prepare(may_write=False)
+            self._close(controls)
+            return plan
+        finally:
+            self._close_names()
 
     def run(self) -> Summary:
         """Copy; raises KeyferryError for what ends a run early.
@@ -84,8 +87,11 @@ class Copy:
         """
         self.began_at = time.monotonic()
         self.latencies = Latencies([side for side in (self.call.source, self.call.target) if side])
-        with diff_file(self.options["diff_file"]) as self.diff_file:
-            return until_servers_stay(self.options, self.log, self._attempt, self._leave)
+        try:
+            with diff_file(self.options["diff_file"]) as self.diff_file:
+                return until_servers_stay(self.log, self._attempt, self._leave)
+        finally:
+            self._close_names()
 
     def _attempt(self, again: bool) -> Summary:
         controls, plan = self.prepare(may_write=True, again=again)
@@ -104,7 +110,8 @@ class Copy:
             self._close(controls)
 
     def _leave(self, changed: ChangedError) -> str:
-        """Keep what the next pass may go on with; what that means, for the user."""
+        """Keep what the next pass may go on with; what that means, for the user. Raises RunError if there is none."""
+        refuse_to_begin_again(self.options, self.names, changed)
         self.before = handover.left_by(self.latest, changed)
         return "the copy goes on with what there is now" if self.before else "the copy begins again"
 
@@ -112,6 +119,8 @@ class Copy:
         controls.close()
         if self.outlook:
             self.outlook.close()
+
+    def _close_names(self) -> None:
         if self.names:
             self.names.close()
 
@@ -135,7 +144,7 @@ class Copy:
             raise
 
     def _find_out(self, may_write: bool, again: bool) -> tuple[Controls, Plan]:
-        self.names = names_file(self.call)
+        self.names = names_file(self.call, self.names)
         if self.names and not self.options["no_verify"]:
             self.names.keep()
         controls, found, pairs = find_out(

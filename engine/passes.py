@@ -11,7 +11,6 @@ from .plans import Survey
 from .reaching import closed_on_error
 from .reaching_side import Seeds, add_nodes
 from .summary import Summary
-from .supply import refuse_to_begin_again
 from .survey import Controls, first_line, survey
 from .workers.errors import ChangedError, RunError
 
@@ -20,18 +19,17 @@ PASSES_MAX = 10
 
 
 def until_servers_stay(
-    options: dict[str, Any], log: Log, attempt: Callable[[bool], Summary], what_then: Callable[[ChangedError], str]
+    log: Log, attempt: Callable[[bool], Summary], what_then: Callable[[ChangedError], str]
 ) -> Summary:
     """The summary of the first attempt during which no server has changed.
 
     `attempt(again)` makes one; it raises ChangedError where one has. `what_then(changed)` says what the next one does,
-    in words for the user. Raises RunError where servers change at each, and for options of which only one can be made.
+    in words for the user, or raises RunError where there can be none. Raises RunError where servers change at each.
     """
     for number in range(PASSES_MAX):
         try:
             return attempt(number > 0)
         except ChangedError as changed:
-            refuse_to_begin_again(options, changed)
             log.warning(f"{changed}: {what_then(changed)}")
             last = changed
     raise RunError(f"{last.message}, {PASSES_MAX} times", side=last.side, address=last.address)

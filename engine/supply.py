@@ -117,11 +117,13 @@ class Supply:
             self.room += len(task.keys) - copied
 
 
-def names_file(call: Invocation) -> NamesFile | None:
-    """The file of --keys-from, if there is one. Raises UsageError."""
+def names_file(call: Invocation, before: NamesFile | None = None) -> NamesFile | None:
+    """The file of --keys-from, if there is one; of a pass that begins again the file of `before`. Raises UsageError."""
     options = call.options
     if options["keys_from"] is None:
         return None
+    if before:
+        return before.anew()
     assert call.source is not None
     (db,) = options["dbs"] or options["db_map"] or [call.source.db or 0]
     return NamesFile(options["keys_from"], options["keys_format"], db)
@@ -147,9 +149,9 @@ def owners_in(setup: Setup) -> list[int] | None:
     return owners_of(slots) if any(slots) else None
 
 
-def refuse_to_begin_again(options: Mapping[str, Any], changed: ChangedError) -> None:
+def refuse_to_begin_again(options: Mapping[str, Any], names: NamesFile | None, changed: ChangedError) -> None:
     """Raise RunError where a second pass would not do what was asked: names are gone, or the limit is used up."""
-    once = "--limit" if options["limit"] is not None else "--keys-from -" if options["keys_from"] == "-" else ""
+    once = "--limit" if options["limit"] is not None else names.label if names and not names.begins_again else ""
     if once:
         raise RunError(
             f"{changed.message}, and a copy with {once} cannot begin again",

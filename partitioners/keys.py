@@ -21,11 +21,12 @@ from ..workers.errors import AccessError, KeyferryError, RunError, UsageError
 from ..workers.packs import pack, unpack_all
 from ..workers.policy import Action, rule_for
 from .control import Control, ReplyError
+from .pieces import PIECE_BYTES, Changed, Pieces
 
 #: A batch is a task of a worker: so few names that orders never fill a pipe.
 BATCH_KEYS = 500
 BATCH_BYTES = 1 << 14
-READ_BYTES = 1 << 16
+READ_BYTES = PIECE_BYTES
 #: SCAN may bring nothing for long, where it filters. Whoever asks for names has other things to do as well.
 SCAN_S = 0.5
 #: A line, or name, that is longer is a mistake, and must not fill the memory.
@@ -60,9 +61,11 @@ class NamesFile:
 
     A name that comes again is passed over too, as long as names fit into REMEMBERED_BYTES; `distinct` says whether all
     did, `repeated` and `elsewhere` count what was passed over. Raises UsageError; RunError once names were given out.
+
+    `before`: the same file, opened for another reading; its name may lead to other names by now, or nowhere.
     """
 
-    def __init__(self, path: str, form: str, db: int) -> None:
+    def __init__(self, path: str, form: str, db: int, before: NamesFile | None = None) -> None:
         self.form, self.db = form, db
         self.label = "--keys-from -" if path == "-" else f"--keys-from {path!r}"
         self.repeated = self.elsewhere = 0
@@ -70,24 +73,31 @@ class NamesFile:
         self._path = path
         self._kept: Any = None  # names that cannot be read a second time
         self._line = 0
-        self._given = False
+        self._given: bool = before is not None and before._given
         self._rest = b""
         self._ended = False
         self._remembered: set[bytes] = set()
         self._room = REMEMBERED_BYTES
         self._batches: Iterator[list[bytes]] = self._read()
-        try:
-            self._fd = 0 if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            self._always_ready = stat.S_ISREG(os.fstat(self._fd).st_mode)
-            os.read(self._fd, 0)  # tells what cannot be read at all, like a folder
-        except OSError as error:
-            raise UsageError(f"{self.label}: {error.strerror}", hint=_SHOULD_BE[form]) from None
-        if self._always_ready:
+        self._piece = 0  # the next one
+        self._fd: int
+        self._pieces: Pieces | None  # where it can be read more than once
+        self._fd, self._pieces = (before._fd, before._pieces) if before else self._open()
+        if self._pieces:
             # A file in the wrong format is told before anything is connected.
             self._batches = chain(list(islice(self._batches, 1)), self._batches)
 
+    def _open(self) -> tuple[int, Pieces | None]:
+        """The file's descriptor, and its pieces where it can be read more than once."""
+        try:
+            fd = 0 if self._path == "-" else os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            os.read(fd, 0)  # tells what cannot be read at all, like a folder
+            return fd, Pieces(fd) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+        except OSError as error:
+            raise UsageError(f"{self.label}: {error.strerror}", hint=_SHOULD_BE[self.form]) from None
+
     def batch(self) -> list[bytes] | None:
-        """The next names. Raises UsageError or RunError for a line that is none."""
+        """The next names. Raises UsageError or RunError for a line that is none, or if a second reading differs."""
         names = next(self._batches, None)
         self._given = self._given or bool(names)
         if names and self._kept:
@@ -96,15 +106,26 @@ class NamesFile:
 
     def keep(self) -> None:
         """Have `again` bring the names once more, also where they come from a pipe: then they go to a file."""
-        if not self._always_ready:
+        if not self._pieces:
             self._kept = tempfile.TemporaryFile()  # noqa: SIM115
 
     def again(self) -> NamesFile | KeptNames:
-        """The same names from their beginning, once all were given out."""
-        return KeptNames(self._kept) if self._kept else NamesFile(self._path, self.form, self.db)
+        """The names that were given out, once more."""
+        if self._pieces:
+            self._pieces.end_here()
+        return self.anew() if self._pieces else KeptNames(self._kept)
+
+    def anew(self) -> NamesFile:
+        """The file from its beginning, for a pass that begins again; only where `begins_again`."""
+        return NamesFile(self._path, self.form, self.db, before=self)
+
+    @property
+    def begins_again(self) -> bool:
+        """Whether it can be read from its beginning: what came by a pipe is gone."""
+        return self._pieces is not None
 
     def close(self) -> None:
-        """Give the file back."""
+        """Give the file back, once for all readings."""
         if self._fd:
             os.close(self._fd)
 
@@ -112,17 +133,14 @@ class NamesFile:
         """Names as they are read; an empty list where the file has nothing to read yet."""
         while (lines := self._lines()) is not None:
             names = [name for line in lines if (name := self._name(line)) is not None and self._is_new(name)]
-            if names or not self._always_ready:
+            if names or not self._pieces:
                 yield names
 
     def _lines(self) -> list[bytes] | None:
         """The next whole lines, [] where there are none yet, None at the end."""
-        if self._ended or not (self._always_ready or select.select([self._fd], [], [], 0)[0]):
+        if self._ended or not (self._pieces or select.select([self._fd], [], [], 0)[0]):
             return None if self._ended else []
-        try:
-            data = os.read(self._fd, READ_BYTES)
-        except OSError as error:
-            raise self._error(error.strerror or str(error)) from None
+        data = self._data()
         *lines, self._rest = (self._rest + data).split(_ENDS[self.form])
         if len(self._rest) > LINE_BYTES_MAX:
             raise self._error(f"line {self._line + len(lines) + 1} is longer than {LINE_BYTES_MAX >> 20} MB")
@@ -130,6 +148,19 @@ class NamesFile:
             self._ended = True
             return [self._rest] if self._rest else None
         return lines
+
+    def _data(self) -> bytes:
+        """The next bytes; b'' at the end."""
+        try:
+            if self._pieces is None:
+                return os.read(self._fd, READ_BYTES)
+            self._piece += 1
+            return self._pieces.read(self._piece - 1)
+        except OSError as error:
+            raise self._error(error.strerror or str(error)) from None
+        except Changed:
+            what = "was written to, and names other keys now than when it was read first"
+            raise RunError(f"{self.label}: {what}", hint="run the same command again, with a list that stays") from None
 
     def _name(self, line: bytes) -> bytes | None:
         """The name in a line; None for a blank line, or the record of another database."""

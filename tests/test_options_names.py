@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import subprocess
 import sys
 import time
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +18,7 @@ from tests.conftest import ServerFactory
 from tests.support.compare import all_keys, assert_equal
 from tests.support.dataset import fill
 from tests.support.monitor import Monitor
-from tests.support.processes import run_keyferry
+from tests.support.processes import VERIFIED, run_keyferry, start_command
 from tests.support.servers import Server
 from tests.support.summary import result_of
 from tests.test_options import at, at_a_terminal, copied, write_strings
@@ -118,3 +122,52 @@ def test_a_wrong_line_further_on_ends_the_run_after_what_was_named_before(
     )
     assert ran.code == 5
     assert "line 10101 is no record of a key" in ran.err
+
+
+# ---- a file for each option ---------------------------------------------------------------------------------------
+
+WRITERS = ("--diff-file", "--put-aside", "--log-file")
+
+
+def refused(*words: str, **more: Any) -> str:
+    """What is said of a copy that is wrong usage."""
+    ran = run_keyferry("replicate", "127.0.0.1:1", "127.0.0.1:2", *words, env=VERIFIED, **more)
+    assert ran.code == 2, ran.err
+    return ran.err
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize("way", ["same name", "other name", "hard link", "symbolic link", "standard input"])
+def test_a_list_of_keys_is_never_what_is_written_to(writer: str, way: str, tmp_path: Path) -> None:
+    """--diff-file would empty it before it is read, the others append what is read as names of keys."""
+    path, other = tmp_path / "names", tmp_path / "other"
+    path.write_text("key:1\nkey:2\n")
+    if way == "hard link":
+        os.link(path, other)
+    elif way == "symbolic link":
+        other.symlink_to(path)
+    written = {"same name": path, "other name": tmp_path / "." / ".." / tmp_path.name / "names", "standard input": path}
+    words = (writer, str(written.get(way, other)))
+    if way == "standard input":
+        command = shlex.join([sys.executable, "-m", "keyferry", "replicate", "127.0.0.1:1", "127.0.0.1:2", *words])
+        with start_command("sh", "-c", f"{command} --keys-from - < {path}", env=VERIFIED) as run:
+            ran = run.wait()
+        assert ran.code == 2, ran.err
+        said = ran.err
+    else:
+        said = refused("--keys-from", str(path), *words)
+    assert f"--keys-from and {writer} name the same file" in said
+    assert path.read_text() == "key:1\nkey:2\n"
+
+
+@pytest.mark.parametrize(("one", "other"), [*combinations(WRITERS, 2)])
+def test_no_two_options_write_to_one_file(one: str, other: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert "name the same file" in refused(one, str(path), other, str(path))
+    assert not path.exists()
+
+
+def test_what_is_no_file_may_be_named_twice(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    words = (*at(source), "compare", *at(target), "--diff-file", "/dev/null", "--log-file", "/dev/null")
+    assert run_keyferry(*words, "--put-aside", "/dev/null").code == 0

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from keyferry.grammar import from_python
 from keyferry.logs import ERROR, Log
 from keyferry.passes import PASSES_MAX, until_servers_stay
 from keyferry.summary import Summary
 from keyferry.workers.errors import ChangedError, RunError
-
-OPTIONS = from_python("replicate", ["redis://h", "redis://h"]).options
 
 
 def attempts_until(settled: int) -> list[bool]:
@@ -23,7 +20,7 @@ def attempts_until(settled: int) -> list[bool]:
             raise ChangedError("it was restarted", side="source", address="h:1")
         return Summary()
 
-    until_servers_stay(OPTIONS, Log(ERROR), attempt, lambda changed: "it begins again")
+    until_servers_stay(Log(ERROR), attempt, lambda changed: "it begins again")
     return told
 
 
