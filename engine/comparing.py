@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from .differences import DiffFile, diff_file
-from .ending import by_the_first_key
+from .ending import by_the_first_key, end_early
 from .forkserver import helpers_cpu_s
 from .given import filled
 from .grammar import Invocation
@@ -18,7 +18,7 @@ from .passes import find_out, least_pool, until_servers_stay
 from .planning import make
 from .plans import Plan
 from .reaching_side import seeds_of
-from .sampling import sample_below, statement
+from .sampling import CHECKSUMS, sample_below, statement
 from .signals import Ended, Signals
 from .summary import Summary
 from .supply import names_file, refuse_to_begin_again, supply_of
@@ -54,6 +54,10 @@ class Compare:
         try:
             with diff_file(self.options["diff_file"]) as self.diff_file:
                 return until_servers_stay(self.log, self._attempt, self._leave)
+        except (KeyferryError, Ended) as error:
+            if self.summary:  # perhaps of the pass before
+                self.summary.exit_code = EXIT_SIGNAL + error.number if isinstance(error, Ended) else error.exit_code
+            raise
         finally:
             if self.names:
                 self.names.close()
@@ -103,18 +107,11 @@ class Compare:
         verification = Verification(plan, controls, desk, supply=supply)
         summary = Summary(phase="compare", workers=plan.workers, named=self.names is not None)
         self.summary = summary
+        failure: KeyferryError | None = None
         try:
             summary.verdict = verification.run()
-        except ChangedError:
-            self.summary = None
-            raise
         except KeyferryError as error:
             failure = by_the_first_key(error, self.any_key or verification.any_key)
-            summary.exit_code = failure.exit_code
-            raise failure from None
-        except Ended as ended:
-            summary.exit_code = EXIT_SIGNAL + ended.number
-            raise
         finally:
             self.any_key = self.any_key or verification.any_key
             summary.replicas = verification.lags
@@ -122,12 +119,16 @@ class Compare:
             summary.latency = self.latencies.rows()
             cpu_s = helpers_cpu_s() + time.process_time() - self.began_cpu_s
             summary.cpu_s = verification.cpu_s + cpu_s
+        if failure:
+            end_early(summary, failure, self.signals.seen(), self.log)
         summary.judge()
         if verification.signal:
             summary.exit_code = EXIT_SIGNAL + verification.signal
         if summary.verdict and self.options["sample"]:
             verdict = summary.verdict
-            verdict.confidence = statement(verdict.read, verdict.kinds.total(), plan.keys)
+            keys = None if plan.filter_lines else plan.keys  # of others, none could be drawn
+            whole = plan.setup.filters.sample_below == CHECKSUMS
+            verdict.confidence = statement(verdict.read, verdict.kinds.total(), keys, whole)
         if summary.verdict:
             for text, advice in summary.verdict.warnings():
                 self.log.warning(text, advice)

@@ -12,7 +12,7 @@ from .aside import AsideFile, key_fields
 from .coordinator import Coordinator
 from .copy_pass import CopyPass
 from .differences import DiffFile, diff_file
-from .ending import by_the_first_key
+from .ending import by_the_first_key, end_early
 from .eviction import Watch
 from .executors import LocalProcesses
 from .feed_choice import feed_setup, refuse_deafness, refuse_silence
@@ -90,6 +90,10 @@ class Copy:
         try:
             with diff_file(self.options["diff_file"]) as self.diff_file:
                 return until_servers_stay(self.log, self._attempt, self._leave)
+        except (KeyferryError, Ended) as error:
+            if self.summary:  # perhaps of the pass before
+                self.summary.exit_code = EXIT_SIGNAL + error.number if isinstance(error, Ended) else error.exit_code
+            raise
         finally:
             self._close_names()
 
@@ -127,21 +131,15 @@ class Copy:
     def prepare(self, may_write: bool, again: bool = False) -> tuple[Controls, Plan]:
         """Find out about both sides, and make a plan.
 
-        A signal ends that at once, as nothing is on its way. Raises Ended then; the summary is of what was done before.
+        A signal ends that at once, as nothing is on its way: raises Ended.
         """
         try:
             with self.signals.at_once():
                 controls, plan = self._find_out(may_write, again)
-            controls.wait_by(waiting(self.options, self.log, self.signals))
-            return controls, plan
         except KeyferryError as error:
             raise self.told(error) from None
-        except Ended as ended:
-            if self.latest and not self.summary:
-                self.summary = self._summary(self.latest, None, ended.number)
-            if self.summary:
-                self.summary.exit_code = EXIT_SIGNAL + ended.number
-            raise
+        controls.wait_by(waiting(self.options, self.log, self.signals))
+        return controls, plan
 
     def _find_out(self, may_write: bool, again: bool) -> tuple[Controls, Plan]:
         self.names = names_file(self.call, self.names)
@@ -179,7 +177,7 @@ class Copy:
         return LiveCopy(self, plan, controls, self.memory).run()
 
     def _run(self, plan: Plan, controls: Controls) -> Summary:
-        """Copy, sum up, verify; `summary` is there afterwards, also after an error."""
+        """Copy, sum up, verify; `summary` is there afterwards, also after an error, until another pass has its own."""
         shown = display(self.options["progress"], "copy", self.log, self.signals.status_asked)
         now = self._pass(plan, controls, shown)
         self.latest = now
@@ -187,8 +185,6 @@ class Copy:
         try:
             with self.keys_noted(lambda: now.coordinator.ledger.total.read):
                 now.run()
-        except ChangedError:
-            raise
         except KeyferryError as error:
             failure = self.told(error)
         except Ended as ended:
@@ -200,9 +196,9 @@ class Copy:
             now.aside.close()
         self.summary = self._summary(now, failure)
         if failure:
-            raise failure
+            end_early(self.summary, failure, self.signals.seen(), self.log)
         self._tell(now, self.summary)
-        if not (self.options["no_verify"] or now.coordinator.signal):
+        if not (failure or self.options["no_verify"] or now.coordinator.signal):
             Proof(self, now, self.summary).run()
         return self.summary
 
@@ -264,7 +260,7 @@ class Copy:
             seconds=time.monotonic() - self.began_at,
             workers=plan.workers,
             cpu_s=coordinator.cpu_s + helpers_cpu_s() + time.process_time() - self.began_cpu_s,
-            exact=not (failure or coordinator.signal or ended) and self._is_exact(now),
+            exact=not (failure or coordinator.signal) and self._is_exact(now),
             named=self.names is not None,
             put_aside_file=aside.path if aside.used else "",
             reasons=aside.reasons,
@@ -276,8 +272,6 @@ class Copy:
         )
         if coordinator.signal:
             summary.exit_code = EXIT_SIGNAL + coordinator.signal
-        if failure:
-            summary.exit_code = failure.exit_code
         return summary
 
     def _is_exact(self, now: CopyPass) -> bool:

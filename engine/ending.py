@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .workers.errors import AccessError, ChangedError, KeyferryError, RunError
+from .logs import Log
+from .summary import Summary
+from .workers.errors import EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
 
 #: When one worker cannot go on, the others have so long to finish what is on its way.
 FAILURE_S = 3.0
@@ -59,3 +61,14 @@ def by_the_first_key(error: KeyferryError, any_key: bool) -> KeyferryError:
     if isinstance(error, (RunError, AccessError)) and error.side and not isinstance(error, (ChangedError, kind)):
         return kind(error.message, side=error.side, address=error.address, hint=error.hint)
     return error
+
+
+def end_early(summary: Summary, failure: KeyferryError, number: int, log: Log) -> None:
+    """Say by which exit code a run ends that has failed; raises the failure.
+
+    Where a signal (`number`) has come as well, that goes before: the failure, of what was on its way, is only told.
+    """
+    summary.exit_code = EXIT_SIGNAL + number if number else failure.exit_code
+    if not number:
+        raise failure
+    log.error(failure)

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from .churning import churn
+from .ending import end_early
 from .generate_permissions import check_generate
 from .latency import Latencies
 from .logs import Log
@@ -97,7 +98,7 @@ class Generation:
         summary.exit_code = done.exit_code
         summary.latency = self.producer.latencies.rows()
         if done.failure:
-            raise done.failure
+            end_early(summary, done.failure, done.signal, self.log)
 
 
 def refuse_cluster(server: Server) -> None:

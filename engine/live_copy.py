@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .aside import AsideFile
 from .coordinator import Coordinator
+from .ending import end_early
 from .eviction import Watch
 from .executors import LocalProcesses
 from .following import Following, Memory, Parts
@@ -22,7 +23,7 @@ from .survey import Controls
 from .text import key_text, plural, shortened
 from .verdict import Verdict
 from .verifying import Desk, Verification
-from .workers.errors import EXIT_INCOMPLETE, EXIT_OK, EXIT_SIGNAL, ChangedError, KeyferryError
+from .workers.errors import EXIT_INCOMPLETE, EXIT_OK, EXIT_SIGNAL, KeyferryError
 from .workers.finding import ONLY_TARGET, Finding
 from .workers.setup import Setup
 from .workers.task import Task
@@ -64,8 +65,6 @@ class LiveCopy:
                 self.following.run()
             if not self.following.signal:
                 self.watch.last_look()
-        except ChangedError:
-            raise
         except KeyferryError as error:
             failure = self.copy.told(error)
         except Ended as ended:
@@ -81,8 +80,7 @@ class LiveCopy:
         if self.following.signal:
             summary.exit_code = EXIT_SIGNAL + self.following.signal
         if failure:
-            summary.exit_code = failure.exit_code
-            raise failure
+            end_early(summary, failure, self.signals.seen(), self.copy.log)
         self._tell(summary)
         if summary.exit_code == EXIT_OK and self.following.result.converged and self.options["on_converged"]:
             self._on_converged(summary)

@@ -35,9 +35,9 @@ class Produced:
     @property
     def exit_code(self) -> int:
         """Of the phase alone."""
-        if self.failure:
-            return self.failure.exit_code
-        return EXIT_SIGNAL + self.signal if self.signal else EXIT_OK
+        if self.signal:
+            return EXIT_SIGNAL + self.signal
+        return self.failure.exit_code if self.failure else EXIT_OK
 
 
 @dataclass

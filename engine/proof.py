@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .copy_pass import CopyPass
+from .ending import end_early
 from .plans import Plan
 from .signals import Ended
 from .summary import Summary
@@ -42,9 +43,8 @@ class Proof:
         try:
             summary.verdict = self._one_that_stands()
         except KeyferryError as error:
-            failure = copy.told(error)
-            summary.exit_code = failure.exit_code
-            raise failure from None
+            self.signal = copy.signals.seen()
+            end_early(summary, copy.told(error), self.signal, copy.log)
         except Ended as ended:
             summary.exit_code, summary.verify_note = EXIT_SIGNAL + ended.number, INTERRUPTED
             raise

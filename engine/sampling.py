@@ -14,6 +14,8 @@ from .text import plural
 CONFIDENCE = 0.95
 #: Checksums are below this.
 CHECKSUMS = 1 << 32
+#: What a sample is of where a part of the keys was asked for.
+CHOSEN = "the keys that were asked for"
 #: A bound on a share is found to this part of it.
 STEPS = 60
 
@@ -24,16 +26,20 @@ def sample_below(wanted: float, keys: int) -> int:
     return min(CHECKSUMS, math.ceil(share * CHECKSUMS))
 
 
-def statement(looked_at: int, different: int, keys: int) -> str:
-    """What a sample says of all keys, in words."""
-    part = f"a sample of {looked_at:,} of {plural(keys, 'key')}"
+def statement(looked_at: int, different: int, keys: int | None, whole: bool) -> str:
+    """What a sample says of all keys from which it was drawn, in words; `whole`: it has all of them.
+
+    `keys`: how many these are. None: filters or a list have chosen them, and nobody has counted them.
+    """
+    part = f"a sample of {looked_at:,} of " + (CHOSEN if keys is None else plural(keys, "key"))
     if not looked_at:
         return f"{part}: it says nothing"
-    if looked_at >= keys:
+    if whole or (keys is not None and looked_at >= keys):
         return f"{part}: these are all"
     told = "none differs" if not different else f"{plural(different, 'key')} differ{'s' * (different == 1)}"
     most = 100 * most_likely(looked_at, different)
-    return f"{part}: {told}; with {CONFIDENCE:.0%} confidence no more than {most:.2g} % of all keys do"
+    all_of_them = "those" if keys is None else "all keys"
+    return f"{part}: {told}; with {CONFIDENCE:.0%} confidence no more than {most:.2g} % of {all_of_them} do"
 
 
 def most_likely(looked_at: int, different: int) -> float:

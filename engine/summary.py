@@ -112,16 +112,20 @@ class Summary:
         if self.phase == "copy":
             lines += self.live.lines() if self.live else []
             lines += self.verdict.lines() if self.verdict else [f"verify    not done{self.verify_note}"]
-            changing = self.verdict.kinds[CHANGING] if self.verdict else 0
+            changing, unreadable = self._of_verdict(CHANGING), self._of_verdict(UNREADABLE)
             gone = "absent" if self.named else "expired"
             lines.append(
                 f"{gone} {counts.expired:,} · skipped {counts.skipped:,} · changing {changing:,}"
                 f" · put aside {counts.aside:,} · retried {counts.retried:,}"
+                + (f" · unreadable {unreadable:,}" if unreadable else "")
             )
         if any(self.evicted):
             lines.append("evicted meanwhile: {:,} at the source · {:,} at the target".format(*self.evicted))
         lines += [f"replica   {lag.text}" for lag in self.replicas]
         return lines + self._aside_lines() + table(self.latency)
+
+    def _of_verdict(self, kind: str) -> int:
+        return self.verdict.kinds[kind] if self.verdict else 0
 
     def _aside_lines(self) -> list[str]:
         if not self.reasons:
@@ -158,7 +162,8 @@ class Summary:
                 "expired": 0 if self.named else counts.expired,
                 "absent": counts.expired if self.named else 0,
                 "skipped": counts.skipped,
-                "changing": self.verdict.kinds[CHANGING] if self.verdict else 0,
+                "changing": self._of_verdict(CHANGING),
+                "unreadable": self._of_verdict(UNREADABLE),
                 "put_aside": counts.aside,
                 "put_aside_file": self.put_aside_file,
                 "put_aside_reasons": self.reasons,

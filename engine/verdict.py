@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .differences import line, record
-from .text import plural
+from .text import key_text, plural, shortened
 from .workers.errors import EXIT_INCOMPLETE, EXIT_OK
 from .workers.finding import CHANGING, EXPIRY, ONLY_SOURCE, ONLY_TARGET, TYPE, UNREADABLE, VALUE, Finding
 from .workers.news import Counts
+
+#: What a repair may do about a key that differs.
+ACTIONS = COPY, REMOVE, KEEP = "copy", "remove", "keep"
 
 
 @dataclass
@@ -33,8 +36,10 @@ class Verdict:
     workers: int = 0
     differences: list[Finding] = field(default_factory=list)  # the first ones, as many as are to be shown
     diff_file: str = ""
+    unreadable: Finding | None = None  # the first of them
     repaired: int = 0  # keys that were copied again
     removed: int = 0
+    planned: Counter[str] | None = None  # what a repair would do, in a dry run: keys by action
     sampled: bool = False  # keys that were passed over do not count as read
     confidence: str = ""  # of a sample: what it says of all keys
     written: bool = False  # to the source, since the run began
@@ -132,6 +137,7 @@ class Verdict:
             "diff_file": self.diff_file or None,
             "repaired": self.repaired,
             "removed": self.removed,
+            "planned": None if self.planned is None else {action: self.planned[action] for action in ACTIONS},
             "confidence": self.confidence or None,
         }
 
@@ -144,4 +150,8 @@ class Verdict:
             found.append((text, "use --live, or compare --repair"))
         if self.kinds[CHANGING]:
             found.append((f"{plural(self.kinds[CHANGING], 'key')} kept changing while compared", "stop the writers"))
+        if self.unreadable:
+            key = f"{shortened(key_text(self.unreadable.key))} (db {self.unreadable.db})"
+            text = f"{plural(self.kinds[UNREADABLE], 'key')} could not be read; the first is {key}"
+            found.append((f"{text}: {self.unreadable.where}", "mend that, then keyferry compare"))
         return found

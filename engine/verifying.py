@@ -22,6 +22,7 @@ LIMITATIONS
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
@@ -46,9 +47,9 @@ from .spool import Findings, SpooledNames, pattern
 from .supply import Source, Supply, owners_in
 from .survey import Controls, check_identities
 from .text import key_text, shortened
-from .verdict import Verdict
+from .verdict import COPY, KEEP, REMOVE, Verdict
 from .verify_plan import forward_tasks, reverse_tasks
-from .workers.finding import ONLY_TARGET, Finding
+from .workers.finding import ONLY_TARGET, UNREADABLE, Finding
 from .workers.news import Aside, Counts
 from .workers.setup import Setup
 from .workers.task import COMPARE, RECHECK, Scope, Task
@@ -242,8 +243,8 @@ class Verification:
     def _planned(self, found: Finding, extra: bool) -> str:
         """What a repair would do about a difference; `extra`: it was found when keys of the target were looked up."""
         if extra and found.kind == ONLY_TARGET and self.desk.options["prune"]:
-            return "remove"
-        return "keep" if extra or found.kind == ONLY_TARGET else "copy"
+            return REMOVE
+        return KEEP if extra or found.kind == ONLY_TARGET else COPY
 
     def _tell_aside(self, aside: Aside) -> None:
         self.told_aside += 1
@@ -254,14 +255,24 @@ class Verification:
     def _report(self, differing: Findings, extra: Findings, verdict: Verdict) -> None:
         """Show the first differences, and write all of them to the file that was asked for."""
         if self.desk.options["dry_run"]:
-            for part in (differing, extra):
-                for found_one in part:
-                    say_result(f"{self._planned(found_one, part is extra):<7}{line(found_one)}")
+            self._report_plan(differing, extra, verdict)
+        if verdict.kinds[UNREADABLE]:
+            verdict.unreadable = next((one for one in chain(differing, extra) if one.kind == UNREADABLE), None)
         found = chain(differing, extra)
         verdict.differences = list(islice(found, self.desk.options["show_diffs"]))
         if self.desk.diff_file:
             self.desk.diff_file.write(chain(verdict.differences, found))
             verdict.diff_file = self.desk.diff_file.path
+
+    def _report_plan(self, differing: Findings, extra: Findings, verdict: Verdict) -> None:
+        """What a repair would do: in figures, and key by key, but beside no JSON object."""
+        verdict.planned = Counter()
+        for found in (differing, extra):
+            for one in found:
+                action = self._planned(one, found is extra)
+                verdict.planned[action] += 1
+                if not self.desk.options["json"]:
+                    say_result(f"{action:<7}{line(one)}")
 
     def _look_again(self, shown: Display, work: str, found: Findings, verdict: Verdict) -> Findings:
         """The findings that are left after another look; keys that turn out equal or gone are added to the verdict."""

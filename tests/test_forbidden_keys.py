@@ -9,9 +9,10 @@ import pytest
 
 from tests.conftest import ServerFactory
 from tests.support.compare import differences
-from tests.support.processes import run_keyferry
+from tests.support.processes import VERIFIED, Result, run_keyferry
 from tests.support.servers import Server
 from tests.support.summary import result_of
+from tests.test_compare_churn import OUTCOMES
 from tests.test_options import at
 
 USERS = ("user default on nopass ~* &* +@all", "user bob on >pw ~open:* &* +@all")
@@ -60,3 +61,37 @@ def test_only_the_keys_that_are_forbidden_are_put_aside(
     source.call("DEL", *FORBIDDEN)
     target.call("DEL", "other")
     assert differences(source, target) == []
+
+
+def proved(server: ServerFactory, *words: str) -> tuple[Result, str]:
+    """A copy to a user who may write one of 100 keys and not read it: as JSON, and the table of the same once more."""
+    source = server("7.0")
+    target = server("7.0", acl=("user default on nopass ~* &* +@all", "user bob on >pw ~open:* %W~secret:* &* +@all"))
+    with source.connect() as connection:
+        connection.pipeline([("SET", b"open:%d" % number, b"value") for number in range(99)])
+        connection.must("SET", "secret:string", "value")
+    line = (*at(source), "replicate", *at(target), "--user", "bob", "-a", "pw", *words)
+    return run_keyferry(*line, "--json", env=VERIFIED), run_keyferry(*line, env=VERIFIED).out
+
+
+def check_that_one_was_not_read(ran: Result, table: str) -> None:
+    told = result_of(ran)
+    verify = told["verify"]
+    assert (told["keys"], told["unreadable"], verify["unreadable"]) == (100, 1, 1)
+    assert verify["read"] == 100 == sum(verify[outcome] for outcome in OUTCOMES)
+    assert 'warning: 1 key could not be read; the first is "secret:string" (db 0): target: NOPERM' in ran.err
+    assert "· retried 0 · unreadable 1\n" in table and table.endswith("OK:99 V:0 >:0 <:0 T:0\n")
+    assert max(map(len, table.splitlines())) <= 80
+
+
+def test_a_key_that_cannot_be_read_for_the_proof_is_counted_and_named(server: ServerFactory) -> None:
+    """It may have arrived or not: that is an outcome of its own, and a reason not to exit with 0."""
+    ran, table = proved(server)
+    assert ran.code == 1
+    check_that_one_was_not_read(ran, table)
+
+
+def test_a_key_that_cannot_be_read_for_the_proof_keeps_a_live_copy_from_converging(server: ServerFactory) -> None:
+    ran, table = proved(server, "--live", "--idle-timeout", "500")
+    assert not result_of(ran)["live"]["converged"] and ran.code != 0, ran.err
+    check_that_one_was_not_read(ran, table)

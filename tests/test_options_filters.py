@@ -266,14 +266,21 @@ def test_connections_that_are_lost_while_keys_are_looked_at_lose_no_key(
     assert all_keys(target) <= {name for name in names("key", range(5_000)) if not name.endswith(b"9")}
 
 
-def test_a_copy_with_a_limit_does_not_begin_again(server: ServerFactory) -> None:
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_copy_with_a_limit_does_not_begin_again(form: str, server: ServerFactory) -> None:
     """What was copied before stays at the target, so that a second pass would bring more keys than the limit."""
     source, target = server("7.0"), server("7.0", fresh=True)
     write_strings(source, 3_000)
+    words = ("--batch", "50", "--limit", "2900", *(["--json"] * (form == "json")))
     with Proxy(source, At(20, target.restart, lambda args: args[0] == b"MGET")) as proxy:
-        ran = run_keyferry(*at(proxy), "replicate", *at(target), "--batch", "50", "--limit", "2900")
+        ran = run_keyferry(*at(proxy), "replicate", *at(target), *words)
     assert ran.code == 5, ran.err
     assert "a copy with --limit cannot begin again" in ran.err
+    if form == "json":
+        told = result_of(ran)
+        assert told["exit_code"] == 5 and 0 < told["keys"] < 2_900 and not told["exact"]
+    else:
+        assert "copy " in ran.out and "verify    not done" in ran.out
 
 
 # ---- the plan -----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -137,3 +138,32 @@ def test_a_comparison_that_is_interrupted_has_no_verdict(server: ServerFactory) 
     assert (ran.code, ran.left) == (130, ())
     assert "OK:" not in ran.out
     assert "verify    not done" in ran.out
+
+
+@pytest.mark.parametrize("how", ["filter by SCAN", "filter of ours", "names"])
+def test_a_sample_speaks_of_those_keys_only_that_could_be_drawn(
+    how: str, server: ServerFactory, tmp_path: Path
+) -> None:
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        write_strings(one, 1_000, prefix="user:")
+    write_strings(source, 9_000, prefix="other:")
+    (tmp_path / "names").write_text("".join(f"user:{number}\n" for number in range(1_000)))
+    chosen = {
+        "filter by SCAN": ("--match", "user:*"),
+        "filter of ours": ("--include", "user:*"),
+        "names": ("--keys-from", str(tmp_path / "names")),
+    }[how]
+    verify = json.loads(compared(source, target, *chosen, "--sample", "10%", "--json").out)["verify"]
+    read = verify["read"]
+    assert 50 < read < 150 and verify["clean"]
+    part = f"a sample of {read} of the keys that were asked for"
+    assert verify["confidence"].startswith(f"{part}: none differs; with 95% confidence no more than ")
+    assert verify["confidence"].endswith(" % of those do")
+    ran = compared(source, target, *chosen, "--sample", "100%", "--json")
+    assert (
+        json.loads(ran.out)["verify"]["confidence"]
+        == "a sample of 1,000 of the keys that were asked for: these are all"
+    )
+    lines = compared(source, target, *chosen, "--sample", "10%").out.splitlines()
+    assert max(map(len, lines)) <= 80

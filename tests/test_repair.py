@@ -143,6 +143,21 @@ def test_a_dry_run_lists_what_a_repair_would_do(server: ServerFactory) -> None:
     assert [one.info("persistence")["rdb_changes_since_last_save"] for one in (source, target)] == before
 
 
+def test_a_dry_run_of_a_repair_is_one_object_where_that_is_asked(server: ServerFactory) -> None:
+    source, target = differing(server)
+    ran = compared(source, target, "--repair", "--dry-run", "--show-diffs", "10", "--json")
+    told = json.loads(ran.out)
+    validator("compare.schema.json").validate(told)
+    assert (ran.code, told["verify"]["verdict"]) == (1, FOUND)
+    assert told["verify"]["planned"] == {"copy": 4, "remove": 0, "keep": 1}
+    assert len(told["verify"]["differences"]) == 5
+    told = json.loads(compared(source, target, "--repair", "--prune", "--dry-run", "--json").out)
+    assert told["verify"]["planned"] == {"copy": 4, "remove": 1, "keep": 0}
+    told = json.loads(compared(source, target, "--json").out)
+    validator("compare.schema.json").validate(told)
+    assert told["verify"]["planned"] is None
+
+
 def test_a_copy_repairs_itself_where_that_is_asked(server: ServerFactory) -> None:
     source, target = differing(server)
     ran = run_keyferry(*at(source), "replicate", *at(target), "--repair", "--prune", env=VERIFIED)
