@@ -64,18 +64,18 @@ class CutOver:
             yield from self._settle(time.monotonic())
 
     def _fence(self) -> Iterator[None]:
-        feeding, generations = self.live.feeding, self.live.generations
+        feeding = self.live.feeding
         number = feeding.fence()
         while number not in feeding.passed:
             yield
-        generations.hurry = True
         yield from self._settle(feeding.passed[number])
-        generations.hurry = False
 
     def _settle(self, instant: float) -> Iterator[None]:
+        self.live.generations.hurry = True  # what rests has to be settled, too
         yield  # so that the feed has been heard since
         while not self.live.settled_before(instant):
             yield
+        self.live.generations.hurry = False
 
     def _streams(self, run: Coordinator) -> Iterator[None]:
         live = self.live

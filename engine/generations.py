@@ -19,14 +19,15 @@ WHAT HAPPENS IF
     closed. One stuck window stops its own keys, not all others.
     a worker dies: its windows count as open until its connections are killed at the target (`fence.py`); then what it
     was given is dirty again. Until a window is acknowledged its names are kept here (`flights`).
-    a key is slow to copy and always changing: it rests (`rests`), at least ten times as long as its copy took.
+    a key is slow to copy and always changing: it rests (`rests`), at least ten times as long as its copy took. Its
+    event waits all the while: nobody may call it settled before the copy that follows the rest is acknowledged.
     nothing is acknowledged: no more than MOST_IN_FLIGHT_BYTES of names are given out, and the others wait in the feed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .workers.dirty import NAME_BYTES, Dirtied, DirtySet, wire_bytes
 
@@ -94,9 +95,7 @@ class Generations:
     @property
     def idle(self) -> bool:
         """Nothing waits, nothing is under way, and nothing rests."""
-        resting = any(slow.dirtied for slow in self.slow.values())
-        waiting = self.gathered or self.forming or self.barrier or self.flights or self.held
-        return not (len(self.marked) or waiting or resting)
+        return not (len(self.marked) or self._awake or self.barrier or self.held or self._resting)
 
     @property
     def landed(self) -> bool:
@@ -105,18 +104,28 @@ class Generations:
 
     def __len__(self) -> int:
         """Names that are not settled."""
-        waiting = sum(len(one.keys) for one in [*self.gathered, *self.forming])
-        flying = sum(len(flight.dirtied.keys) for flight in self.flights.values())
-        held = sum(len(one.keys) for held in self.held.values() for one in held.waiting)
-        return len(self.marked) + waiting + flying + held + sum(1 for slow in self.slow.values() if slow.dirtied)
+        return len(self.marked) + sum(len(one.keys) for one in [*self._awake, *self._resting])
 
     @property
     def oldest(self) -> float:
-        """When the event arrived that has waited longest, 0 where none waits; keys that rest do not count."""
-        ones = [*self.gathered, *self.forming, *(flight.dirtied for flight in self.flights.values())]
-        ones += [one for held in self.held.values() for one in held.waiting]
-        times = [self.marked.oldest, *(one.oldest for one in ones)]
-        return min((time for time in times if time), default=0.0)
+        """When the event arrived that is unsettled for longest, 0 where none is; those of keys that rest count too."""
+        return _first([self.marked.oldest, *(one.oldest for one in [*self._awake, *self._resting])])
+
+    @property
+    def behind_since(self) -> float:
+        """From when on the target is behind, 0 where it is not; keys that rest do not count."""
+        return _first([self.marked.oldest, *(one.behind_since for one in self._awake)])
+
+    @property
+    def _awake(self) -> list[Dirtied]:
+        """What is taken and not settled, without what rests."""
+        flying = [flight.dirtied for flight in self.flights.values()]
+        held = [one for held in self.held.values() for one in held.waiting]
+        return [*self.gathered, *self.forming, *flying, *held]
+
+    @property
+    def _resting(self) -> list[Dirtied]:
+        return [slow.dirtied for slow in self.slow.values() if slow.dirtied]
 
     def mark(self, db: int, keys: Iterable[bytes], now: float) -> None:
         """These are to be read again, though no event has told of them."""
@@ -181,35 +190,32 @@ class Generations:
         forming, self.forming = self.forming, []
         flights: dict[int, Flight] = {}
         at = first_id
-        seen: set[Name] = set()
-        for dirtied in forming:
-            for chunk in self._free(dirtied, seen, now):
+        for dirtied in _each_once(forming):
+            for chunk in self._free(dirtied, now):
                 for node, keys in by_node(chunk.keys):
-                    part = Dirtied(chunk.db, keys, chunk.oldest, chunk.newest)
+                    part = replace(chunk, keys=keys)
                     flights[at] = Flight(workers[at % len(workers)], part, _size(part), node)
                     self.in_flight_bytes += flights[at].bytes
                     at += 1
         self.flights |= flights
         return flights
 
-    def _free(self, dirtied: Dirtied, seen: set[Name], now: float) -> list[Dirtied]:
-        """Those names that may be read now, in tasks; each once a generation, and slow ones alone."""
-        db = dirtied.db
-        keys = [key for key in dict.fromkeys(dirtied.keys) if (db, key) not in seen]
-        seen.update([(db, key) for key in keys])
+    def _free(self, dirtied: Dirtied, now: float) -> list[Dirtied]:
+        """Those names that may be read now, in tasks; slow ones alone."""
+        keys = dirtied.keys
         if self.held:
             keys = self._hold_back(dirtied, keys)
         alone: list[bytes] = []
         if self.slow:
             keys, alone = self._rest(dirtied, keys, now)
         parts = [keys[at : at + TASK_KEYS] for at in range(0, len(keys), TASK_KEYS)] + [[key] for key in alone]
-        return [Dirtied(db, part, dirtied.oldest, dirtied.newest) for part in parts]
+        return [replace(dirtied, keys=part) for part in parts]
 
     def _hold_back(self, dirtied: Dirtied, keys: list[bytes]) -> list[bytes]:
         for held in self.held.values():
             waiting = [key for key in keys if (dirtied.db, key) in held.names]
             if waiting:
-                held.waiting.append(Dirtied(dirtied.db, waiting, dirtied.oldest, dirtied.newest))
+                held.waiting.append(replace(dirtied, keys=waiting))
                 keys = [key for key in keys if (dirtied.db, key) not in held.names]
         return keys
 
@@ -217,7 +223,9 @@ class Generations:
 
     def rests(self, db: int, key: bytes, took_s: float, now: float) -> None:
         """The copy of a key took so long: it is not copied again before it has rested."""
-        if (db, key) in self.slow or len(self.slow) < MOST_SLOW:
+        if known := self.slow.get((db, key)):
+            known.due = now + REST * took_s  # what rests already goes on
+        elif len(self.slow) < MOST_SLOW:
             self.slow[db, key] = _Slow(now + REST * took_s)
 
     def _rest(self, dirtied: Dirtied, keys: list[bytes], now: float) -> tuple[list[bytes], list[bytes]]:
@@ -230,8 +238,9 @@ class Generations:
             elif self.hurry or slow.due <= now:
                 alone.append(key)
             else:
-                newest = max(dirtied.newest, slow.dirtied.newest if slow.dirtied else 0.0)
-                slow.dirtied = Dirtied(dirtied.db, [key], dirtied.oldest, newest)
+                before = slow.dirtied or dirtied
+                oldest, newest = min(before.oldest, dirtied.oldest), max(before.newest, dirtied.newest)
+                slow.dirtied = Dirtied(dirtied.db, [key], oldest, newest)
         return quick, alone
 
     def _wake(self, now: float) -> None:
@@ -240,8 +249,8 @@ class Generations:
             if not (self.hurry or slow.due <= now):
                 continue
             if slow.dirtied:
-                waking, slow.dirtied = slow.dirtied, None
-                self.gathered.append(Dirtied(waking.db, waking.keys, now, waking.newest))
+                self.gathered.append(replace(slow.dirtied, woken=now))
+                slow.dirtied = None
             elif slow.due + REST <= now:
                 del self.slow[name]
 
@@ -263,6 +272,26 @@ class Generations:
         for key in [key for key in self.held if key[0] == who]:
             lost += self.held.pop(key).waiting
         return lost
+
+
+def _each_once(generation: list[Dirtied]) -> list[Dirtied]:
+    """The same without repetition: a name stays with the oldest of its events, and the newest one is remembered."""
+    owners: dict[Name, Dirtied] = {}
+    once = []
+    for dirtied in sorted(generation, key=lambda one: (not one.newest, one.oldest)):  # marks, without events, are last
+        own = replace(dirtied, keys=[])
+        once.append(own)
+        for key in dict.fromkeys(dirtied.keys):
+            owner = owners.setdefault((dirtied.db, key), own)
+            if owner is own:
+                own.keys.append(key)
+            owner.newest = max(owner.newest, dirtied.newest)
+    return once
+
+
+def _first(times: list[float]) -> float:
+    """The earliest of those that are known."""
+    return min((time for time in times if time), default=0.0)
 
 
 def _size(dirtied: Dirtied) -> int:

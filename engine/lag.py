@@ -23,7 +23,7 @@ class Lag:
         """These keys are acknowledged; what the run has marked itself has no event."""
         if not dirtied.newest:
             return
-        lag_s = now - dirtied.oldest
+        lag_s = now - dirtied.behind_since
         self.most = max(self.most, lag_s)
         step = math.ceil(math.log(max(lag_s * 1000, 1), STEP))
         self._counts[min(step, CLASSES - 1)] += len(dirtied.keys)

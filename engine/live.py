@@ -229,8 +229,7 @@ class Live:
         if self.feeding.told_at < instant:
             return False
         oldest = [time for time in (self.generations.oldest, self.feeding.told.oldest) if time]
-        resting = any(slow.dirtied for slow in self.generations.slow.values())
-        return min(oldest, default=instant) >= instant and not resting
+        return min(oldest, default=instant) >= instant
 
     # ---- removals -------------------------------------------------------------------------------------------
 
@@ -249,8 +248,8 @@ class Live:
     def show(self, state: State) -> None:
         """What can be seen of it while it runs."""
         told, now = self.feeding.told, time.monotonic()
-        oldest = [at for at in (self.generations.oldest, told.oldest) if at]
-        lag_s = now - min(oldest) if oldest else 0.0
+        since = [at for at in (self.generations.behind_since, told.oldest) if at]
+        lag_s = now - min(since) if since else 0.0
         state.live = LiveState(told.events, self.unsettled, lag_s, self.sweeps.gaps, self.sweeps.under_way)
 
     def stream_tasks(self) -> list[Task]:

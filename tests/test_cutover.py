@@ -73,6 +73,30 @@ def test_it_waits_until_all_that_came_before_the_fence_is_settled() -> None:
     assert turn(cut, run)
 
 
+def test_it_waits_until_a_key_that_rests_is_copied_once_more() -> None:
+    """The fence wakes it. It has to be read before it may rest again, and to be acknowledged before this is done."""
+    live, run, cut = cutting()
+    generations, before = live.generations, time.monotonic()
+    generations.rests(0, b"a", 60.0, before)
+    generations.gathered.append(Dirtied(0, [b"a"], before, before))
+    assert not generation_of(live)
+    assert not turn(cut, run), "it rests"
+    generations.begin(["worker"], time.monotonic())
+    assert not turn(cut, run), "its barrier is under way"
+    generations.passed("worker", generations.barrier, [])
+    (number,) = generations.dispatch(["worker"], 1, time.monotonic())
+    assert not turn(cut, run), "its window is open"
+    generations.settled(number)
+    assert turn(cut, run) and not generations.hurry
+
+
+def generation_of(live: Live) -> list[int]:
+    """The tasks of a generation whose barrier is passed at once."""
+    live.generations.begin(["worker"], time.monotonic())
+    live.generations.passed("worker", live.generations.barrier, [])
+    return list(live.generations.dispatch(["worker"], 1, time.monotonic()))
+
+
 def test_it_waits_for_names_that_the_feed_has_not_handed_out() -> None:
     live, run, cut = cutting()
     live.feeding.told.oldest = time.monotonic()

@@ -300,6 +300,57 @@ def test_a_key_that_is_slow_to_copy_rests_and_is_copied_at_the_end() -> None:
     assert model.source == model.target
 
 
+def resting(model: Model) -> Generations:
+    """A key that is slow to copy has changed at 1.0, and rests until 21.0."""
+    model.generations.rests(0, A, 2.0, model.now)
+    model.change(A, "1")
+    assert model.generation() == []
+    return model.generations
+
+
+def test_a_key_that_has_rested_waits_since_its_event_until_its_copy_is_acknowledged() -> None:
+    """For the end; as far as the lag is concerned, it waits since the end of its rest."""
+    model = Model({A: "0"}, {A: "0"})
+    generations = resting(model)
+    assert (generations.oldest, generations.behind_since) == (1.0, 0.0)
+    model.now = 30.0
+    model.turn()
+    woken = generations.behind_since
+    assert generations.barrier and generations.oldest == 1.0 and woken > 30.0
+    (late,) = model.generation()
+    assert (generations.oldest, generations.behind_since) == (1.0, woken)
+    late.finish(model)
+    assert (generations.oldest, generations.behind_since) == (0.0, 0.0)
+
+
+def test_a_key_that_changes_again_in_its_rest_has_waited_since_the_first_time() -> None:
+    model = Model({A: "0"}, {A: "0"})
+    generations = resting(model)
+    model.now = 10.0
+    model.change(A, "2")
+    assert model.generation() == []
+    assert generations.oldest == 1.0 and len(generations) == 1
+
+
+def test_a_key_that_changes_as_it_wakes_is_read_once_and_both_events_are_remembered() -> None:
+    model = Model({A: "0"}, {A: "0"})
+    generations = resting(model)
+    model.now = 30.0
+    model.change(A, "2")
+    (late,) = model.generation()
+    assert late.keys == [A]
+    (flight,) = generations.flights.values()
+    assert (flight.dirtied.oldest, flight.dirtied.newest) == (1.0, 30.0)
+
+
+def test_a_key_that_rests_is_not_forgotten_where_another_copy_of_it_was_slow_too() -> None:
+    model = Model({A: "0"}, {A: "0"})
+    generations = resting(model)
+    generations.rests(0, A, 3.0, model.now)
+    model.settle()
+    assert model.source == model.target
+
+
 def test_a_name_that_is_marked_and_changed_is_read_once() -> None:
     model = Model({A: "0"}, {})
     model.generations.mark(0, [A], model.now)

@@ -19,6 +19,12 @@ class Dirtied:
     keys: list[bytes]
     oldest: float  # when the first event of those that wait longest arrived
     newest: float  # no event of these keys arrived later
+    woken: float = 0.0  # when the key, which is slow to copy, had rested
+
+    @property
+    def behind_since(self) -> float:
+        """From when on the target is behind with them; a rest does not count."""
+        return max(self.oldest, self.woken)
 
     def pack(self) -> list:
         """The fields in their order."""

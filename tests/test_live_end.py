@@ -1,0 +1,86 @@
+"""The end of a live copy, on servers: what rests is copied before it, and so is what a dead worker had."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.conftest import ServerFactory
+from tests.support.live import (
+    UNTIL_A_SIGNAL,
+    cut_over,
+    followed,
+    start_live,
+    wait_for_feed,
+    wait_until,
+    wait_until_followed,
+)
+from tests.support.processes import Run
+from tests.support.proxy import FaultProxy
+from tests.support.servers import Server
+
+# ---- keys that rest -------------------------------------------------------------------------------------------------
+
+#: A value of so many bytes that took so long rests ten times as long.
+LARGE_BYTES, TOOK_S = 8 << 20, 1.5
+HOLD = "stall replies at reply MGET"
+
+
+def set_large(source: Server, letter: str) -> None:
+    source.call("SET", "large", letter * LARGE_BYTES)
+
+
+def large_at(target: Server) -> bytes:
+    """Of what letter the value is."""
+    return target.call("GETRANGE", "large", 0, 0)
+
+
+@contextmanager
+def copy_of_a_slow_key(source: Server, target: Server, *words: str) -> Iterator[tuple[Run, FaultProxy]]:
+    """A live copy through a proxy before the source; `large` was slow to copy, and rests."""
+    with FaultProxy(source.port) as proxy, start_live(proxy, target, *words) as run:
+        wait_for_feed(source)
+        source.call("SET", "marker", "1")
+        wait_until_followed(target)  # all ranges are read by then: `large` is copied as what has changed
+        proxy.set(HOLD)
+        set_large(source, "a")
+        proxy.wait_until_fired(60)
+        time.sleep(TOOK_S)
+        proxy.set("")
+        proxy.release()
+        wait_until(lambda: large_at(target) == b"a")
+        yield run, proxy
+
+
+@pytest.mark.parametrize("words", [(), ("--no-verify",)], ids=["verified", "not verified"])
+def test_a_key_that_rests_when_the_user_cuts_over_is_copied_once_more(
+    words: tuple[str, ...], server: ServerFactory
+) -> None:
+    source, target = server("7.0"), server("7.0")
+    with copy_of_a_slow_key(source, target, *UNTIL_A_SIGNAL, *words) as (run, _):
+        set_large(source, "b")
+        set_large(source, "c")
+        time.sleep(1)  # until its change is known, and rests
+        done = cut_over(run)
+    assert done.ran.code == 0, done.ran.err
+    assert large_at(target) == b"c"
+
+
+def test_a_key_that_changes_in_its_rest_after_it_was_compared_is_copied_and_compared_again(
+    server: ServerFactory,
+) -> None:
+    """The last look's fence takes its time: before it is passed, the key is known to have changed, and rests."""
+    source, target = server("7.0"), server("7.0")
+    with copy_of_a_slow_key(source, target, "--idle-timeout", "500") as (run, proxy):
+        proxy.set(HOLD)
+        proxy.wait_until_fired(60, count=2)  # the verification has the value as it was
+        set_large(source, "b")
+        proxy.set("delay 300ms at request PING always")
+        proxy.release()
+        done = followed(run)
+    assert done.ran.code == 0, done.ran.err
+    assert done.live["converged"]
+    assert large_at(target) == b"b"
