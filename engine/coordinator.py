@@ -106,6 +106,11 @@ class Coordinator:
         """The signal that has ended the run, or 0."""
         return self.ending.signal
 
+    @property
+    def tasks_done(self) -> bool:
+        """Nothing is left to do, also of what dead workers had."""
+        return self.ledger.finished and not self.fence.holds_tasks
+
     # ---- the loop -------------------------------------------------------------------------------------------
 
     def run(self) -> None:
@@ -152,7 +157,7 @@ class Coordinator:
             return False
         left = self.supply is not None and not self.supply.finished
         left = left or (self.outlook is not None and not self.outlook.settled)
-        return self.ledger.finished and not self.fence.holds_tasks and not left
+        return self.tasks_done and not left
 
     def _turn(self) -> None:
         for worker, report in self.crew.hear(TICK_S, self.live.feeding.seats if self.live else ()):
@@ -200,7 +205,7 @@ class Coordinator:
         """Take in what has changed in clusters; when all else is done, the keys of slots that have moved follow."""
         try:
             outlook.take_in()
-            if self.ledger.finished and not self.fence.holds_tasks and not outlook.settled:
+            if self.tasks_done and not outlook.settled:
                 for task in outlook.tasks():
                     self.ledger.add(task)
         except errors.KeyferryError as error:

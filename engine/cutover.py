@@ -86,7 +86,7 @@ class CutOver:
             for task in live.stream_tasks():
                 run.ledger.add(task)
             yield
-            while not run.ledger.finished:
+            while not run.tasks_done:
                 yield
             yield from self._settle(time.monotonic())
             live.silent_at = now

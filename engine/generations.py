@@ -18,7 +18,8 @@ WHAT HAPPENS IF
     a window does not close within a second: it leaves the barrier, and its names are held back (`held`) until it is
     closed. One stuck window stops its own keys, not all others.
     a worker dies: its windows count as open until its connections are killed at the target (`fence.py`); then what it
-    was given is dirty again. Until a window is acknowledged its names are kept here (`flights`).
+    was given is dirty again. Until a window is acknowledged its names are kept here (`flights`), and those of the dead
+    until they are given back (`lost`): at no moment are they nobody's, however long the target is out of reach.
     a key is slow to copy and always changing: it rests (`rests`), at least ten times as long as its copy took. Its
     event waits all the while: nobody may call it settled before the copy that follows the rest is acknowledged.
     nothing is acknowledged: no more than MOST_IN_FLIGHT_BYTES of names are given out, and the others wait in the feed.
@@ -86,6 +87,7 @@ class Generations:
         self.flights: dict[int, Flight] = {}
         self.in_flight_bytes = 0
         self.held: dict[tuple[Who, int], _Held] = {}
+        self.lost: list[Dirtied] = []  # what dead workers had, until nothing more of them can arrive
         self.slow: dict[Name, _Slow] = {}
         self.hurry = False  # nothing rests any more: the run is to end
         self._barriers = 0
@@ -99,8 +101,8 @@ class Generations:
 
     @property
     def landed(self) -> bool:
-        """No window of a generation is open, and no barrier is under way; names may wait."""
-        return not (self.barrier or self.flights or self.held)
+        """No window of a generation is open, of a dead worker either, and no barrier is under way; names may wait."""
+        return not (self.barrier or self.flights or self.held or self.lost)
 
     def __len__(self) -> int:
         """Names that are not settled."""
@@ -121,7 +123,7 @@ class Generations:
         """What is taken and not settled, without what rests."""
         flying = [flight.dirtied for flight in self.flights.values()]
         held = [one for held in self.held.values() for one in held.waiting]
-        return [*self.gathered, *self.forming, *flying, *held]
+        return [*self.gathered, *self.forming, *flying, *held, *self.lost]
 
     @property
     def _resting(self) -> list[Dirtied]:
@@ -265,13 +267,19 @@ class Generations:
         return flight.dirtied
 
     def died(self, who: Who) -> list[Dirtied]:
-        """A worker is gone: what it had, which is dirty again once nothing that it sent can arrive any more."""
+        """A worker is gone: what it had. It is `given_back` once nothing that the worker sent can arrive any more."""
         self.waits_for.discard(who)
         tasks = [task for task, flight in self.flights.items() if flight.who == who]
         lost = [dirtied for task in tasks if (dirtied := self.settled(task))]
         for key in [key for key in self.held if key[0] == who]:
             lost += self.held.pop(key).waiting
+        self.lost += lost
         return lost
+
+    def given_back(self, dirtied: Dirtied) -> None:
+        """Something that a dead worker had is dirty again."""
+        self.lost.remove(dirtied)
+        self.gathered.append(dirtied)
 
 
 def _each_once(generation: list[Dirtied]) -> list[Dirtied]:

@@ -111,9 +111,9 @@ class Live:
             self._let_removals_lapse(run)
         self._grant()
         self.sweeps.turn(run, now)
-        if self.removals.planning and run.ledger.finished and not self.sweeps.under_way:
+        if self.removals.planning and run.tasks_done and not self.sweeps.under_way:
             self._end_planning(run, now)
-        if run.ledger.finished and not self.copied_s:
+        if run.tasks_done and not self.copied_s:
             self.copied_s = now - self._began_at
         self._advance(run, now)
         self._cut_over(run)
@@ -179,7 +179,7 @@ class Live:
     def given_back(self, entry: Entry) -> None:
         """A dead worker's connections are killed: what it had is dirty again."""
         assert isinstance(entry.lost, Dirtied)
-        self.generations.again([entry.lost])
+        self.generations.given_back(entry.lost)
 
     def _grant(self) -> None:
         if self._owed and not self.crowded:
@@ -273,7 +273,7 @@ class Live:
         if self.cutting is None:
             self.activity_at = self.activity_at or time.monotonic()
             idle = self.idle_s is not None and self.quiet_s >= self.idle_s and self.generations.idle
-            begun = self.sweeps.under_way or self.removals.planning or not run.ledger.finished
+            begun = self.sweeps.under_way or self.removals.planning or not run.tasks_done
             if not begun and (idle or self.asked):
                 self.cutting = CutOver(self, self.asked)
         else:

@@ -62,7 +62,7 @@ class Sweeps:
         if self.generations.marked.full:
             self.generations.marked.full = False
             self.gap("more keys were to be copied again than fit into the memory for them")
-        if self._steps is None and self._wanted and run.ledger.finished and now >= self.after:
+        if self._steps is None and self._wanted and run.tasks_done and now >= self.after:
             if self.feeding.confirmed and not self.generations.barrier:
                 self._wanted = False
                 self._steps = self._sweep(run)
@@ -91,5 +91,5 @@ class Sweeps:
             run.ledger.forget(scope, COPY)
         for task in [*self.field.tasks(), *self.field.lookups()]:
             run.ledger.add(task)
-        while not run.ledger.finished:
+        while not run.tasks_done:
             yield

@@ -21,7 +21,7 @@ from keyferry.workers.feed_task import FeedSetup
 from keyferry.workers.finding import ONLY_TARGET, Finding
 from keyferry.workers.listener import Listener, Owner
 from keyferry.workers.news import Counts, Progress
-from keyferry.workers.setup import Node, Setup
+from keyferry.workers.setup import Node
 from keyferry.workers.task import STREAMS
 from tests.test_live_rules import finish_tasks, live_copy
 
@@ -114,6 +114,22 @@ def test_nothing_is_proved_before_every_window_is_closed() -> None:
     assert not live.over
 
 
+def test_it_waits_for_what_a_dead_worker_had_until_that_is_copied_by_another() -> None:
+    live, run, cut = cutting()
+    before = time.monotonic()
+    live.generations.gathered.append(Dirtied(0, [b"a"], before, before))
+    generation_of(live)
+    (entry,) = live.died("worker")  # type: ignore[arg-type]
+    assert len(live.generations) == 1 and not (live.generations.idle or live.generations.landed)
+    assert not turn(cut, run), "its connections are not killed yet"
+    live.given_back(entry)
+    assert not turn(cut, run), "it is dirty"
+    (number,) = generation_of(live)
+    assert not turn(cut, run), "a window is open"
+    live.generations.settled(number)
+    assert turn(cut, run) and live.generations.landed
+
+
 def test_a_write_that_comes_meanwhile_ends_the_attempt() -> None:
     live, run, cut = cutting()
     live.feeding.told.oldest = time.monotonic()
@@ -147,6 +163,17 @@ def test_all_streams_are_copied_again_where_one_has_changed_silently_and_again_i
     assert turn(cut, run) and run.ledger.finished and not live.streams_changed
 
 
+def test_streams_are_listed_by_another_where_a_worker_dies_that_was_to() -> None:
+    live, run, cut = cutting(silent=3)
+    live.feeding.told.silent = 4
+    assert not turn(cut, run)
+    finish_tasks(run)
+    run.fence.holds_tasks = True
+    assert not turn(cut, run), "a dead worker had the task"
+    run.fence.holds_tasks = False
+    assert turn(cut, run)
+
+
 def test_where_the_source_does_not_tell_of_silent_changes_streams_are_copied_again_once() -> None:
     _, run, cut = cutting(silent=-1)
     copy_streams(cut, run, then_told=-1)
@@ -177,7 +204,6 @@ def test_what_the_target_has_too_much_goes_the_way_of_all_changed_keys() -> None
 
 def test_after_a_change_of_identity_it_does_so_when_all_of_it_is_counted() -> None:
     live, run = live_copy()
-    run.setup = Setup([], [])
     live.removals.planning, live.removals.target_keys = True, 1000
     live.removals.settled(0, [b"a", b"b"], left=[b"b"])
     live.add(EXTRA)
@@ -187,6 +213,17 @@ def test_after_a_change_of_identity_it_does_so_when_all_of_it_is_counted() -> No
     assert sorted(marked.keys) == [b"b", b"extra"]
     (order,) = run.crew.orders
     assert order.removes == run.setup.removes == [0]
+
+
+def test_all_of_it_is_not_counted_while_a_dead_worker_has_a_part() -> None:
+    live, run = live_copy()
+    live.feeding.turn = lambda room_bytes: []  # type: ignore[method-assign]
+    live.removals.planning, run.fence.holds_tasks = True, True
+    live.turn(run)
+    assert live.removals.planning
+    run.fence.holds_tasks = False
+    live.turn(run)
+    assert not live.removals.planning
 
 
 # ---- fences and sweeps ----------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +20,10 @@ from tests.support.live import (
     wait_until,
     wait_until_followed,
 )
-from tests.support.processes import Run
+from tests.support.processes import Run, worker_pids
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Server
+from tests.test_live_faults import feeds_port, pid_with_port
 
 # ---- keys that rest -------------------------------------------------------------------------------------------------
 
@@ -84,3 +87,32 @@ def test_a_key_that_changes_in_its_rest_after_it_was_compared_is_copied_and_comp
     assert done.ran.code == 0, done.ran.err
     assert done.live["converged"]
     assert large_at(target) == b"b"
+
+
+# ---- what dead workers had ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [(), ("--no-verify",)], ids=["verified", "not verified"])
+def test_what_a_dead_worker_had_is_waited_for_though_the_target_is_out_of_reach(
+    words: tuple[str, ...], server: ServerFactory
+) -> None:
+    """The source passes the fence of the cut-over long before the dead worker's connections can be killed."""
+    source, target = server("7.0"), server("7.0")
+    with FaultProxy(target.port) as proxy, start_live(source, proxy, *UNTIL_A_SIGNAL, "--workers", "1", *words) as run:
+        wait_for_feed(source)
+        source.call("SET", "key", "old")
+        wait_until_followed(target, "key")
+        proxy.set("cut at connect always")
+        proxy.kill_all()
+        source.call("SET", "key", "new")
+        time.sleep(1)  # until the worker has it
+        feed = pid_with_port(run, int(feeds_port(source)))
+        (worker,) = set(worker_pids(run.pid)) - {feed}
+        os.kill(worker, signal.SIGKILL)
+        run.wait_for_text("a worker died")
+        run.signal(signal.SIGINT)
+        time.sleep(2)
+        proxy.set("")
+        done = followed(run)
+    assert done.ran.code == 0, done.ran.err
+    assert target.call("GET", "key") == b"new"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keyferry.coordinator import Coordinator
 from keyferry.feed_choice import choose, with_ours
 from keyferry.feeding import Feeding
 from keyferry.field import Field
@@ -27,9 +29,21 @@ from keyferry.workers.dirty import Dirtied
 from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.errors import AccessError, NotConverged, RefusedError
 from keyferry.workers.feed_task import NOTIFICATIONS, TRACKING, FeedReport, FeedSetup
+from keyferry.workers.setup import Setup
 from keyferry.workers.task import COPY_RANGE, LOOK_UP, Task
 
 # ---- sweeps ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Run:
+    """What a live copy sees of the run around it."""
+
+    crew: Any
+    fence: Any = field(default_factory=lambda: SimpleNamespace(holds_tasks=False))
+    ledger: Ledger = field(default_factory=lambda: Ledger([]))
+    setup: Setup = field(default_factory=lambda: Setup([], []))
+    tasks_done = Coordinator.tasks_done
 
 
 def live_copy() -> tuple[Live, Any]:
@@ -38,12 +52,11 @@ def live_copy() -> tuple[Live, Any]:
     feeding = Feeding(None, setup, lambda why: None, told=FeedReport(confirmed=True), confirmed_once=True)
     tasks = lambda: [Task(0, COPY_RANGE)]  # noqa: E731
     lookups = lambda: [Task(0, COPY_RANGE, work=LOOK_UP)]  # noqa: E731
-    field = Field({0: 0}, [(0, 0)], None, tasks, lookups, lambda keys: keys, streams=True)
+    where = Field({0: 0}, [(0, 0)], None, tasks, lookups, lambda keys: keys, streams=True)
     said: list[str] = []
-    live = Live(feeding, field, Removals({0: 0}, {0}, False), None, said.append, said.append, Trespass([], []))
+    live = Live(feeding, where, Removals({0: 0}, {0}, False), None, said.append, said.append, Trespass([], []))
     orders: list[Any] = []
-    crew = SimpleNamespace(workers=["worker"], tell=orders.append, orders=orders)
-    return live, SimpleNamespace(crew=crew, fence=SimpleNamespace(holds_tasks=False), ledger=Ledger([]))
+    return live, Run(SimpleNamespace(workers=["worker"], tell=orders.append, orders=orders, sent=0, told_at=0.0))
 
 
 def finish_tasks(run: Any) -> int:
@@ -75,8 +88,20 @@ def test_a_sweep_reads_nothing_before_every_window_of_before_is_closed() -> None
     assert works == ["copy", "look up"]
 
 
-def sweep(live: Live, run: Any) -> None:
-    for _ in range(10):
+def test_a_sweep_lasts_until_what_dead_workers_had_of_it_is_done() -> None:
+    live, run = live_copy()
+    live.sweeps.gap("a test")
+    sweep(live, run, turns=3)
+    run.fence.holds_tasks = True
+    sweep(live, run)
+    assert live.sweeps.under_way
+    run.fence.holds_tasks = False
+    sweep(live, run)
+    assert not live.sweeps.under_way
+
+
+def sweep(live: Live, run: Any, turns: int = 10) -> None:
+    for _ in range(turns):
         live.sweeps.turn(run, 1e9)
         if barrier := live.generations.barrier:
             live.generations.passed("worker", barrier, [])

@@ -144,6 +144,7 @@ class Model:
         dead = self.workers[worker]
         lost = self.generations.died(dead)
         if self.without == "what a dead worker had is dirty again":
+            self.generations.lost.clear()
             lost = []
         self.graves.append(lost)
         self.workers[worker] = Worker()
@@ -152,7 +153,8 @@ class Model:
     def fence(self) -> None:
         """The connections of the dead are killed: nothing more of them arrives."""
         for lost in self.graves:
-            self.generations.again(lost)
+            for dirtied in lost:
+                self.generations.given_back(dirtied)
         self.graves.clear()
 
     def settle(self) -> None:
