@@ -110,12 +110,13 @@ class Live:
         elif self.trespass.look(run.crew.sent, run.crew.told_at) and self.removals.lapse():
             self._let_removals_lapse(run)
         self._grant()
-        self.sweeps.turn(run, now)
+        self._hand_out(run, now)
+        self.sweeps.turn(run, now)  # in between, or generation followed generation for ever and no sweep could begin
         if self.removals.planning and run.tasks_done and not self.sweeps.under_way:
             self._end_planning(run, now)
         if run.tasks_done and not self.copied_s:
             self.copied_s = now - self._began_at
-        self._advance(run, now)
+        self._begin(run, now)
         self._cut_over(run)
 
     def take_in(self, worker: Worker, report: Report) -> None:
@@ -195,20 +196,20 @@ class Live:
 
     # ---- generations ----------------------------------------------------------------------------------------
 
-    def _advance(self, run: Coordinator, now: float) -> None:
-        generations, workers = self.generations, run.crew.workers
-        if generations.barrier and not generations.waits_for and not run.fence.holds_tasks and workers:
-            self._hand_out(run, now)
-        if not generations.barrier and not self._closing:
-            self._raise(run, generations.begin(workers, now))
-
-    def _raise(self, run: Coordinator, barrier: int) -> None:
-        if barrier:
+    def _begin(self, run: Coordinator, now: float) -> None:
+        """The next generation, if none is under way."""
+        if self.generations.barrier or self._closing:
+            return
+        if barrier := self.generations.begin(run.crew.workers, now):
             run.crew.tell(Order(barrier=barrier))
 
     def _hand_out(self, run: Coordinator, now: float) -> None:
+        """The generation under way, if its barrier is passed."""
+        generations, workers = self.generations, run.crew.workers
+        if not generations.barrier or generations.waits_for or run.fence.holds_tasks or not workers:
+            return
         orders: dict[Worker, list[Task]] = {}
-        flights = self.generations.dispatch(run.crew.workers, self._next_task, now, self.field.by_node)
+        flights = generations.dispatch(workers, self._next_task, now, self.field.by_node)
         for number, flight in flights.items():
             dirtied = flight.dirtied
             target = self.field.targets[dirtied.db]

@@ -62,11 +62,11 @@ class Sweeps:
         if self.generations.marked.full:
             self.generations.marked.full = False
             self.gap("more keys were to be copied again than fit into the memory for them")
-        if self._steps is None and self._wanted and run.tasks_done and now >= self.after:
-            if self.feeding.confirmed and not self.generations.barrier:
-                self._wanted = False
-                self._steps = self._sweep(run)
-        elif self._steps is not None and next(self._steps, self) is self:
+        due = self._steps is None and self._wanted and now >= self.after
+        if due and run.tasks_done and self.feeding.confirmed and not self.generations.barrier:
+            self._wanted = False
+            self._steps = self._sweep(run)
+        if self._steps is not None and next(self._steps, self) is self:
             self._steps = None
         if not self.under_way and self._unsettled and run.ledger.finished and self.generations.idle:
             self._unsettled = 0

@@ -30,6 +30,7 @@ from tests.support.live import (
 from tests.support.processes import Run, children_of, command_line, pid_of_local_port
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Server
+from tests.test_live import asked_for_its_status
 
 KEYS, RATE, SECONDS = 5000, 4000, 1.0
 
@@ -157,6 +158,24 @@ def test_a_feed_process_that_is_killed_is_replaced_and_its_gap_made_good(server:
 
     done = follow_writes(source, target, KEYS, RATE, SECONDS, meanwhile=kill_the_process)
     assert "the feed process died" in done.ran.err
+    assert_converged(source, target, done, gaps=1)
+
+
+def test_a_gap_is_made_good_while_the_source_is_written_to(server: ServerFactory) -> None:
+    """Over a longer link there is always a change under way, and its successor waits for it."""
+    source, target = server("7.0"), server("7.0")
+    generated(source, 200)
+    with (
+        FaultProxy(target.port, "delay 50ms", watch=False) as far,
+        start_writer(source, 200, 500) as writer,
+        start_live(source, far, "--progress", "log") as run,
+    ):
+        wait_for_feed(source)
+        wait_for_writes(source)
+        kill_the_feed(source, target)
+        wait_until(lambda: asked_for_its_status(run, "1 gap made good"), 30)
+        end_writer(writer)
+        done = followed(run)
     assert_converged(source, target, done, gaps=1)
 
 

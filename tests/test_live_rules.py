@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyferry.coordinator import Coordinator
+from keyferry.crew import Worker
 from keyferry.feed_choice import choose, with_ours
 from keyferry.feeding import Feeding
 from keyferry.field import Field
@@ -91,13 +92,27 @@ def test_a_sweep_reads_nothing_before_every_window_of_before_is_closed() -> None
 def test_a_sweep_lasts_until_what_dead_workers_had_of_it_is_done() -> None:
     live, run = live_copy()
     live.sweeps.gap("a test")
-    sweep(live, run, turns=3)
+    sweep(live, run, turns=2)
     run.fence.holds_tasks = True
     sweep(live, run)
     assert live.sweeps.under_way
     run.fence.holds_tasks = False
     sweep(live, run)
     assert not live.sweeps.under_way
+
+
+def test_a_sweep_begins_where_generation_follows_generation() -> None:
+    """Over a longer link the barrier of the next one is always under way, as long as the source is written to."""
+    live, run = live_copy()
+    worker = Worker(SimpleNamespace(send=lambda order: True))  # type: ignore[arg-type]
+    run.crew.workers = [worker]
+    live.feeding.turn = lambda room_bytes: [Dirtied(0, [b"a"], 1.0, 1.0)]  # type: ignore[method-assign]
+    live.turn(run)
+    live.sweeps.gap("a test")
+    for _ in range(5):
+        live.generations.passed(worker, live.generations.barrier, [])
+        live.turn(run)
+    assert sorted(entry.task.work for entry in run.ledger.waiting) == ["copy", "look up"]
 
 
 def sweep(live: Live, run: Any, turns: int = 10) -> None:
