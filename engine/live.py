@@ -69,7 +69,7 @@ class Live:
     _began_at: float = dataclasses.field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.sweeps = Sweeps(self.feeding, self.field, self.generations, self.warn)
+        self.sweeps = Sweeps(self.feeding, self.field, self.generations, self.settled_before, self.warn)
         self.feeding.gap = self.sweeps.gap
 
     # ---- for the coordinator --------------------------------------------------------------------------------

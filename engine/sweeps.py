@@ -4,8 +4,8 @@ WHAT HAPPENS IF
     events may be lost (a gap): once the feed listens again, and every window that is open now is closed, all ranges are
     copied again, and every key of the target that the source has not is marked. Marks go the way of all changed keys:
     there is no second way to delete.
-    gap follows gap, without a moment in between in which all was settled: after SWEEPS_MAX it is given up, with the
-    cause.
+    gap follows gap, before what was dirty at the end of the sweep is settled: after SWEEPS_MAX it is given up, with the
+    cause. To wait for a moment at which nothing at all is dirty would be wrong: a busy source has none for days.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .workers.task import COPY
 if TYPE_CHECKING:
     from .coordinator import Coordinator
 
-#: So many sweeps in a row, with no settled moment between them, lead nowhere.
+#: So many sweeps in a row, with no settled interval between them, lead nowhere.
 SWEEPS_MAX = 3
 
 
@@ -36,10 +36,12 @@ class Sweeps:
     feeding: Feeding
     field: Field
     generations: Generations
+    settled_before: Callable[[float], bool]  # whether all events until then are settled
     warn: Callable[[str], None]
     gaps: int = 0
     after: float = 0.0  # one that is wanted has to wait until then
-    _unsettled: int = 0  # so many have begun since all was settled
+    _unsettled: int = 0  # so many have begun since one was followed by a settled interval
+    _ended_at: float = 0.0  # the last one
     _steps: Iterator[None] | None = None
     _wanted: bool = False
     _cause: str = ""
@@ -67,8 +69,8 @@ class Sweeps:
             self._wanted = False
             self._steps = self._sweep(run)
         if self._steps is not None and next(self._steps, self) is self:
-            self._steps = None
-        if not self.under_way and self._unsettled and run.ledger.finished and self.generations.idle:
+            self._steps, self._ended_at = None, now
+        if self._unsettled and not self.under_way and self.settled_before(self._ended_at):
             self._unsettled = 0
 
     def _sweep(self, run: Coordinator) -> Iterator[None]:

@@ -115,9 +115,11 @@ def test_a_sweep_begins_where_generation_follows_generation() -> None:
     assert sorted(entry.task.work for entry in run.ledger.waiting) == ["copy", "look up"]
 
 
-def sweep(live: Live, run: Any, turns: int = 10) -> None:
+def sweep(live: Live, run: Any, turns: int = 10, at: float = 1e9) -> None:
+    """So many turns, at this time; before each the feed is heard, and after it the workers do what is to be done."""
     for _ in range(turns):
-        live.sweeps.turn(run, 1e9)
+        live.feeding.told_at = at
+        live.sweeps.turn(run, at)
         if barrier := live.generations.barrier:
             live.generations.passed("worker", barrier, [])
             live.generations.dispatch(["worker"], 1, 1.0)
@@ -141,6 +143,32 @@ def test_a_settled_moment_between_gaps_is_a_new_beginning() -> None:
         live.sweeps.gap("the feed was cut")
         sweep(live, run)
     assert live.sweeps.gaps == 3 * SWEEPS_MAX
+
+
+def test_a_source_that_is_written_to_all_the_time_has_settled_moments_too() -> None:
+    """There is always a key under way; but what waited at the end of a sweep is at the target some time later."""
+    live, run = live_copy()
+    for at in range(3 * SWEEPS_MAX):
+        live.sweeps.gap("the feed was cut")
+        live.generations.gathered = [Dirtied(0, [b"a"], 1e9 + at - 1, 1e9 + at - 1)]
+        sweep(live, run, at=1e9 + at)
+        live.generations.gathered = [Dirtied(0, [b"b"], 1e9 + at + 0.1, 1e9 + at + 0.1)]
+        (of_the_sweep,) = live.generations.flights
+        live.generations.settled(of_the_sweep)
+        sweep(live, run, at=1e9 + at + 0.2)
+        assert not live.generations.idle
+    assert live.sweeps.gaps == 3 * SWEEPS_MAX
+
+
+def test_what_waits_at_the_end_of_a_sweep_and_goes_on_waiting_is_no_settled_moment() -> None:
+    live, run = live_copy()
+    live.feeding.told.oldest = 1e9 - 1  # the feed has it, and there is no room for it
+    for _ in range(SWEEPS_MAX):
+        live.sweeps.gap("the feed was cut")
+        sweep(live, run)
+    live.sweeps.gap("the feed was cut")
+    with pytest.raises(NotConverged):
+        sweep(live, run)
 
 
 def test_names_to_be_copied_again_that_found_no_room_are_a_gap() -> None:
