@@ -55,7 +55,9 @@ def live_copy() -> tuple[Live, Any]:
     lookups = lambda: [Task(0, COPY_RANGE, work=LOOK_UP)]  # noqa: E731
     where = Field({0: 0}, [(0, 0)], None, tasks, lookups, lambda keys: keys, streams=True)
     said: list[str] = []
-    live = Live(feeding, where, Removals({0: 0}, {0}, False), None, said.append, said.append, Trespass([], [], seen=True))
+    live = Live(
+        feeding, where, Removals({0: 0}, {0}, False), None, said.append, said.append, Trespass([], [], seen=True)
+    )
     orders: list[Any] = []
     return live, Run(SimpleNamespace(workers=["worker"], tell=orders.append, orders=orders, sent=0, told_at=0.0))
 
