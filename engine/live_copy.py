@@ -89,16 +89,25 @@ class LiveCopy:
     def _put_aside(self) -> KeyferryError | None:
         """Write down what could not be copied, and was not copied later; the error where that fails.
 
-        No sooner than now: a pass that is given up is followed by another one, which tries all keys again.
+        No sooner than now: a pass that is given up is followed by another one, which tries all keys again. A range tells
+        late of a key that was copied meanwhile as a changed one; so where all values were found equal, all were copied.
         """
         try:
-            for aside in self.following.live.asides:
+            for aside in () if self._all_are_equal else self.following.live.asides:
                 self.aside.add(aside)
         except KeyferryError as error:
             return error
         finally:
             self.aside.close()
         return None
+
+    @property
+    def _all_are_equal(self) -> bool:
+        """Whether the proof has found so, value by value, and still stands."""
+        result = self.following.result
+        if self.verdict is None or not result.verdict_stands or result.reason:
+            return False
+        return self.verdict.clean and self.options["verify"] == "full"
 
     # ---- parts ----------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
-from tests.support.live import start_live, wait_until_followed
+from tests.support.live import start_live, wait_until, wait_until_followed
 from tests.support.processes import VERIFIED, Run, start_keyferry
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.summary import result_of
@@ -81,3 +81,19 @@ def test_a_key_that_is_copied_after_all_is_not_put_aside(server: ServerFactory, 
         with start_live(source, proxy, "--put-aside", str(tmp_path / "aside.jsonl")) as run:
             assert outcome(tmp_path, run) == (0, 0, [])
     assert target.call("GET", "list") == b"a string by now"
+
+
+def test_a_key_that_changes_before_its_range_is_done_is_not_put_aside(server: ServerFactory, tmp_path: Path) -> None:
+    """Its range tells at its end only that the older server took no list; by then it is a string, and copied."""
+    source, target = server("8.2"), server("6.2")
+    lists = [f"list:{number}" for number in range(50)]
+    source.client.mset({f"key:{number}": "value" for number in range(3000)})
+    for name in lists:
+        source.call("RPUSH", name, "1")
+    words = ("--idle-timeout", "1h", "--rate", "1000", "--put-aside", str(tmp_path / "aside.jsonl"))
+    with start_live(source, target, *words) as run:
+        wait_until(lambda: target.client.dbsize() > 1500, what="half of the copy")
+        source.client.mset(dict.fromkeys(lists, "a string by now"))
+        wait_until(lambda: target.client.dbsize() == 3050, what="the whole copy")
+        run.signal_all(signal.SIGINT)
+        assert outcome(tmp_path, run) == (0, 0, [])
