@@ -45,6 +45,7 @@ class Crew:
         self.executor = executor
         self.workers: list[Worker] = []
         self._launched = 0
+        self._listened_at = 0.0  # whatever had been said until then was there to be heard
         self._gone_cpu_s = 0.0
         self._gone_sent = 0
 
@@ -59,13 +60,13 @@ class Crew:
         A report of one of the `others` ends the waiting, and is left to whom it is for.
         """
         ready = wait_for_reports([*(worker.seat for worker in self.workers), *others], timeout_s)
+        self._listened_at = time.monotonic()
         for worker in [worker for worker in self.workers if worker.seat in ready]:
             yield worker, worker.seat.receive()
 
     def silent(self, longer_s: float) -> list[Worker]:
-        """Those that have reported nothing for longer."""
-        now = time.monotonic()
-        return [worker for worker in self.workers if now - worker.heard_at > longer_s]
+        """Those that had reported nothing for longer when we listened last: while we do not, nobody is silent."""
+        return [worker for worker in self.workers if self._listened_at - worker.heard_at > longer_s]
 
     def tell(self, order: Order) -> None:
         """The same order to all."""

@@ -1,0 +1,71 @@
+"""Who counts as silent: a worker that says nothing, not one that nobody has listened to."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from keyferry.crew import Crew
+from keyferry.executors import Seat
+from keyferry.workers.news import Report
+from keyferry.workers.pipe import Pipe
+from keyferry.workers.setup import Setup
+
+LONG_S = 0.2
+
+
+class Talker:
+    """An executor of one worker, whose end of the pipe is `theirs`."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self.ours, self.theirs = Pipe(ours, 5), Pipe(theirs, 5)
+
+    def launch(self, setup: Setup) -> Seat:
+        return Seat(self.ours, None)
+
+    def close(self) -> None:
+        self.ours.close()
+        self.theirs.close()
+
+
+@pytest.fixture
+def talker() -> Iterator[Talker]:
+    with closing(Talker()) as one:
+        yield one
+
+
+def crew_of(talker: Talker) -> Crew:
+    crew = Crew(talker)
+    crew.launch(Setup([], []))
+    return crew
+
+
+def hear(crew: Crew) -> int:
+    """How many reports come, as the coordinator takes them in."""
+    count = 0
+    for worker, report in crew.hear(0.0):
+        worker.heard_at = time.monotonic()
+        count += report is not None
+    return count
+
+
+def test_a_worker_that_spoke_while_nobody_listened_is_not_silent(talker: Talker) -> None:
+    crew = crew_of(talker)
+    assert hear(crew) == 0
+    talker.theirs.send(Report().pack())
+    time.sleep(2 * LONG_S)  # the coordinator waits for a server, say
+    assert crew.silent(LONG_S) == []
+    assert hear(crew) == 1
+    assert crew.silent(LONG_S) == []
+
+
+def test_a_worker_that_says_nothing_is_silent_once_it_was_listened_to(talker: Talker) -> None:
+    crew = crew_of(talker)
+    time.sleep(2 * LONG_S)
+    assert hear(crew) == 0
+    assert crew.silent(LONG_S) == crew.workers
