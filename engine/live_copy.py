@@ -89,8 +89,8 @@ class LiveCopy:
     def _put_aside(self) -> KeyferryError | None:
         """Write down what could not be copied, and was not copied later; the error where that fails.
 
-        No sooner than now: a pass that is given up is followed by another one, which tries all keys again. A range tells
-        late of a key that was copied meanwhile as a changed one; so where all values were found equal, all were copied.
+        No sooner than now: a pass that is given up is followed by another one, which tries all keys again. A range may
+        tell late of a key that was copied since as a changed one; where all values were found equal, all were copied.
         """
         try:
             for aside in () if self._all_are_equal else self.following.live.asides:
