@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from keyferry import help, options
+from keyferry import given, help, options
 from keyferry.grammar import parse
 from keyferry.options import COMMAND_NAMES, COMMANDS
 from keyferry.workers.errors import UsageError
@@ -73,14 +73,14 @@ def test_no_option_stands_in_the_table_before_it_works() -> None:
 
 
 def test_keywords_of_python_have_the_defaults_of_the_command_line() -> None:
-    assert options.from_keywords("replicate") == parse(["replicate", "a", "b"], {}).options
+    assert given.from_keywords("replicate") == parse(["replicate", "a", "b"], {}).options
 
 
 def test_keywords_of_python_may_be_values_or_texts() -> None:
-    found = options.from_keywords("replicate", wait_for="2m", dbs=[0, 3], workers=3, no_verify=True, ranges=64)
+    found = given.from_keywords("replicate", wait_for="2m", dbs=[0, 3], workers=3, no_verify=True, ranges=64)
     assert (found["wait_for"], found["dbs"], found["workers"], found["no_verify"]) == (120.0, [0, 3], 3, True)
-    assert options.from_keywords("replicate", wait_for=5, dbs="0,3")["dbs"] == [0, 3]
-    assert options.from_keywords("replicate", silence_s=1.5, retry_for=2)["silence_s"] == 1.5
+    assert given.from_keywords("replicate", wait_for=5, dbs="0,3")["dbs"] == [0, 3]
+    assert given.from_keywords("replicate", silence_s=1.5, retry_for=2)["silence_s"] == 1.5
 
 
 @pytest.mark.parametrize(
@@ -100,5 +100,5 @@ def test_keywords_of_python_may_be_values_or_texts() -> None:
 )
 def test_keywords_of_python_are_checked_like_options(keywords: dict[str, object]) -> None:
     with pytest.raises(UsageError) as caught:
-        options.from_keywords("replicate", **keywords)
+        given.from_keywords("replicate", **keywords)
     assert any(name in str(caught.value) for name in keywords)
