@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from .differences import DiffFile, diff_file
-from .ending import by_the_first_key, end_early
+from .ending import by_the_first_key, end_early, exit_code_of
 from .forkserver import helpers_cpu_s
 from .given import filled
 from .grammar import Invocation
@@ -56,7 +56,7 @@ class Compare:
                 return until_servers_stay(self.log, self._attempt, self._leave)
         except (KeyferryError, Ended) as error:
             if self.summary:  # perhaps of the pass before
-                self.summary.exit_code = EXIT_SIGNAL + error.number if isinstance(error, Ended) else error.exit_code
+                self.summary.exit_code = exit_code_of(error)
             raise
         finally:
             if self.names:

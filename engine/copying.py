@@ -12,7 +12,7 @@ from .aside import AsideFile, key_fields
 from .coordinator import Coordinator
 from .copy_pass import CopyPass
 from .differences import DiffFile, diff_file
-from .ending import by_the_first_key, end_early
+from .ending import by_the_first_key, end_early, exit_code_of
 from .eviction import Watch
 from .executors import LocalProcesses
 from .feed_choice import feed_setup, refuse_deafness, refuse_silence
@@ -92,7 +92,7 @@ class Copy:
                 return until_servers_stay(self.log, self._attempt, self._leave)
         except (KeyferryError, Ended) as error:
             if self.summary:  # perhaps of the pass before
-                self.summary.exit_code = EXIT_SIGNAL + error.number if isinstance(error, Ended) else error.exit_code
+                self.summary.exit_code = exit_code_of(error)
             raise
         finally:
             self._close_names()
@@ -189,7 +189,6 @@ class Copy:
             failure = self.told(error)
         except Ended as ended:
             self.summary = self._summary(now, None, ended.number)
-            self.summary.exit_code = EXIT_SIGNAL + ended.number
             raise
         finally:
             shown.close()

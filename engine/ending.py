@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .logs import Log
+from .signals import Ended
 from .summary import Summary
 from .workers.errors import EXIT_SIGNAL, AccessError, ChangedError, KeyferryError, RunError
 
@@ -61,6 +62,11 @@ def by_the_first_key(error: KeyferryError, any_key: bool) -> KeyferryError:
     if isinstance(error, (RunError, AccessError)) and error.side and not isinstance(error, (ChangedError, kind)):
         return kind(error.message, side=error.side, address=error.address, hint=error.hint)
     return error
+
+
+def exit_code_of(end: KeyferryError | Ended) -> int:
+    """By which exit code a run ends that was not finished."""
+    return EXIT_SIGNAL + end.number if isinstance(end, Ended) else end.exit_code
 
 
 def end_early(summary: Summary, failure: KeyferryError, number: int, log: Log) -> None:

@@ -67,9 +67,8 @@ class LiveCopy:
                 self.watch.last_look()
         except KeyferryError as error:
             failure = self.copy.told(error)
-        except Ended as ended:
+        except Ended:
             self.copy.summary = self._summary()
-            self.copy.summary.exit_code = EXIT_SIGNAL + ended.number
             raise
         finally:
             if self.shown:

@@ -45,8 +45,8 @@ class Proof:
         except KeyferryError as error:
             self.signal = copy.signals.seen()
             end_early(summary, copy.told(error), self.signal, copy.log)
-        except Ended as ended:
-            summary.exit_code, summary.verify_note = EXIT_SIGNAL + ended.number, INTERRUPTED
+        except Ended:
+            summary.verify_note = INTERRUPTED
             raise
         summary.latency = copy.latencies.rows()
         if summary.verdict:

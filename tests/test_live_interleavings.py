@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import ServerFactory
 from tests.support.binaries import KINDS
 from tests.support.live import Followed, feeds, wait_until
+from tests.support.proxy import FaultProxy
 from tests.support.sequencer import KEYS, Command, Sequencer, under_test
 from tests.support.servers import Server
 
@@ -144,40 +145,41 @@ def set_after_a_removal(source: Server, target: Server) -> Followed:
         return steps.end()
 
 
+def hashes(source: Server, target: Server) -> Sequencer:
+    """A live copy of hashes only."""
+    return Sequencer(source, target, "--type", "hash", wave=lambda name: ("HSET", name, "field", "1"))
+
+
+def string_and_hash_again(steps: Sequencer, proxy: FaultProxy) -> None:
+    """The first change, to a string, waits at a proxy with what follows from it; the second one overtakes it."""
+    steps.change_to_hold(proxy, lambda key: [("SET", key, "a string")])
+    steps.change(lambda key: [("DEL", key), *becomes("new")(key)])
+    steps.wait_until_overtaken()
+    steps.assert_nothing_came()
+
+
 def key_that_passes_the_filters_again(source: Server, target: Server) -> Followed:
     """a hash becomes a string → its removal is held → it is a hash again → live write → removal"""
-    wave = lambda name: ("HSET", name, "field", "1")  # noqa: E731
-    with Sequencer(source, target, "--type", "hash", wave=wave) as steps:
+    with hashes(source, target) as steps:
         steps.hold_request("UNLINK")
-        steps.change_to_hold(steps.to_target, lambda key: [("SET", key, "a string")])
-        steps.change(lambda key: [("DEL", key), *becomes("new")(key)])
-        steps.wait_until_overtaken()
-        steps.assert_nothing_came()
+        string_and_hash_again(steps, steps.to_target)
         return steps.end()
 
 
 def key_that_is_judged_late(source: Server, target: Server) -> Followed:
     """a hash becomes a string → the source says so, which is held → a hash again → live write → removal"""
-    wave = lambda name: ("HSET", name, "field", "1")  # noqa: E731
-    with Sequencer(source, target, "--type", "hash", wave=wave) as steps:
+    with hashes(source, target) as steps:
         steps.hold_reply("TYPE")
-        steps.change_to_hold(steps.to_source, lambda key: [("SET", key, "a string")])
-        steps.change(lambda key: [("DEL", key), *becomes("new")(key)])
-        steps.wait_until_overtaken()
-        steps.assert_nothing_came()
+        string_and_hash_again(steps, steps.to_source)
         return steps.end()
 
 
 def key_that_is_judged_late_and_stays(source: Server, target: Server) -> Followed:
     """the same where nothing may be removed: the news that it is still at the target must not outlive the live write"""
     target.call("SET", "theirs", "1")
-    wave = lambda name: ("HSET", name, "field", "1")  # noqa: E731
-    with Sequencer(source, target, "--type", "hash", wave=wave) as steps:
+    with hashes(source, target) as steps:
         steps.hold_reply("TYPE")
-        steps.change_to_hold(steps.to_source, lambda key: [("SET", key, "a string")])
-        steps.change(lambda key: [("DEL", key), *becomes("new")(key)])
-        steps.wait_until_overtaken()
-        steps.assert_nothing_came()
+        string_and_hash_again(steps, steps.to_source)
         target.call("DEL", "theirs")
         return steps.end()
 

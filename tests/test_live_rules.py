@@ -1,4 +1,4 @@
-"""What decides in a live copy, apart from servers: sweeps, counters, mute feeds, removals, the choice of a feed."""
+"""What decides in a live copy, apart from servers: sweeps, removals, the choice of a feed, lags."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ from keyferry.plans import Survey
 from keyferry.removals import Removals, refuse_what_has_shrunk
 from keyferry.sweeps import SWEEPS_MAX
 from keyferry.trespass import Trespass
-from keyferry.workers.counters import COUNTED_S, MUTE_CHANGES, Calls, Mute, Saves, Stillness, Watched
 from keyferry.workers.dirty import Dirtied
 from keyferry.workers.endpoint import Endpoint
-from keyferry.workers.errors import AccessError, NotConverged, RefusedError
+from keyferry.workers.errors import NotConverged, RefusedError
 from keyferry.workers.feed_task import NOTIFICATIONS, TRACKING, FeedReport, FeedSetup
 from keyferry.workers.setup import Setup
 from keyferry.workers.task import COPY_RANGE, LOOK_UP, Task
@@ -194,124 +193,6 @@ def test_a_gap_after_late_writes_waits_as_long_as_a_command_may_take() -> None:
     assert run.crew.orders
 
 
-# ---- counters -------------------------------------------------------------------------------------------------------
-
-INFO = b"""# Commandstats
-cmdstat_set:calls=9,usec=1
-cmdstat_flushdb:calls=1,usec=1
-cmdstat_flushall:calls=2,usec=1
-cmdstat_swapdb:calls=3,usec=1
-cmdstat_xack:calls=4,usec=1
-cmdstat_xgroup|create:calls=5,usec=1
-cmdstat_xadd:calls=6,usec=1
-cmdstat_config|set:calls=7,usec=1
-""".replace(b"\n", b"\r\n")
-
-
-def test_the_calls_that_no_feed_tells_are_counted() -> None:
-    assert Calls.told(INFO) == Calls(True, flushes=3, swaps=3, silent=9, configured=7)
-    assert Calls.told(INFO.replace(b"xgroup|create", b"xgroup")).silent == 9
-    assert not Calls.told(RuntimeError("NOPERM")).known
-    assert not Calls.told(b"").known
-
-
-@pytest.mark.parametrize(
-    ("now", "notifications", "says"),
-    [
-        (Calls(True, 3, 3, 9, 7), True, []),
-        (Calls(True, 4, 3, 9, 7), True, ["the source was flushed"]),
-        (Calls(True, 3, 4, 9, 7), False, ["SWAPDB at the source"]),
-        (Calls(True, 3, 3, 99, 7), True, []),
-        (Calls(True, 3, 3, 9, 8), True, ["the source's settings were changed"]),
-        (Calls(True, 3, 3, 9, 8), False, []),
-        (Calls(True, 0, 0, 0, 0), False, ["the source's counters were reset"]),
-        (Calls(True, 3, 3, 8, 7), False, ["the source's counters were reset"]),
-        (Calls(), False, ["the source's counters were reset"]),
-    ],
-)
-def test_counters_tell_of_what_events_do_not(now: Calls, notifications: bool, says: list[str]) -> None:
-    watched = Watched(Calls.told(INFO))
-    assert watched.gaps(now, notifications, 1.0) == says
-
-
-def test_a_flush_that_an_event_has_told_of_is_not_told_twice() -> None:
-    """It may be counted some looks later: 8.2 ends a FLUSHALL when the memory is free."""
-    for looks in (0, 3):
-        watched = Watched(Calls(True, 3, 3, 9, 7))
-        watched.flushed(1.0)
-        for _ in range(looks):
-            assert watched.gaps(Calls(True, 3, 3, 9, 7), True, 2.0) == []
-        assert watched.gaps(Calls(True, 4, 3, 9, 7), True, 3.0) == []
-        assert watched.gaps(Calls(True, 5, 3, 9, 7), True, 4.0) == FLUSHED
-
-
-FLUSHED = ["the source was flushed"]
-
-
-def test_a_flush_event_stands_for_no_later_flush() -> None:
-    """One may come behind the answer that has counted its flush, or tell of another data set, which nothing counts."""
-    for count in (4, 3):
-        watched = Watched(Calls(True, 3, 3, 9, 7))
-        assert watched.gaps(Calls(True, count, 3, 9, 7), True, 1.0) == FLUSHED * (count - 3)
-        watched.flushed(1.0)
-        assert watched.gaps(Calls(True, count, 3, 9, 7), True, 2.0) == []
-        assert watched.gaps(Calls(True, count + 1, 3, 9, 7), True, 2.0 + COUNTED_S) == FLUSHED
-
-
-def test_a_flush_event_behind_its_count_hides_no_flush_of_the_same_moment() -> None:
-    watched = Watched(Calls(True, 3, 3, 9, 7))
-    assert watched.gaps(Calls(True, 4, 3, 9, 7), True, 1.0) == FLUSHED
-    watched.flushed(1.0)
-    assert watched.gaps(Calls(True, 5, 3, 9, 7), True, 1.1) == FLUSHED
-
-
-def test_a_source_is_still_since_the_first_of_equal_looks_and_a_save_makes_that_unknown() -> None:
-    stillness = Stillness()
-    for asked_at, saves, since in (
-        (1.0, Saves(5, "a", False), 0.0),
-        (1.9, Saves(5, "a", False), 0.0),  # in the second of the save, as far as we know
-        (2.1, Saves(5, "a", False), 2.1),
-        (2.9, Saves(5, "a", False), 2.1),
-        (3.0, Saves(6, "a", False), 3.0),
-        (4.0, Saves(6, "a", True), 0.0),
-        (5.0, Saves(0, "b", False), 0.0),
-        (5.5, Saves(0, "b", False), 0.0),
-        (6.5, Saves(0, "c", False), 0.0),
-        (7.0, None, 0.0),
-        (8.0, Saves(0, "c", False), 0.0),
-        (9.1, Saves(0, "c", False), 9.1),
-    ):
-        stillness.look(saves, asked_at, told_at=asked_at)
-        assert stillness.since == since, asked_at
-
-
-def is_mute(*looks: tuple[int, int, int], every_s: float = 0.4) -> bool:
-    """Whether looks one after the other find that: changes of the source, events, and changes that make none."""
-    mute, at, found = Mute(), 1.0, False
-    for changes, events, silent in looks:
-        found = mute.look(Saves(changes, "", False), events, silent, at, told_at=at + 0.01)
-        at += every_s
-    return found
-
-
-def test_writes_without_an_event_make_a_feed_mute_unless_they_are_silent() -> None:
-    suspect = (MUTE_CHANGES, 0, 0)
-    assert is_mute((0, 0, 0), (900, 0, 0), suspect, suspect)
-    assert not is_mute((0, 0, 0), (900, 0, 0), suspect)
-    assert not is_mute((0, 0, 0), *((changes, 0, changes) for changes in (2000, 4000, 6000)))
-    one_xack_of_many = ((2000 * number, 0, number) for number in range(5))
-    assert not is_mute(*one_xack_of_many)
-    assert not is_mute(*((2000 * number, number, 0) for number in range(5)))
-
-
-def test_a_feed_is_not_mute_for_what_a_server_tells_in_one_breath() -> None:
-    """It answers all looks that it finds, and sends the events of what it did before them after the answers."""
-    suspect = (MUTE_CHANGES, 0, 0)
-    assert not is_mute((0, 0, 0), suspect, suspect, suspect, every_s=0.0)
-    assert not is_mute((0, 0, 0), suspect, suspect, every_s=0.05)
-    assert is_mute((0, 0, 0), suspect, suspect, suspect, suspect, every_s=0.05)
-
-
 # ---- removals -------------------------------------------------------------------------------------------------------
 
 
@@ -350,142 +231,6 @@ def test_a_source_that_has_shrunk_is_not_followed(now: int, prune: bool, refused
             refuse_what_has_shrunk({0: 1000}, {0: now}, prune)
     else:
         refuse_what_has_shrunk({0: 1000}, {0: now}, prune)
-
-
-class Target:
-    """Answers INFO commandstats, when it is looked at for the second time; by then more may have come."""
-
-    def __init__(self, **calls: int) -> None:
-        self.calls = calls
-        self.asked = 0
-        self._reply: bytes | None = None
-
-    def ask(self, *words: str) -> None:
-        assert words == ("INFO", "commandstats")
-        self.asked += 1
-        lines = [b"cmdstat_%b:calls=%d,usec=1\r\n" % (name.encode(), n) for name, n in self.calls.items()]
-        self._reply = b"".join(lines)
-
-    def answer(self, *words: str) -> bytes | None:
-        reply, self._reply = self._reply, None
-        return reply
-
-
-def trespass_at(monkeypatch: pytest.MonkeyPatch, *targets: Target) -> Trespass:
-    """It looks as often as it is asked to."""
-    monkeypatch.setattr("keyferry.trespass.LOOK_S", 0)
-    return Trespass(list(targets), [frozenset({"json.get"})] * len(targets))  # type: ignore[arg-type]
-
-
-def count(trespass: Trespass, sent: int = 0) -> None:
-    """One count: asked, and answered."""
-    for _ in range(2):
-        assert not trespass.look(sent, time.monotonic())
-
-
-@pytest.mark.parametrize(
-    ("calls", "sent", "seen"),
-    [
-        ({"set": 100, "hset": 5}, 0, False),
-        ({"set": 150, "hset": 5}, 50, False),
-        ({"set": 151, "hset": 5}, 50, True),
-        ({"set": 140, "unlink": 10, "hset": 5}, 50, False),
-        ({"set": 100, "hset": 6}, 50, True),
-        ({"set": 1}, 50, False),
-    ],
-    ids=["nothing", "ours", "one more SET", "ours of two kinds", "one more HSET", "counters were reset"],
-)
-def test_writes_of_others_are_told_from_ours(
-    calls: dict[str, int], sent: int, seen: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = Target(set=100, hset=5)
-    trespass = trespass_at(monkeypatch, target)
-    count(trespass)
-    target.calls = calls
-    count(trespass)
-    before = time.monotonic() - 1
-    for _ in range(3):
-        assert not trespass.look(0, before), "what our workers have sent by now is not told yet"
-    assert trespass.look(sent, time.monotonic()) == seen
-
-
-@pytest.mark.parametrize(
-    ("name", "writes"),
-    [
-        ("hexpire", True),
-        ("xgroup|create", True),
-        ("json.set", True),
-        ("of.next.year", True),
-        ("restore-asking", True),
-        ("json.get", False),
-        ("client|setname", False),
-        ("config|get", False),
-        ("fcall", False),
-        ("replconf", False),
-    ],
-)
-def test_a_command_writes_unless_it_is_known_to_be_harmless(
-    name: str, writes: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = Target(set=100)
-    trespass = trespass_at(monkeypatch, target)
-    count(trespass)
-    target.calls[name] = 1
-    count(trespass)
-    assert trespass.look(0, time.monotonic()) == writes
-
-
-def test_keys_that_move_between_the_nodes_of_a_cluster_are_not_written_by_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    one, other = Target(), Target()
-    trespass = trespass_at(monkeypatch, one, other)
-    count(trespass)
-    one.calls["migrate"] = other.calls["restore-asking"] = 1
-    count(trespass)
-    assert not trespass.look(0, time.monotonic())
-
-
-def test_what_was_sent_while_a_target_was_slow_to_answer_is_not_taken_for_that_of_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The first count is of before what the workers tell when it comes."""
-    target = Target(set=0)
-    trespass = trespass_at(monkeypatch, target)
-    assert not trespass.look(0, time.monotonic())
-    assert not trespass.look(50, time.monotonic())
-    target.calls = {"set": 60}
-    count(trespass, sent=60)
-    assert not trespass.look(60, time.monotonic())
-
-
-def test_when_a_worker_has_died_ours_are_counted_anew_and_those_of_others_go_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    target = Target(set=0, hset=5)
-    trespass = trespass_at(monkeypatch, target)
-    count(trespass)
-    trespass.look(0, time.monotonic())  # asks, and what it is told now is of no use
-    trespass.restart()
-    target.calls["set"] = 30  # of the worker that has died
-    count(trespass)
-    count(trespass)
-    count(trespass)
-    target.calls["hset"] = 6
-    trespass.restart()
-    assert any(trespass.look(0, time.monotonic()) for _ in range(5))
-
-
-def test_a_target_that_is_not_reached_is_not_asked_again_at_once() -> None:
-    class Unreached(Target):
-        def ask(self, *words: str) -> None:
-            super().ask(*words)
-            raise AccessError("no answer")
-
-    target = Unreached()
-    trespass = Trespass([target], [frozenset()])  # type: ignore[list-item]
-    assert not any(trespass.look(0, time.monotonic()) for _ in range(5))
-    assert target.asked == 1
 
 
 # ---- the choice of a feed -------------------------------------------------------------------------------------------

@@ -1,0 +1,138 @@
+"""What killed runs have left changed, and what several runs on one server leave to each other."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ServerFactory
+from tests.support.dataset import fill_large
+from tests.support.servers import Server
+from tests.test_options import at, write_strings
+from tests.test_signals import LESS_SLOWLY
+from tests.test_undo import KEYS, OFF, State, compression
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    return State(tmp_path / "state")
+
+
+# ---- what all of them have left -------------------------------------------------------------------------------------
+
+#: Commands that reach the server that was changed: as their only one, as their source, as their target.
+NEXT = {
+    "ping": lambda changed, other: ("ping", *at(changed)),
+    "generate": lambda changed, other: ("generate", *at(changed), "--keys", "10"),
+    "source": lambda changed, other: (*at(changed), "replicate", *at(other)),
+    "target": lambda changed, other: (*at(other), "replicate", *at(changed)),
+    "again": lambda changed, other: (*at(changed), "replicate", *at(other), *OFF),
+}
+
+
+@pytest.mark.parametrize("following", NEXT)
+def test_the_next_command_puts_back_what_was_left_when_everything_was_killed(
+    following: str, server: ServerFactory, state: State
+) -> None:
+    source, target = server("7.0"), server("9.1")
+    write_strings(source, 20_000)
+    state.killed(source, target)
+    ran = state.run(*NEXT[following](source, target))
+    assert ran.code == 0, ran.err
+    said = f"left by a run that was killed: source {source.address} rdbcompression is yes again"
+    assert ran.err.splitlines().count(said) == 1
+    assert (compression(source), state.files) == ("yes", [])
+
+
+def test_a_dry_run_tells_what_was_left_and_touches_nothing(server: ServerFactory, state: State) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 20_000)
+    state.killed(source, target)
+    (file,) = state.files
+    before = file.read_bytes()
+    ran = state.run(*at(source), "replicate", *at(target), "--dry-run")
+    assert ran.code == 0, ran.err
+    assert "warning: left by a run that was killed" in ran.err and "CONFIG SET rdbcompression yes" in ran.err
+    assert (compression(source), state.files, file.read_bytes()) == ("no", [file], before)
+
+
+#: Who may not put a setting back.
+BARRED = "user barred on >pw ~* &* +@all -config|set"
+
+
+def test_ping_shows_what_to_type_where_it_may_not_put_back(server: ServerFactory, state: State) -> None:
+    source, target = server("7.0", acl=["user default on nopass ~* &* +@all", BARRED]), server("7.0")
+    write_strings(source, 20_000)
+    state.killed(source, target)
+    words = ("ping", *at(source), "--user", "barred", "-apw")
+    ran = state.run(*words)
+    assert ran.code == 0
+    assert ran.out.splitlines()[-1].endswith("to put it back: CONFIG SET rdbcompression yes")
+    assert json.loads(state.run(*words, "--json").out)[0]["put_back_by"] == ["CONFIG SET rdbcompression yes"]
+    assert (compression(source), len(state.files)) == ("no", 1)
+    assert json.loads(state.run("ping", *at(source), "--json").out)[0]["put_back_by"] == []
+    assert (compression(source), state.files) == ("yes", [])
+
+
+def test_a_server_that_was_restarted_meanwhile_has_its_own_value(server: ServerFactory, state: State) -> None:
+    source, target = server("7.0", fresh=True), server("7.0")
+    write_strings(source, 20_000)
+    state.killed(source, target)
+    source.restart()
+    ran = state.run("ping", *at(source))
+    assert (ran.code, ran.err) == (0, "")
+    assert (compression(source), state.files) == ("yes", [])
+
+
+def test_other_servers_leave_it_alone(server: ServerFactory, state: State) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 20_000)
+    state.killed(source, target)
+    assert state.run("ping", *at(target)).err == ""
+    assert (compression(source), len(state.files)) == ("no", 1)
+
+
+# ---- several runs on one server -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_of_two_runs_the_last_one_puts_back(number: int, server: ServerFactory, state: State) -> None:
+    source, targets = server("7.0"), (server("7.0"), server("9.1"))
+    fill_large(source, KEYS)
+    with state.copying(source, targets[0]) as first, standing_still(targets[0]):
+        with state.copying(source, targets[1]) as second, standing_still(targets[1]):
+            for run, target in ((first, targets[0]), (second, targets[1])):
+                assert state.run("ping", *at(source)).err == ""
+                assert (compression(source), len(state.files)) == ("no", 1)
+                run.signal(number)
+                target.resume()
+                assert not run.wait().left
+    assert (compression(source), state.files) == ("yes", [])
+
+
+@contextmanager
+def standing_still(target: Server) -> Iterator[None]:
+    """The copy to this target cannot end meanwhile."""
+    target.pause()
+    try:
+        yield
+    finally:
+        target.resume()
+
+
+def test_a_run_that_wants_another_value_than_one_before_it_goes_on_without(server: ServerFactory, state: State) -> None:
+    source, targets = server("7.0"), (server("7.0"), server("9.1"))
+    write_strings(source, 20_000)
+    with state.copying(source, targets[0], LESS_SLOWLY) as first:
+        with standing_still(targets[0]):
+            ran = state.run(*at(source), "replicate", *at(targets[1]), "--source-rdbcompression", "on")
+            assert ran.code == 0, ran.err
+            assert "rdbcompression is not changed to yes: another run has set it to no" in ran.err
+            assert compression(source) == "no"
+        assert first.wait().code == 0
+    assert (compression(source), state.files) == ("yes", [])
