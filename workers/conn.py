@@ -6,7 +6,7 @@ good does it take requests (`ready`). Requests are answered in the order in whic
 
 WHAT HAPPENS IF something goes wrong: `Lost` is raised to the event loop, with the reason in plain words. A
 connection that was lost is never used again: whatever was asked on it, and whatever is asked of it afterwards, is
-answered by `GONE` in the place of each reply. Another connection takes its place (`link.py`).
+answered by `GONE` in the place of each reply. Another connection takes its place (`links.py`).
 
 WHAT WAS SENT on a connection that we gave up may still be executed by the server, after what is sent on the next
 one. So the next one first kills those before it by their CLIENT ID (`fence`); until the server has answered that,
@@ -19,17 +19,16 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import hiredis
 
 from .endpoint import Endpoint
-from .errors import AccessError, ChangedError, KeyferryError, RunError
-from .policy import Action, Gone, login_reply, rule_for
+from .errors import AccessError, KeyferryError, RunError
+from .handshake import Handshake
+from .policy import Gone
 from .replies import RECV_BYTES, Replies, Then, Way, mark_request, new_mark, recv_buffer
-from .resp import command, info_fields
+from .resp import command
 from .setup import Node
 from .tls import TlsError, WaitsForServer
 
@@ -61,15 +60,6 @@ class Lost(Exception):
         self.error, self.conn = error, conn
 
 
-@dataclass
-class _Step:
-    """One command of the handshake; an error reply to a step that is not `needed` is let pass."""
-
-    words: tuple[bytes, ...]
-    needed: bool
-    check: Callable[[object], None] | None = None
-
-
 class Connection:
     """`ask(request, n, then)` sends bytes and calls then([n replies]) when they are there."""
 
@@ -92,10 +82,7 @@ class Connection:
         self.endpoint: Endpoint = node.endpoint
         self.ready = False
         self.used = False  # it has been ready: something may have been sent
-        self.client_id = 0  # 0 = the server does not tell
-        self.direct = False  # proved: the server sees our own address, so nobody is in between
         self.when_ready: Callable[[], None] = lambda: None
-        self.echoes = False  # it sends back what PING brings: then requests may be marked
         self._replies = self._new_replies()
         self._out: list[bytes | memoryview] = []
         self._watches_write = True
@@ -105,7 +92,8 @@ class Connection:
         self.sock: socket.socket | TlsSocket = self._open(turn)
         self.fd = self.sock.fileno()
         poll.register(self.fd, select.EPOLLIN | select.EPOLLOUT)
-        self._handshake()
+        self.handshake = self._new_handshake(name)
+        self._begin()
 
     # ---- asking ---------------------------------------------------------------------------------------------
 
@@ -113,7 +101,7 @@ class Connection:
         """Queue a request of `replies` commands, in one piece or in several; it leaves with the loop's next `flush`."""
         if not self.ready:
             return then([GONE] * replies)
-        mark = new_mark() if way in _WITH_MARK and self.echoes else b""
+        mark = new_mark() if way in _WITH_MARK and self.handshake.echoes else b""
         self._ask(request, replies, then, way, mark)
 
     def _ask(self, request: Request, replies: int, then: Then, way: Way = Way.EACH, mark: bytes = b"") -> None:
@@ -230,28 +218,33 @@ class Connection:
     def _new_replies(self) -> Replies:
         return Replies()
 
-    def _handshake(self) -> None:
-        steps = list(self._steps())
-        request = b"".join([command(*step.words) for step in steps])
+    def _new_handshake(self, name: str) -> Handshake:
+        return Handshake(self.side, self.node, self.db, name)
 
+    def _begin(self) -> None:
         def answered(replies: list) -> None:
-            for step, reply in zip(steps, replies):
-                if isinstance(reply, Exception):
-                    if step.needed or str(reply).startswith("NOAUTH"):
-                        raise self._refused(step.words[0], reply)
-                elif step.check:
-                    step.check(reply)
+            try:
+                self.handshake.answered(replies, self._own_address())
+            except KeyferryError as error:
+                raise Lost(error, self if type(error) is RunError else None) from None
             self._kill_those_before()
 
-        self._ask(request, len(steps), answered)
+        self._ask(self.handshake.request, len(self.handshake.steps), answered)
+
+    def _own_address(self) -> str:
+        """Our end of the socket, as CLIENT INFO would tell it."""
+        if self.endpoint.socket:
+            return self.endpoint.socket + ":0"
+        host, port = self.sock.getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def _kill_those_before(self) -> None:
         """The last step, now that it is sure that this is the process whose CLIENT IDs we know."""
 
         def killed(replies: list) -> None:
-            refused = next((str(reply) for reply in replies if isinstance(reply, Exception)), "")
+            errors = [str(reply) for reply in replies if isinstance(reply, Exception)]
             # "No such client" is as good: it is gone.
-            self.fence_refused = "" if refused.startswith("ERR No such client") else refused
+            self.fence_refused = next((text for text in errors if not text.startswith("ERR No such client")), "")
             self._deadline_s = self.endpoint.timeout_s
             self.ready = self.used = True
             self.when_ready()
@@ -260,62 +253,6 @@ class Connection:
             return killed([])
         kills = [command(b"CLIENT", b"KILL", b"ID", b"%d" % client_id) for client_id in self.fence]
         self._ask(b"".join(kills), len(kills), killed)
-
-    def _steps(self):  # type: ignore[no-untyped-def]
-        where = self.endpoint
-        if where.password:
-            words = (where.user, where.password) if where.user else (where.password,)
-            yield _Step((b"AUTH", *(word.encode() for word in words)), needed=True)
-        yield _Step((b"SELECT", b"%d" % self.db), needed=self.db != 0)
-        yield _Step((b"CLIENT", b"SETNAME", self.name.encode()), needed=False)
-        yield _Step((b"CLIENT", b"ID"), needed=False, check=self._note_id)
-        yield _Step((b"INFO", b"server"), needed=False, check=self._check_run_id)
-        yield _Step((b"INFO", b"replication"), needed=False, check=self.check_replid)
-        if self.node.replica:
-            yield _Step((b"READONLY",), needed=True)
-        if self.node.no_touch and self.node.read:
-            # Reading must not make a cold key look hot to the server's eviction.
-            yield _Step((b"CLIENT", b"NO-TOUCH", b"ON"), needed=False)
-        if self.node.read:
-            yield _Step((b"CLIENT", b"INFO"), needed=False, check=self._note_who_we_are)
-            mark = new_mark()
-            yield _Step((b"PING", mark), needed=False, check=partial(self._note_echo, mark))
-
-    def _note_echo(self, mark: bytes, reply: object) -> None:
-        self.echoes = reply == mark
-
-    def _note_id(self, reply: object) -> None:
-        self.client_id = reply if isinstance(reply, int) else 0
-
-    def _note_who_we_are(self, reply: object) -> None:
-        """A proxy has a connection of its own to the server, so the server tells another address than ours."""
-        ours = self.endpoint.socket + ":0"
-        if not self.endpoint.socket:
-            host, port = self.sock.getsockname()[:2]
-            ours = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self.direct = isinstance(reply, bytes) and f" addr={ours} ".encode() in reply
-
-    def _check_run_id(self, reply: object) -> None:
-        self._check_identity("run_id", self.node.run_id, reply)
-
-    def check_replid(self, reply: object) -> None:
-        """Raise Lost where INFO replication is of other data than the plan was made for."""
-        # The same process holds other data when it has been somebody's replica in between.
-        self._check_identity("master_replid", self.node.replid, reply)
-
-    def _check_identity(self, name: str, wanted: str, reply: object) -> None:
-        found = info_fields(reply).get(name, "") if isinstance(reply, bytes) else ""
-        if wanted and found and found != wanted:
-            text = f"its {name} is another than when the copy began (restarted, failed over or replaced)"
-            raise Lost(ChangedError(text, side=self.side, address=self.endpoint.address))
-
-    def _refused(self, word: bytes, reply: Exception) -> Lost:
-        rule = rule_for(reply)
-        if rule.action is Action.WAIT:  # LOADING, or too many clients: later it may let us in
-            return self._lost(rule.reason, rule.hint)
-        said = login_reply(reply, self.endpoint.password) if word == b"AUTH" else reply
-        text = f"{word.decode()} refused: {said}"
-        return Lost(AccessError(text, side=self.side, address=self.endpoint.address, hint=rule.hint))
 
     def _broken(self, error: OSError) -> Lost:
         """The socket does not go on."""
@@ -344,7 +281,7 @@ class Connection:
     @property
     def to_fence(self) -> tuple[int, ...]:
         """The CLIENT IDs that the next connection has to kill: our own, and those that we did not get to kill."""
-        return self.fence + (self.client_id,) if self.client_id else self.fence
+        return self.fence + (self.handshake.client_id,) if self.handshake.client_id else self.fence
 
     def close(self) -> None:
         """Give the socket back; what was asked and not answered never will be."""

@@ -11,20 +11,24 @@ from __future__ import annotations
 
 import secrets
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import hiredis
 
-from .conn import Connection, Lost, _Step
+from .conn import Connection, Lost
 from .errors import AccessError
 from .feed_task import NOTIFICATIONS, FeedSetup
+from .handshake import Handshake, Step
 from .policy import rule_for
 from .replies import Replies
 from .resp import command
 from .setup import Node
 
 PING = command(b"PING")
+#: A source that is full must not end the feed.
+KEEP_US = Step((b"CLIENT", b"NO-EVICT", b"ON"), needed=False)
+RESP3 = Step((b"HELLO", b"3"), needed=True)
 
 
 @dataclass
@@ -60,10 +64,8 @@ class FeedConnection(Connection):
         name = node.endpoint.client_name or f"keyferry:{setup.job}:feed"
         super().__init__("source", number, node, setup.dbs[0] if len(setup.dbs) == 1 else 0, name, poll, (), turn)
 
-    def _steps(self) -> Iterator[_Step]:
-        yield from super()._steps()
-        yield _Step((b"CLIENT", b"NO-EVICT", b"ON"), needed=False)  # a source that is full must not end the feed
-        yield _Step((b"HELLO", b"3"), needed=True)
+    def _new_handshake(self, name: str) -> Handshake:
+        return Handshake(self.side, self.node, self.db, name, (KEEP_US, RESP3))
 
     def listen(self, then: Callable[[], None]) -> None:
         """Ask for events, and call `then` when they are sure to come."""

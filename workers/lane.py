@@ -2,17 +2,14 @@
 
 Several lanes share the worker's connections, so that the round trip of one is filled by the work of the others.
 A lane's keys come in segments (one SCAN reply each, or the names in the task); what passes the filters is split into
-windows.
-What is reported as acknowledged is the low-water mark: everything before the first segment with an open window.
-Counters travel with it, so that a range which another worker takes over is counted once.
+windows. What is acknowledged: `segments.py`.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,16 +21,16 @@ from .compare import Comparison, QuickComparison
 from .conflict import Look
 from .cursor import RING
 from .filters import Filters
-from .finding import Finding
 from .guarded import Guarded
 from .link import Link
 from .lookup import LookUp, Prune, Recheck
-from .news import Aside, Counts, Progress
+from .news import Counts, Progress
 from .pace import Pace
 from .policy import Action, first_error, rule_for
 from .replies import Way
 from .resp import arguments
 from .scan import Found, RangeScan
+from .segments import Segment, Segments
 from .sieve import Sieve
 from .splicing import Splicing
 from .task import COMPARE, COPY, COPY_RANGE, LOOK_UP, PRUNE, RECHECK, Task
@@ -43,37 +40,6 @@ from .window import Window
 DEPTH = 2
 
 ALL = Filters()
-
-
-@dataclass
-class _Segment:
-    """Keys that come together, and how far they are."""
-
-    found: Found
-    opened: int = 0  # keys given to windows
-    open: int = 0  # windows not settled
-    put_off: bool = False  # the keys go up in the report, to be copied when all ranges are done
-    counts: Counts = field(default_factory=Counts)
-    asides: list[Aside] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)  # of the next keys, where they were asked for
-    sizing: bool = False  # sizes are on their way
-
-    @property
-    def unopened(self) -> int:
-        return len(self.found.keys) - self.opened
-
-    @property
-    def settled(self) -> bool:
-        return not self.open and not self.unopened
-
-    def next_keys(self, count: int) -> list[bytes]:
-        """Give the next keys to a window."""
-        keys = self.found.keys[self.opened : self.opened + count]
-        self.opened += count
-        self.open += 1
-        del self.sizes[:count]
-        return keys
 
 
 class Lane:
@@ -94,12 +60,11 @@ class Lane:
         self.task, self.link, self.chooser, self.meter = task, link, chooser, meter
         self.scan_count, self.changed, self.pace = scan_count, changed, pace
         self.windows = windows  # those of the whole worker, where barriers have to know them
-        self.segments: deque[_Segment] = deque()
+        self.segments = Segments(task)
         self.open = 0
         self.scan_bytes = 0  # what the SCAN on its way is expected to bring
         self.stopping = False
         self.opaque = ""
-        self._news = Progress(task.id, task.start, Counts())
         self.scan: RangeScan | None = None
         self.filters = filters
         self.sieve = Sieve(link, filters) if filters.sifts and not task.sifted else None
@@ -116,11 +81,11 @@ class Lane:
         if self._names is not None and not self.stopping:
             names, self._names = self._names, None
             return self._found(Found(names, RING, elsewhere=not self.task.counted))
-        while self._may_open() and (segment := self._unopened()):
+        while self._may_open() and (segment := self.segments.unopened):
             if not self._open_window(segment):
                 break
         scan = self.scan
-        may_ask = self._may_open() and not self._unopened()
+        may_ask = self._may_open() and not self.segments.unopened
         if scan and may_ask and not scan.asking and not scan.done:
             self._ask_keys(scan)
         if self.ended:
@@ -146,10 +111,7 @@ class Lane:
         """Every key of the task has its outcome."""
         if self.open or self.opaque or self._names is not None:
             return False
-        return (not self.scan or self.scan.done) and not self._unopened()
-
-    def _unopened(self) -> _Segment | None:
-        return next((segment for segment in self.segments if segment.unopened), None)
+        return (not self.scan or self.scan.done) and not self.segments.unopened
 
     # ---- keys -----------------------------------------------------------------------------------------------
 
@@ -165,8 +127,7 @@ class Lane:
         self.chooser.budget.give(size)
 
     def _found(self, found: Found) -> None:
-        segment = _Segment(found)
-        self.segments.append(segment)
+        segment = self.segments.add(found)
         self.chooser.learn_names(found.keys)
         self._told_keys()
         if not self.sieve or not found.keys:
@@ -177,7 +138,7 @@ class Lane:
         self.open += 1
         self.sieve.sift(found.keys, lambda keys, counts: self._sifted(segment, keys, counts))
 
-    def _sifted(self, segment: _Segment, keys: list[bytes], counts: Counts) -> None:
+    def _sifted(self, segment: Segment, keys: list[bytes], counts: Counts) -> None:
         segment.open -= 1
         self.open -= 1
         elsewhere = segment.found.elsewhere
@@ -185,7 +146,7 @@ class Lane:
         segment.found = replace(segment.found, keys=keys)
         self._admit(segment)
 
-    def _admit(self, segment: _Segment) -> None:
+    def _admit(self, segment: Segment) -> None:
         """Windows may be opened on the segment, once keys that must stay as they are have been left out."""
         found = segment.found
         if self.link.keeps_existing and found.elsewhere and self.scan:
@@ -194,7 +155,7 @@ class Lane:
             self._look(segment)
         self.go()
 
-    def _look(self, segment: _Segment) -> None:
+    def _look(self, segment: Segment) -> None:
         """Leave out the keys that exist at the target; until it has told, none is opened."""
         keys = segment.found.keys
 
@@ -217,7 +178,7 @@ class Lane:
 
     # ---- windows --------------------------------------------------------------------------------------------
 
-    def _open_window(self, segment: _Segment) -> bool:
+    def _open_window(self, segment: Segment) -> bool:
         """Open a window on the segment's next keys; False where it has to wait: for their sizes, a limit, or memory."""
         chooser, pace = self.chooser, self.pace
         if pace and not pace.admits(self):
@@ -240,7 +201,7 @@ class Lane:
         self._start_window(segment, count, lambda window: self._settled(segment, window, size, paid, opened_at))
         return True
 
-    def _start_window(self, segment: _Segment, count: int, settled: Callable[[Any], None]) -> None:
+    def _start_window(self, segment: Segment, count: int, settled: Callable[[Any], None]) -> None:
         keys = segment.next_keys(count)
         work, counted = self.task.work, not segment.found.elsewhere
         settled = self._registered(keys, settled) if work == COPY else settled
@@ -279,7 +240,7 @@ class Lane:
         if self.windows:
             self.windows.closed(number)
 
-    def _ask_sizes(self, segment: _Segment) -> None:
+    def _ask_sizes(self, segment: Segment) -> None:
         """Ask how large the next keys are, as many as the next windows may take."""
         if segment.sizing:
             return
@@ -296,7 +257,7 @@ class Lane:
 
         self.link.reader.ask(*sizes_request(arguments(keys)), told, Way.MARKED)
 
-    def _settled(self, segment: _Segment, window: Any, size: int, paid: float, opened_at: float) -> None:
+    def _settled(self, segment: Segment, window: Any, size: int, paid: float, opened_at: float) -> None:
         segment.open -= 1
         self.open -= 1
         segment.counts.add(window.counts)
@@ -318,34 +279,8 @@ class Lane:
 
         The `last` news of a lane that stops half-way, and that nobody will go on with, tell of single windows too.
         """
-        before = self._news.position
-        while self._first_is_done():
-            segment = self.segments.popleft()
-            self._news.position = segment.found.position
-            self._add(segment)
-        if last or (self.ended and self.stopping):
-            for segment in self.segments:
-                self._add(segment)
-            self.segments.clear()
-        if self._news.position == before and not self._news.counts.read and not self.ended:
-            return []
-        news, self._news = self._news, Progress(self.task.id, self._news.position, Counts())
-        news.finished = self.ended and self.finished
-        news.opaque = self.opaque
-        return [news]
-
-    def _add(self, segment: _Segment) -> None:
-        self._news.counts.add(segment.counts)
-        self._news.asides += segment.asides
-        self._news.findings += segment.findings
-        if segment.put_off:
-            self._news.listed = segment.found.keys
-
-    def _first_is_done(self) -> bool:
-        """Whether the oldest segment can be acknowledged; the parts of one reply are acknowledged together."""
-        if not self.segments or not self.segments[0].settled:
-            return False
-        return not self.segments[0].found.part or (len(self.segments) > 1 and self.segments[1].settled)
+        all_of_them = last or (self.ended and self.stopping)
+        return self.segments.news(self.ended, self.finished, self.opaque, all_of_them)
 
 
 def _counted_elsewhere(settled: Callable[[Any], None], window: Window) -> None:

@@ -254,7 +254,7 @@ class Links:
             new = self._new(old.side, old.number, old.db, old.to_fence if old.side == "target" else ())
         except Lost as lost:
             return self._try_later(old, lost)
-        new.fence_missing = old.side == "target" and old.used and not old.client_id
+        new.fence_missing = old.side == "target" and old.used and not old.handshake.client_id
         del self.down[old]
         self.down[new] = "connection lost"
         for link in links:

@@ -120,7 +120,7 @@ class Listener:
         for why in self.watched.gaps(Calls.told(calls), notifications, time.monotonic()):
             self.owner.gap(why)
         if isinstance(replication, bytes):
-            conn.check_replid(replication)
+            conn.handshake.check_replid(replication)
         if isinstance(client, bytes) and (found := re.search(rb" omem=(\d+)", client)):
             self.unread_bytes = int(found[1])
         if notifications and self.setup.flags_told:

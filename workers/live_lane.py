@@ -16,13 +16,14 @@ from .barrier import Windows
 from .careful import Careful
 from .choose import Chooser
 from .filters import Filters
-from .lane import Lane, _Segment
+from .lane import Lane
 from .link import Link
 from .news import Counts, Progress
 from .pace import Pace
 from .removal import Removal
 from .resp import argument_value
 from .scan import Found
+from .segments import Segment
 from .task import Task
 from .window import Window, _Part
 
@@ -89,7 +90,7 @@ class LiveLane(Lane):
             self._judging = self._opened(found.keys)
         super()._found(found)
 
-    def _sifted(self, segment: _Segment, keys: list[bytes], counts: Counts) -> None:
+    def _sifted(self, segment: Segment, keys: list[bytes], counts: Counts) -> None:
         passed = set(keys)
         out = [key for key in self.task.keys if key not in passed]
         self._remove(out, self._judging, lambda: super(LiveLane, self)._sifted(segment, keys, counts))
@@ -109,7 +110,7 @@ class LiveLane(Lane):
             return done([])
         Removal(self.link, keys, self.task.target_db in self.removes(), done).start()
 
-    def _start_window(self, segment: _Segment, count: int, settled: Callable[[Any], None]) -> None:
+    def _start_window(self, segment: Segment, count: int, settled: Callable[[Any], None]) -> None:
         keys = segment.next_keys(count)
         number = self._opened(keys)
         began_at = time.monotonic()

@@ -176,7 +176,7 @@ class Worker:
     # ---- troubles -------------------------------------------------------------------------------------------
 
     def _connected(self, conn: Connection) -> None:
-        self.report.clients.append([conn.side, conn.number, conn.client_id])
+        self.report.clients.append([conn.side, conn.number, conn.handshake.client_id])
         if conn.fence_missing:
             self.report.unfenced = f"{conn.side} {conn.endpoint.address}: it tells no CLIENT ID"
         if conn.fence_refused:
@@ -189,8 +189,8 @@ class Worker:
         if link.source:
             # What a proxy tells about the database may be about another shard.
             read = [conn for conn in link.connections if conn.node.read]
-            link.no_expiries = link.no_expiries and all(conn.direct for conn in read)
-            known = all(conn.direct or not conn.node.fields_may_expire for conn in read)
+            link.no_expiries = link.no_expiries and all(conn.handshake.direct for conn in read)
+            known = all(conn.handshake.direct or not conn.node.fields_may_expire for conn in read)
             link.no_field_expiries = link.no_field_expiries and known
         for lane in [lane for lane in self.lanes.values() if lane.link is link]:
             lane.go()
