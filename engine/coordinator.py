@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from .clocks import Clocks
+from .contacts import Contacts
 from .crew import Crew, Worker
 from .ending import Ending
 from .eviction import Watch
@@ -44,7 +44,7 @@ TICK_S = 0.2
 
 
 class Coordinator:
-    """Runs the tasks of a plan. `say` and `warn` are for the log, `tick(state)` for the progress display."""
+    """Runs the tasks of a plan."""
 
     def __init__(
         self,
@@ -52,13 +52,9 @@ class Coordinator:
         tasks: list[Task],
         workers: int,
         executor: Any,
+        contacts: Contacts,
         *,
         aside: Records,
-        say: Callable[[str], None],
-        warn: Callable[[str], None],
-        tick: Callable[[State], None],
-        signal_seen: Callable[[], int] = lambda: 0,
-        measured: Callable[[list[list[Any]]], None] = lambda told: None,
         controls: tuple[list[Control], list[Control]] | None = None,
         watch: Watch | None = None,
         silence_s: float = 30.0,
@@ -70,31 +66,38 @@ class Coordinator:
         writes: bool = True,
     ) -> None:
         self.setup, self.aside, self.wanted = setup, aside, workers
-        self.say, self.warn, self.tick = say, warn, tick
-        self.signal_seen, self.measured, self.controls, self.silence_s = signal_seen, measured, controls, silence_s
+        self.contacts, self.say = contacts, contacts.say
+        self.controls, self.silence_s = controls, silence_s
         self.governor, self.watch, self.outlook = governor, watch, outlook
         self.supply, self.live = supply, live  # names make tasks, in place of ranges; changes are followed
         self.ledger = Ledger(tasks)
         self.ledger.looks_up_besides = live is not None
         self.state = State(keys_total)
         self.crew = Crew(executor)
-        self.scanners = Scanners(setup, self.ledger, self.crew, say)
+        self.scanners = Scanners(setup, self.ledger, self.crew, self.say)
         written = controls[1] if controls and writes else []
-        self.fence = Fence(written, setup.targets, setup.retry_for_s, warn)
+        self.fence = Fence(written, setup.targets, setup.retry_for_s, contacts.warn)
         if live:
             self.fence.late_writes = live.late_writes
-        self.outages = Outages(say, warn, setup.retry_for_s)
+        self.outages = Outages(self.say, contacts.warn, setup.retry_for_s)
         self.losses = Losses(self)
-        self.ending, self.clocks = Ending(warn), Clocks(controls)
+        self.ending, self.clocks = Ending(contacts.warn), Clocks(controls)
 
     @classmethod
     def of_plan(
-        cls, plan: Plan, executor: Any, setup: Setup | None = None, tasks: list[Task] | None = None, **more: Any
+        cls,
+        plan: Plan,
+        executor: Any,
+        contacts: Contacts,
+        setup: Setup | None = None,
+        tasks: list[Task] | None = None,
+        **more: Any,
     ) -> Coordinator:
         """The coordinator for a copy; `setup` and `tasks` stand in the place of the plan's, as for a verification."""
         governor = Governor(plan.limits, [node.endpoint for node in plan.setup.sources]) if plan.limits else None
         more = {"silence_s": plan.silence_s, "keys_total": plan.keys_total, "governor": governor} | more
-        return cls(setup or plan.setup, plan.tasks() if tasks is None else tasks, plan.workers, executor, **more)
+        tasks = plan.tasks() if tasks is None else tasks
+        return cls(setup or plan.setup, tasks, plan.workers, executor, contacts, **more)
 
     @property
     def cpu_s(self) -> float:
@@ -179,7 +182,7 @@ class Coordinator:
         self._look_at_clocks()
         self._look_at_evictions()
         self._update_state()
-        self.tick(self.state)
+        self.contacts.tick(self.state)
 
     def _follow(self, live: Live) -> None:
         """Go on with the changes. What ends that ends the run in order, so that nothing arrives in the next pass."""
@@ -216,7 +219,7 @@ class Coordinator:
     def _take_in(self, worker: Worker, report: Report) -> None:
         worker.heard_at = time.monotonic()
         worker.waiting, worker.cpu_s = report.waiting, report.cpu_s
-        self.measured(report.latencies)
+        self.contacts.measured(report.latencies)
         worker.held_by, worker.sent, worker.told_at = report.held_by, report.sent, report.made_at
         worker.clients += [(node, client) for side, node, client in report.clients if side == "target" and client]
         worker.drained, worker.down = report.drained, report.down
@@ -324,7 +327,7 @@ class Coordinator:
             self.losses.note(worker, f"has been silent for {self.silence_s:g} s")
 
     def _look_at_signals(self) -> None:
-        seen = self.signal_seen()
+        seen = self.contacts.signal_seen()
         if self.live and seen == signal.SIGINT:
             self.live.cut_over_now()
         elif seen and not self.signal:

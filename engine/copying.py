@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import handover
 from .aside import AsideFile, key_fields
+from .contacts import Contacts
 from .coordinator import Coordinator
 from .copy_pass import CopyPass
 from .differences import DiffFile, diff_file
@@ -219,12 +220,8 @@ class Copy:
         coordinator = Coordinator.of_plan(
             plan,
             LocalProcesses(),
+            Contacts.of(self.log, shown, self.signals, self.latencies),
             aside=aside,
-            say=self.log.notice,
-            warn=self.log.warning,
-            tick=shown.tick,
-            signal_seen=self.signals.seen,
-            measured=self.latencies.add,
             controls=(controls.sources, controls.targets),
             watch=watch,
             outlook=outlook,

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from .aside import AsideFile
+from .contacts import Contacts
 from .coordinator import Coordinator
 from .ending import end_early
 from .eviction import Watch
@@ -119,14 +120,10 @@ class LiveCopy:
         return Coordinator.of_plan(
             plan,
             LocalProcesses(),
+            Contacts.of(copy.log, self.shown, copy.signals, copy.latencies),
             setup,
             tasks,
             aside=self.aside,
-            say=copy.log.notice,
-            warn=copy.log.warning,
-            tick=self.shown.tick,
-            signal_seen=copy.signals.seen,
-            measured=copy.latencies.add,
             controls=(self.controls.sources, self.controls.targets),
             watch=self.watch,
             keys_total=plan.keys_total if phase == "copy" and tasks else 0,

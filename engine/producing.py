@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .aside import AsideFile
+from .contacts import Contacts
 from .coordinator import Coordinator
 from .executors import LocalProcesses
 from .forkserver import helpers_cpu_s
@@ -58,12 +59,8 @@ class Producer:
             tasks,
             workers,
             LocalProcesses(),
+            Contacts.of(self.log, shown, self.signals, self.latencies),
             aside=AsideFile(""),
-            say=self.log.notice,
-            warn=self.log.warning,
-            tick=shown.tick,
-            signal_seen=self.signals.seen,
-            measured=self.latencies.add,
             keys_total=total,
         )
         coordinator.state.unit, coordinator.state.total_known = unit, unit == "keys"

@@ -30,6 +30,7 @@ from typing import Any
 
 from .aside import AsideFile
 from .census import Census, is_written, settle_counts, settle_losses
+from .contacts import Contacts
 from .coordinator import Coordinator
 from .differences import DiffFile, line
 from .eviction import unread_bytes
@@ -307,14 +308,10 @@ class Verification:
         coordinator = Coordinator.of_plan(
             plan,
             LocalProcesses(),
+            Contacts.of(desk.log, shown, desk.signals, desk.latencies),
             self.setup,
             tasks,
             aside=found,
-            say=desk.log.notice,
-            warn=desk.log.warning,
-            tick=shown.tick,
-            signal_seen=desk.signals.seen,
-            measured=desk.latencies.add,
             controls=(self.controls.sources, self.controls.targets),
             keys_total=total,
             outlook=self.outlook,

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import pytest
 
 from keyferry.aside import AsideFile
+from keyferry.contacts import Contacts
 from keyferry.coordinator import Coordinator
 from keyferry.partitioners.control import Control
 from keyferry.signals import Ended
@@ -198,8 +199,8 @@ def test_the_loop_that_feeds_workers_waits_for_no_server() -> None:
         raise Ended(signal.SIGTERM)
 
     run = Coordinator(
-        Setup([], [Node(Endpoint())]), [Task(0, COPY_RANGE)], 0, NotedSeats(), controls=([], [control]),
-        aside=AsideFile(""), say=print, warn=print, tick=tick,
+        Setup([], [Node(Endpoint())]), [Task(0, COPY_RANGE)], 0, NotedSeats(), Contacts(print, print, tick),
+        controls=([], [control]), aside=AsideFile(""),
     )  # fmt: skip
     with pytest.raises(Ended):
         run.run()

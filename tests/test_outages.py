@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from keyferry.aside import AsideFile
+from keyferry.contacts import Contacts
 from keyferry.coordinator import Coordinator
 from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.news import Report
@@ -21,10 +22,8 @@ def test_a_connection_that_is_back_before_anybody_has_looked_is_told_as_lost_and
         [Task(0, COPY_RANGE)],
         1,
         NotedSeats(),
+        Contacts(told.append, told.append, print),
         aside=AsideFile(""),
-        say=told.append,
-        warn=told.append,
-        tick=print,
     )
     run.crew.launch(run.setup)
     (worker,) = run.crew.workers

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyferry.aside import AsideFile
+from keyferry.contacts import Contacts
 from keyferry.coordinator import Coordinator
 from keyferry.governor import Governor
 from keyferry.limits import Limits
@@ -267,10 +268,8 @@ def test_a_worker_without_work_keeps_nothing_and_only_changes_are_told() -> None
         tasks,
         3,
         NotedSeats(),
+        Contacts(print, print, print),
         aside=AsideFile(""),
-        say=print,
-        warn=print,
-        tick=print,
         governor=governor,
     )
     for _ in range(3):

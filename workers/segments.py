@@ -69,7 +69,9 @@ class Segments:
     def news(self, ended: bool, finished: bool, opaque: str, all_of_them: bool) -> list[Progress]:
         """What was acknowledged since the last call: nothing or one.
 
-        `all_of_them`: nobody will go on with what is left of the task, so single windows are told of, too.
+        The lane has `ended`, and `finished` says whether its keys all have an outcome: that is not so where it was
+        stopped before it has given all of them to windows. `all_of_them`: nothing more will be told, so single windows
+        are told of, too.
         """
         before = self._news.position
         while self._first_is_done():
