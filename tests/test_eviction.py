@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 
 from keyferry.eviction import LEAST_BYTES, MOST_BYTES, Watch, unread_bytes
 from keyferry.partitioners.topology import describe
+from keyferry.workers.adapt import Meter
 from keyferry.workers.budget import Budget, fitting
 from keyferry.workers.choose import Chooser
+from keyferry.workers.lane import Lane
+from keyferry.workers.task import COPY_KEYS, Task
 from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal
 from tests.support.control import control_of
@@ -23,6 +26,7 @@ from tests.support.processes import run_keyferry
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
+from tests.support.window_loop import Loop
 from tests.test_options import at, copied, write_strings
 
 MB = 1 << 20
@@ -185,3 +189,35 @@ def test_a_giant_lets_the_next_sizes_be_asked_first_and_is_forgotten() -> None:
     for _ in range(200):
         chooser.learn(1000, 1000, 100_000)
     assert (chooser.keys, chooser.sizes_first) == (1000, False)
+
+
+class Wavers(Chooser):
+    """Wants sizes first, but for the moment after two windows."""
+
+    learned = 0
+
+    def learn(self, keys: int, strings: int, size: int, largest: int = 0) -> None:
+        super().learn(keys, strings, size, largest)
+        self.learned += 1
+        self.sizes_first = self.learned != 2
+
+
+def test_a_lane_that_opens_windows_while_it_is_told_sizes_takes_each_for_the_size_of_its_key(
+    server: ServerFactory,
+) -> None:
+    """Taken for those of other keys, they would reach beyond the last one."""
+    source, target = server("7.0"), server("7.0")
+    names = [f"key:{number:02}" for number in range(22)]
+    source.call("MSET", *[word for name in names for word in (name, "value")])
+    loop = Loop(source, [target], owners=None)
+    try:
+        loop.run_until(lambda: loop.link.ready)
+        task = Task(0, COPY_KEYS, keys=[name.encode() for name in names])
+        lane = Lane(task, loop.link, Wavers("auto", 4, Budget(MOST_BYTES)), Meter(), 500, lambda lane: None)
+        lane.go()
+        loop.run_until(lambda: lane.ended)
+        (news,) = lane.news()
+    finally:
+        loop.close()
+    assert (news.finished, news.counts.copied, news.counts.retried) == (True, 22, 0)
+    assert_equal(source, target)

@@ -245,14 +245,16 @@ class Lane:
         if segment.sizing:
             return
         segment.sizing = True
-        keys = segment.found.keys[segment.opened : segment.opened + DEPTH * self.chooser.keys]
+        begin = segment.opened
+        keys = segment.found.keys[begin : begin + DEPTH * self.chooser.keys]
 
         def told(replies: list) -> None:
             segment.sizing = False
             error = first_error(replies)
             if error is not None and rule_for(error).action is Action.WAIT:
                 return self.link.trouble("source", 0, error, self.go)
-            segment.sizes = sizes_of(replies, unknown=self.chooser.budget.window_bytes)
+            sizes = sizes_of(replies, unknown=self.chooser.budget.window_bytes)
+            segment.sizes = sizes[segment.opened - begin :]  # some keys may have been opened without them
             self.go()
 
         self.link.reader.ask(*sizes_request(arguments(keys)), told, Way.MARKED)
