@@ -1,4 +1,4 @@
-"""Keys that close the connection whenever they are copied: found, put aside, and nobody else suffers."""
+"""Keys that close the connection whenever they are copied or compared: found, told, and nobody else suffers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.support.compare import all_keys, differences
 from tests.support.dataset import fill
 from tests.support.processes import run_keyferry
 from tests.support.servers import Server
+from tests.support.summary import result_of
 from tests.test_options import at
 
 HUGE = {b"huge:string", b"huge:hash"}
@@ -46,3 +47,20 @@ def test_a_key_that_closes_the_connection_is_put_aside(
     source.call("CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0")
     assert all_keys(source) - all_keys(target) == HUGE
     assert all("missing" in line for line in differences(source, target))
+
+
+@pytest.mark.parametrize("limited", ["source", "target"])
+def test_a_key_that_closes_the_connection_when_its_elements_are_compared_is_unreadable(
+    limited: str, server: ServerFactory
+) -> None:
+    source, target = server("7.0", fresh=True), server("7.0", fresh=True)
+    with_huge_values(source)
+    source.call("DEL", "huge:string")  # it would cost its window connections before any element is read
+    copied = run_keyferry(*at(source), "replicate", *at(target), "--no-verify")
+    assert copied.code == 0, copied.err
+    (source if limited == "source" else target).call("CONFIG", "SET", "client-output-buffer-limit", "normal 3mb 0 0")
+    ran = run_keyferry(*at(source), "compare", *at(target), "--json", "--retry-for", "30s", timeout=110)
+    assert ran.code == 1, ran.err
+    told = result_of(ran)["verify"]
+    assert (told["verdict"], told["unreadable"]) == ("OK:1500 V:0 >:0 <:0 T:0", 1)
+    assert "huge:hash" in ran.err and "the connection is closed whenever this key is read" in ran.err

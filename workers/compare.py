@@ -87,6 +87,7 @@ class Comparison:
             Both(*asked, True, self._compare, self._failed, same=self._are_same).ask()
 
     def _reset(self) -> None:
+        self.findings, self.counts = [], Counts(retried=self.counts.retried)
         self._bytes = self._equal = self.strings = 0
         self._unequal, self._apart = [], set()
 
@@ -204,9 +205,8 @@ class Comparison:
     # ---- key by key -----------------------------------------------------------------------------------------
 
     def _look(self, keys: list[bytes]) -> None:
-        self.findings, self.counts = [], Counts(retried=self.counts.retried)
-        lens_of = self.link.lens_of
-        Walks(self.link, keys, lambda key: look(key, lens_of(key)), self._told, self._count, self.alone).start()
+        look_at = lambda key: look(key, self.link.lens_of(key))  # noqa: E731
+        Walks(self.link, keys, look_at, self._told, self._count, self.alone, self._failed).start()
 
     def _told(self, key: bytes, result: Finding | bool) -> None:
         if isinstance(result, Finding):

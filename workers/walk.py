@@ -26,16 +26,25 @@ Told = Callable[[bytes, Any], None]
 class Walks:
     """Looks at `keys`; told(key, what the look returns) for each, then done(). `alone`: one at a time.
 
-    A state that passes is waited for, and the look begins again.
+    A state that passes is waited for, and the look begins again. But with `lost`, unless `alone`, a lost connection
+    ends all looks: lost(side, node, error) is called in the place of done(), as any of the keys may be the cause.
     """
 
     def __init__(
-        self, link: Link, keys: Sequence[bytes], look: Look, told: Told, done: Callable[[], None], alone: bool = False
+        self,
+        link: Link,
+        keys: Sequence[bytes],
+        look: Look,
+        told: Told,
+        done: Callable[[], None],
+        alone: bool = False,
+        lost: Callable[[str, int, Exception], None] | None = None,
     ) -> None:
         self.link, self.look, self.told, self.done, self.alone = link, look, told, done, alone
+        self.lost = None if alone else lost
         self._left = list(reversed(keys))
         self._open = 0
-        self._ended = False
+        self.ended = False
 
     def start(self) -> None:
         """Begin."""
@@ -43,8 +52,8 @@ class Walks:
         while self._left and self._open < most:
             self._open += 1
             _Walk(self, self._left.pop()).start()
-        if not (self._left or self._open or self._ended):
-            self._ended = True
+        if not (self._left or self._open or self.ended):
+            self.ended = True
             self.done()
 
     def settle(self, key: bytes, result: Any) -> None:
@@ -62,8 +71,9 @@ class _Walk:
         self.losses = 0
 
     def start(self) -> None:
-        self.steps = self.walks.look(self.key)
-        self._go(None)
+        if not self.walks.ended:
+            self.steps = self.walks.look(self.key)
+            self._go(None)
 
     def _go(self, replies: Any) -> None:
         try:
@@ -84,10 +94,15 @@ class _Walk:
             home().ask(asked.request, asked.count, then)
 
     def _answered(self, side: str, node: int, replies: list[Any]) -> None:
+        if self.walks.ended:
+            return
         error = first_error(replies)
         if error is None or rule_for(error).action not in (Action.WAIT, Action.REDIRECT, Action.SPLIT):
             return self._go(replies)
         if isinstance(error, Gone):
+            if self.walks.lost:
+                self.walks.ended = True
+                return self.walks.lost(side, node, error)
             self.losses += 1
             if self.walks.alone and self.losses >= LOSSES_OF_A_KEY:
                 reason = "the connection is closed whenever this key is read"
