@@ -13,12 +13,15 @@ from .policy import Action, first_error, rule_for
 from .synth import Spec, block
 from .task import Task
 
-#: Blocks between request and acknowledgement.
+#: Blocks from the first that is not acknowledged on that may be on their way.
 BLOCKS_OPEN = 3
 
 
 class GenerateLane:
-    """Writes blocks [start, end) of a synthetic data set."""
+    """Writes blocks [start, end) of a synthetic data set.
+
+    A block that the server refuses for now is written after those that follow it. The position stays at it until then.
+    """
 
     def __init__(self, task: Task, link: Link, spec: Spec, changed: Callable[[Any], None]) -> None:
         self.task, self.link, self.spec, self.changed = task, link, spec, changed
@@ -26,10 +29,11 @@ class GenerateLane:
         self.open = 0
         self.stopping = False
         self._counts = Counts()
+        self._written: dict[int, Counts] = {}  # blocks behind one that is not
 
     def go(self) -> None:
-        """Write blocks while there are any; the sink answers in order."""
-        while self.open < BLOCKS_OPEN and self.next < self.task.end and not self.stopping:
+        """Write blocks while there are any."""
+        while self.next < min(self.acknowledged + BLOCKS_OPEN, self.task.end) and not self.stopping:
             self.open += 1
             self._write(self.next)
             self.next += 1
@@ -59,11 +63,16 @@ class GenerateLane:
                     raise Lost(RunError(f"{rule.reason}: {error}", side="target", address=address, hint=rule.hint))
                 return self.link.trouble("target", 0, error, lambda: sink.write(made.requests, made.replies, written))
             self.open -= 1
-            self.acknowledged += 1
-            self._counts.add(Counts(copied=made.keys, bytes=made.value_bytes))
+            self._acknowledge(number, Counts(copied=made.keys, bytes=made.value_bytes))
             self.go()
 
         sink.write(made.requests, made.replies, written)
+
+    def _acknowledge(self, number: int, counts: Counts) -> None:
+        self._written[number] = counts
+        while self.acknowledged in self._written:
+            self._counts.add(self._written.pop(self.acknowledged))
+            self.acknowledged += 1
 
     def news(self, last: bool = False) -> list[Progress]:
         """What was acknowledged since the last call: nothing or one."""
