@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from typing import Any
 
@@ -14,6 +15,7 @@ from keyferry.verify_plan import shifted
 from keyferry.workers.cursor import tile
 from tests.conftest import ServerFactory
 from tests.support.dataset import fill
+from tests.support.disguises import ClockSkew
 from tests.support.matrix import pairs
 from tests.support.monitor import Monitor
 from tests.support.processes import VERIFIED, Result, run_keyferry
@@ -23,7 +25,7 @@ from tests.test_changing import write_and_rest
 from tests.test_options import at, write_strings
 
 
-def compared(source: Server | Proxy, target: Server, *words: str) -> Result:
+def compared(source: Server | Proxy, target: Server | Proxy, *words: str) -> Result:
     return run_keyferry(*at(source), "compare", *at(target), *words)
 
 
@@ -86,6 +88,34 @@ def test_a_key_that_has_expired_at_the_target_is_no_difference(server: ServerFac
     ran = compared(source, target)
     assert (ran.code, verdict_of(ran)) == (0, "OK:1 V:0 >:0 <:0 T:0")
     target.client.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "1")
+
+
+@pytest.mark.parametrize("ahead_s", [5, -5])
+@pytest.mark.parametrize(("kind", "elements"), [("8.2", 10), ("8.2", 3_000), ("9.1", 10), ("9.1", 3_000)])
+def test_instants_inside_of_values_are_compared_as_they_are_stored_whatever_the_clocks_say(
+    kind: str, elements: int, ahead_s: int, server: ServerFactory
+) -> None:
+    """DUMP takes them along as they are, so that values which are the same bytes have the same ones."""
+    source, target = server(kind), server(kind)
+    names = [f"field:{number}" for number in range(elements)]
+    in_an_hour_ms = int(time.time() * 1000) + 3_600_000
+    source.call("HSET", "hash", *[word for name in names for word in (name, "x" * 40)])
+    source.call("HPEXPIREAT", "hash", in_an_hour_ms, "FIELDS", 2, *names[:2])
+    noise = random.Random(1).randbytes(elements)
+    with source.connect() as connection:
+        connection.pipeline(
+            [("XADD", "stream", f"{number + 1}-1", "f", noise[: elements // 2]) for number in range(elements)]
+        )
+    source.call("XGROUP", "CREATE", "stream", "group", 0)
+    source.call("XREADGROUP", "GROUP", "group", "consumer", "COUNT", 3, "STREAMS", "stream", ">")
+    with Proxy(target, ClockSkew(ahead_s)) as proxy:
+        ran = run_keyferry(*at(source), "replicate", *at(proxy), env=VERIFIED)
+        assert (ran.code, verdict_of(ran)) == (0, "OK:2 V:0 >:0 <:0 T:0"), ran.out
+        target.call("HPEXPIREAT", "hash", in_an_hour_ms + ahead_s * 1000, "FIELDS", 1, names[0])
+        target.call("XCLAIM", "stream", "group", "consumer", 0, "2-1", "TIME", in_an_hour_ms - 7_200_000)
+        ran = compared(source, proxy, "--show-diffs", "2")
+    assert (ran.code, verdict_of(ran)) == (1, "OK:0 V:2 >:0 <:0 T:0"), ran.out
+    assert f'"hash" hash: expiry of field "{names[0]}"' in ran.out and 'group "group" pending 2-1' in ran.out
 
 
 def test_the_outcomes_add_up_to_the_keys_that_were_read(server: ServerFactory) -> None:

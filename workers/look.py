@@ -117,7 +117,8 @@ def _difference(key: bytes, ours: _Facts, theirs: _Facts, lens: Lens) -> Steps[t
     if lens.quick:
         where = yield from _size_differs(key, ours.type)
     else:
-        where = yield from structs.differs(ours.type)(key, lens.times)
+        # Instants inside of a value travel as they are stored: they do not follow the target's clock.
+        where = yield from structs.differs(ours.type)(key, Times(0, lens.times.tolerance_ms))
     if where:
         return VALUE, where
     same = not lens.source_clock.wanted and theirs.expires_ms == FOREVER

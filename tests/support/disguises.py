@@ -118,9 +118,12 @@ class TableCursors(Hooks):
 
 
 class ClockSkew(Hooks):
-    """TIME is `seconds` ahead (behind, if negative); expiries given as points in time are still the real clock's."""
+    """TIME is `seconds` ahead (behind, if negative), and so is what XPENDING tells of the age of a delivery.
 
-    replies_of = frozenset({b"TIME"})
+    Expiries given as points in time are still the real clock's.
+    """
+
+    replies_of = frozenset({b"TIME", b"XPENDING"})
 
     def __init__(self, seconds: float) -> None:
         self._skew_us = round(seconds * 1e6)
@@ -128,6 +131,9 @@ class ClockSkew(Hooks):
     def on_reply(self, args: Args, reply: Any) -> Any:
         if isinstance(reply, ServerError):
             return reply
+        if args[0].upper() == b"XPENDING":
+            skew_ms = self._skew_us // 1000
+            return [[*entry, max(0, idle_ms + skew_ms), count] for *entry, idle_ms, count in reply]
         time_us = int(reply[0]) * 1_000_000 + int(reply[1]) + self._skew_us
         return [b"%d" % part for part in divmod(time_us, 1_000_000)]
 

@@ -2,6 +2,7 @@
 
 What only one version tells (6.2 has no count of all entries ever added) is not compared, nor what a restored stream
 forgets: when a consumer was seen last. Delivery times are instants, told as ages: with them the server's TIME is read.
+A server whose clock is behind tells the age 0 of what is still to come: then it cannot tell when.
 """
 
 from __future__ import annotations
@@ -59,12 +60,13 @@ def _pending_differ(key: bytes, group: bytes, times: Times) -> Steps[str]:
     """A pending entry that one side lacks, or that has another consumer, time or number of deliveries; or ''."""
     start = b"-"
     while True:
-        ours = yield from _pending(SOURCE, key, group, start)
-        theirs = yield from _pending(TARGET, key, group, start)
-        if not _same_pending(ours, theirs, times):
-            if not _same_pending(ours, (yield from _pending(SOURCE, key, group, start)), Times(0, TIME_SLACK_MS)):
+        ours, _ = yield from _pending(SOURCE, key, group, start)
+        theirs, now_ms = yield from _pending(TARGET, key, group, start)
+        if not _same_pending(ours, theirs, now_ms, times):
+            again, now_again_ms = yield from _pending(SOURCE, key, group, start)
+            if not _same_pending(ours, again, now_again_ms, Times()):
                 raise Changing
-            same = [_same_pending([one], [other], times) for one, other in zip(ours, theirs)]
+            same = [_same_pending([one], [other], now_ms, times) for one, other in zip(ours, theirs)]
             index = same.index(False) if False in same else len(same)
             return f"pending {(ours if index < len(ours) else theirs)[index][0].decode()}"
         if len(ours) < FIRST_CHUNK:
@@ -72,17 +74,19 @@ def _pending_differ(key: bytes, group: bytes, times: Times) -> Steps[str]:
         start = b"(" + ours[-1][0]
 
 
-def _pending(side: str, key: bytes, group: bytes, start: bytes) -> Steps[Pending]:
+def _pending(side: str, key: bytes, group: bytes, start: bytes) -> Steps[tuple[Pending, int]]:
+    """Some pending entries, and the side's TIME in ms."""
     words = (b"XPENDING", key, group, start, b"+", b"%d" % FIRST_CHUNK)
     now, told = yield from ask(side, (b"TIME",), words)
     now_ms = time_ms(now)
-    return [(entry, consumer, now_ms - idle_ms, deliveries) for entry, consumer, idle_ms, deliveries in told]
+    return [(entry, consumer, now_ms - idle_ms, deliveries) for entry, consumer, idle_ms, deliveries in told], now_ms
 
 
-def _same_pending(ours: Pending, theirs: Pending, times: Times) -> bool:
-    around = Times(times.shift_ms, max(times.tolerance_ms, TIME_SLACK_MS))
+def _same_pending(ours: Pending, theirs: Pending, latest_ms: int, times: Times) -> bool:
+    """Whether they are the same, where `theirs` come from a side that tells no later instant than `latest_ms`."""
+    around = Times(0, max(times.tolerance_ms, TIME_SLACK_MS))
     return len(ours) == len(theirs) and all(
-        one[:2] == other[:2] and one[3] == other[3] and around.equal(max(one[2], 0), max(other[2], 0))
+        one[:2] == other[:2] and one[3] == other[3] and around.equal(max(min(one[2], latest_ms), 0), max(other[2], 0))
         for one, other in zip(ours, theirs)
     )
 
