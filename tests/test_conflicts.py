@@ -246,6 +246,18 @@ def test_a_write_that_was_done_but_not_acknowledged_counts_as_done(
     assert_all_copied(ran, source, target, 501)
 
 
+def test_a_key_in_the_way_that_closes_the_connection_when_it_is_looked_at_is_left(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0", fresh=True)
+    write_strings(source, 500)
+    source.call("HSET", "raced", *[word for n in range(60) for word in (f"field:{n}", "x" * 100_000)])
+    target.call("CONFIG", "SET", "client-output-buffer-limit", "normal 3mb 0 0")
+    theirs = [word for n in range(60) for word in (f"field:{n}", "y" * 100_000)]
+    with Proxy(target, Before(b"raced", lambda args: target.call("HSET", "raced", *theirs) and None)) as proxy:
+        ran = copy(source, proxy, "--on-conflict", "skip", "--retry-for", "20s")
+    assert ran.code == 0, ran.err
+    assert (result_of(ran)["keys"], result_of(ran)["skipped"]) == (500, 1)
+
+
 # -- what is lost on the way ------------------------------------------------------------------------------------------
 
 

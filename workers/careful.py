@@ -161,8 +161,13 @@ class Careful:
     def _compare(self, read: Read, node: int) -> None:
         """The key exists at the target: written by us before, or by somebody else."""
         told = lambda key, found: self._met(read, node, found)  # noqa: E731
+
+        def lost(side: str, node: int, error: Exception) -> None:
+            self._failed(side, node, read.key, error, read.type, len(read.value))
+            self._one_less()
+
         lens = replace(self.link.lens_of(read.key), quick=False, named=False)
-        Walks(self.link, [read.key], lambda key: look(key, lens), told, lambda: None, self.alone).start()
+        Walks(self.link, [read.key], lambda key: look(key, lens), told, lambda: None, self.alone, lost).start()
 
     def _met(self, read: Read, node: int, found: Finding | bool) -> None:
         if found is True:
