@@ -311,6 +311,37 @@ def test_a_copy_that_differs_is_behind_only_where_the_source_was_written_to(kind
     assert said(written=True, copied=True, found=CHANGING) == ["1 key kept changing while compared"]
 
 
+class LosesTheRight(Hooks):
+    """Stands before a server, whose user may not ask for the expiries of fields any more once fields are asked for."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def on_command(self, args: Args) -> Args:
+        if args[:2] in ([b"HMGET", b"hash"], [b"HSCAN", b"hash"]):
+            self.server.call("ACL", "SETUSER", "default", "-hpexpiretime")
+        return args
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("kind", ["8.2", "9.1"])
+def test_where_a_side_refuses_to_tell_when_fields_expire_nobody_says_that_they_never_do(
+    kind: str, side: str, server: ServerFactory
+) -> None:
+    source, target = server(kind, fresh=True), server(kind, fresh=True)
+    fields = [word for number in range(3_000) for word in (f"field:{number}", "x" * 40)]
+    for one in (source, target):
+        one.call("HSET", "hash", *fields)
+    refusing = source if side == "source" else target
+    refusing.call("HPEXPIREAT", "hash", 4_000_000_000_000, "FIELDS", 1, "field:7")
+    with Proxy(refusing, LosesTheRight(refusing)) as proxy:
+        ends = (proxy, target) if side == "source" else (source, proxy)
+        ran = run_keyferry(*at(ends[0]), "compare", *at(ends[1]), "--json")
+    verify = json.loads(ran.out)["verify"]
+    assert (ran.code, verify["ok"], verify["unreadable"]) == (1, 0, 1), ran.err
+    assert "hpexpiretime" in ran.err
+
+
 # ---- rule 24: no key expires -----------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .ask import SOURCE, TARGET, WHOLE, Changing, Steps, Times, ask, ask_all, first, named, pair
+from ..policy import is_denied
+from .ask import SOURCE, TARGET, WHOLE, Changing, Steps, Times, Unreadable, ask, ask_all, first, named, pair
 
 #: Fields that one step of a scan asks for.
 SCAN_COUNT = b"500"
@@ -76,8 +77,10 @@ def _expiries_differ(key: bytes, times: Times, names: Sequence[bytes]) -> Steps[
 
 
 def _expiries(side: str, words: tuple[bytes, ...], count: int) -> Steps[list[int]]:
-    """An instant each, -1: none. -2 is a field that is gone, so the key is changing."""
+    """An instant each, -1: none. -2 is a field that is gone, so the key is changing. Raises Unreadable if refused."""
     (reply,) = yield from ask_all(side, words)
+    if is_denied(reply):
+        raise Unreadable(f"{side}: {reply}")
     if not isinstance(reply, list):
         return [-1] * count
     if -2 in reply:
