@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from keyferry.ledger import DEATHS_TO_SPLIT, Ledger
 from keyferry.workers.cursor import RING, tile
 from keyferry.workers.news import Counts, Progress
+from keyferry.workers.scan import Found
+from keyferry.workers.segments import Segments
 from keyferry.workers.task import COPY, COPY_KEYS, COPY_RANGE, Task
 
 STEPS = 8  # acknowledgements that a range takes in these tests; each stands for one key
@@ -70,6 +72,23 @@ def test_a_later_run_goes_on_with_one_node_and_begins_again_with_the_other(data:
             later.acknowledge(Progress(task.id, position, Counts(copied=1), finished=position == task.end))
     assert {scope: counts.copied for scope, counts in later.totals.items()} == {(0, 0): STEPS * 4, (1, 0): STEPS * 4}
     assert seen == STEPS * 4
+
+
+def test_what_a_lane_tells_of_windows_beyond_its_position_is_not_counted_twice_by_the_run_that_goes_on() -> None:
+    """The lane is told to stop when one reply of SCAN is copied, and half of the next one."""
+    ledger = Ledger(ring_tasks(1))
+    task = ledger.give(ledger.waiting.popleft())
+    segments = Segments(task)
+    for number in (1, 2):
+        segment = segments.add(Found([b"%d" % key for key in range(10)], position=number << 60))
+        segment.next_keys(10 // number)
+        segment.open, segment.counts = 0, Counts(copied=10 // number)
+    for news in segments.news(ended=True, finished=False, opaque="", all_of_them=True):
+        ledger.acknowledge(news)
+    assert ledger.total.copied == 15
+    ledger.close([])
+    (left,) = ledger.waiting
+    assert (left.task.start, ledger.total.copied) == (1 << 60, 10)
 
 
 def test_a_task_without_positions_begins_again_and_is_counted_once() -> None:

@@ -277,9 +277,9 @@ class Lane:
     # ---- news -----------------------------------------------------------------------------------------------
 
     def news(self, last: bool = False) -> list[Progress]:
-        """What was acknowledged since the last call: nothing or one.
+        """What was acknowledged since the last call.
 
-        The `last` news of a lane that stops half-way, and that nobody will go on with, tell of single windows too.
+        The `last` news of a lane that stops half-way tell of single windows too.
         """
         all_of_them = last or (self.ended and self.stopping)
         return self.segments.news(self.ended, self.finished, self.opaque, all_of_them)

@@ -67,26 +67,32 @@ class Segments:
         return next((segment for segment in self._waiting if segment.unopened), None)
 
     def news(self, ended: bool, finished: bool, opaque: str, all_of_them: bool) -> list[Progress]:
-        """What was acknowledged since the last call: nothing or one.
+        """What was acknowledged since the last call, if anything was.
 
         The lane has `ended`, and `finished` says whether its keys all have an outcome: that is not so where it was
-        stopped before it has given all of them to windows. `all_of_them`: nothing more will be told, so single windows
-        are told of, too.
+        stopped before it has given all of them to windows. `all_of_them`: the lane does not go on with what is left of
+        the task, so single windows are told of, too: by news of their own, in which the position stays. Whoever goes
+        on with the task does these windows again.
         """
+        found: list[Progress] = []
         before = self._news.position
         while self._first_is_done():
             segment = self._waiting.popleft()
             self._news.position = segment.found.position
             self._acknowledge(segment)
-        if all_of_them:
+        if self._news.position != before or self._news.counts.read or ended:
+            found.append(self._taken(ended and finished, opaque))
+        if all_of_them and self._waiting:
             for segment in self._waiting:
                 self._acknowledge(segment)
             self._waiting.clear()
-        if self._news.position == before and not self._news.counts.read and not ended:
-            return []
+            found.append(self._taken(False, ""))
+        return found
+
+    def _taken(self, finished: bool, opaque: str) -> Progress:
         news, self._news = self._news, Progress(self._task.id, self._news.position, Counts())
-        news.finished, news.opaque = ended and finished, opaque
-        return [news]
+        news.finished, news.opaque = finished, opaque
+        return news
 
     def _acknowledge(self, segment: Segment) -> None:
         self._news.counts.add(segment.counts)
