@@ -55,6 +55,26 @@ def test_large_collections_are_read_in_pieces_only(server: ServerFactory) -> Non
     assert {"HSCAN", "SSCAN", "LRANGE"} <= asked and not asked & WHOLE
 
 
+@pytest.mark.parametrize("kind", ["8.2", "9.1"])
+def test_a_field_that_only_the_target_has_is_found_where_one_of_the_sources_has_expired(
+    kind: str, server: ServerFactory
+) -> None:
+    """It lies there uncollected, and counts in HLEN: both sides tell as many."""
+    source, target = server(kind, fresh=True), server(kind, fresh=True)
+    fields = [word for number in range(3_000) for word in (f"field:{number}", "x" * 40)]
+    for one in (source, target):
+        one.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+        one.call("HSET", "hash", *fields)
+    source.call("HPEXPIRE", "hash", 1, "FIELDS", 1, "field:5")
+    target.call("HDEL", "hash", "field:5")
+    assert verdict_of(compared(source, target)) == "OK:1 V:0 >:0 <:0 T:0"
+    target.call("HSET", "hash", "extra", "x")
+    ran = compared(source, target, "--show-diffs", "1")
+    assert source.call("HLEN", "hash") == target.call("HLEN", "hash") == 3_000
+    assert (ran.code, verdict_of(ran)) == (1, "OK:0 V:1 >:0 <:0 T:0"), ran.out
+    assert 'hash: field "extra"' in ran.out
+
+
 def test_without_the_right_to_ask_for_sizes_payloads_are_compared(server: ServerFactory) -> None:
     source, target = server("7.0", acl=["user default on nopass ~* &* +@all -memory"]), server("7.0")
     fill(source, 500)
