@@ -203,6 +203,16 @@ def test_a_worker_that_loses_its_share_opens_nothing_until_it_gets_another() -> 
     assert len(lanes[0].log) > opened
 
 
+def test_however_often_the_share_changes_timers_do_not_pile_up() -> None:
+    """As the throttle changes it, some times a second for hours, while lanes are held back."""
+    world = World()
+    pace, _ = paced_lanes(world, [0.001] * 4, [10])
+    for number in range(500):
+        pace.change(Share(keys_a_second=1_000 + number % 50))
+        world.run_until(world.now + 0.01)
+    assert len(world.timers) <= 4 * DEPTH + 2  # those of open windows, and ours
+
+
 def test_without_limits_windows_are_as_large_as_the_values_let_them_be() -> None:
     world = World()
     pace, lanes = paced_lanes(world, [0.001], [10])

@@ -146,9 +146,14 @@ class Pace:
 
     def _set_timer(self) -> None:
         wait_s = self._wait_s()
-        if self._clock() + wait_s < self._due_at:
-            self._due_at = self._clock() + wait_s
-            self._later(wait_s, self._call_held)
+        due_at = self._clock() + wait_s
+        if due_at < self._due_at:
+            self._due_at = due_at
+            self._later(wait_s, lambda: self._timer_came(due_at))
+
+    def _timer_came(self, due_at: float) -> None:
+        if due_at == self._due_at:  # else another one took its place
+            self._call_held()
 
     def _call_held(self) -> None:
         """Let lanes go on, one after the other, as far as the share reaches; a timer calls again for the others."""
