@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 
@@ -19,6 +20,7 @@ from tests.support.processes import Result, run_keyferry, start_keyferry, worker
 from tests.support.respproxy import Answer, Args, Chain, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
+from tests.support.threads import meanwhile
 from tests.test_opaque_cursors import TurnsOpaque
 from tests.test_options import At, at, is_write, write_strings
 
@@ -145,6 +147,29 @@ def test_a_source_that_tells_keys_twice_is_no_conflict(mode: str, server: Server
         ran = copy(proxy, target, "--on-conflict", mode)
     assert ran.code == 0, ran.err
     assert (result_of(ran)["keys"], result_of(ran)["skipped"]) == (RING_KEYS + 100, 0)
+    assert lost(all_keys(source), target) == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", ["7.0", "9.1"])
+def test_keys_that_come_again_after_the_sources_table_has_shrunk_are_no_conflicts(
+    kind: str, mode: str, server: ServerFactory
+) -> None:
+    source, target = server(kind), server(kind)
+    write_strings(source, 2_500)
+    write_strings(source, 29_500, prefix="doomed:")
+    write_strings(target, 10, prefix="others:")
+
+    def shrink(ended: threading.Event) -> None:
+        while target.call("DBSIZE") < 6_000 and not ended.is_set():
+            time.sleep(0.01)
+        with source.connect() as connection:
+            connection.pipeline([("UNLINK", f"doomed:{number}") for number in range(29_500)])
+
+    with meanwhile(shrink):
+        ran = copy(source, target, "--on-conflict", mode, "--scan-count", "20", "--batch", "20", "--rate", "5000")
+    assert ran.code == 0, ran.err
+    assert result_of(ran)["skipped"] == 0
     assert lost(all_keys(source), target) == []
 
 

@@ -9,18 +9,19 @@ WHAT HAPPENS IF the key is our own: written by a window that is sent again, by a
     was being filled from nothing. Then asking first tells nothing, and is left out (`Task.own`). A write that is
     refused is settled by comparison (`look.py`): what equals the source's key counts as copied, anything else is a
     conflict. Keys that come twice because ranges overlap are put off until all ranges are done, so that the range
-    that counts a key is the first to write it.
+    that counts a key is the first to write it. Keys that come twice because the source's table has shrunk come soon
+    after each other, in one range: what it has taken in lately is known (`Recent`).
 
 LIMITATIONS
-    A source key that was changed between the two writes is taken
-    for a conflict, as nobody can tell it from one.
+    A source key that was changed between the two writes is taken for a conflict, as nobody can tell it from one. So is
+    one that comes again when its range has taken in more than RECENT_KEYS since.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from functools import partial
-from itertools import compress
+from itertools import compress, islice
 from typing import TYPE_CHECKING
 
 from .errors import RefusedError, key_text
@@ -49,11 +50,30 @@ def leave_or_refuse(link: Link, node: int, key: bytes) -> None:
         )
 
 
-class Look:
-    """Asks which of `keys` exist; then told(those that do not). `fail`: raises RefusedError for the first that does."""
+#: So many keys before the last one are known. A table that becomes a hundred times smaller brings as many again.
+RECENT_KEYS = 4096
 
-    def __init__(self, link: Link, keys: list[bytes], told: Callable[[list[bytes]], None]) -> None:
-        self.link, self.keys, self.told = link, keys, told
+
+class Recent(dict[bytes, None]):
+    """The last keys that a range has taken in, to write them."""
+
+    def note(self, keys: Iterable[bytes]) -> None:
+        """Take in some more; the oldest are forgotten."""
+        self.update(dict.fromkeys(keys))
+        for key in list(islice(self, max(0, len(self) - RECENT_KEYS))):
+            del self[key]
+
+
+class Look:
+    """Asks which of `keys` exist; then told(those that do not).
+
+    `fail`: raises RefusedError for the first that does, unless it is one of `ours`.
+    """
+
+    def __init__(
+        self, link: Link, keys: list[bytes], told: Callable[[list[bytes]], None], ours: Container[bytes] = ()
+    ) -> None:
+        self.link, self.keys, self.told, self.ours = link, keys, told, ours
         self._absent: set[bytes] = set()
         self._pending = 0
 
@@ -74,7 +94,8 @@ class Look:
             return self.link.trouble("target", sink.node, error, lambda: self._ask_again(keys))
         found = [reply == 1 for reply in replies]
         for key in compress(keys, found):
-            leave_or_refuse(self.link, sink.node, key)
+            if key not in self.ours:
+                leave_or_refuse(self.link, sink.node, key)
         self._absent.update(compress(keys, [not here for here in found]))
         self._pending -= 1
         if not self._pending:

@@ -18,7 +18,7 @@ from .barrier import Windows
 from .budget import fitting, sizes_of, sizes_request
 from .choose import Chooser
 from .compare import Comparison, QuickComparison
-from .conflict import Look
+from .conflict import Look, Recent
 from .cursor import RING
 from .filters import Filters
 from .guarded import Guarded
@@ -65,6 +65,7 @@ class Lane:
         self.scan_bytes = 0  # what the SCAN on its way is expected to bring
         self.stopping = False
         self.opaque = ""
+        self.recent = Recent()  # keys that are written, where none may be replaced
         self.scan: RangeScan | None = None
         self.filters = filters
         self.sieve = Sieve(link, filters) if filters.sifts and not task.sifted else None
@@ -160,7 +161,9 @@ class Lane:
         keys = segment.found.keys
 
         def told(absent: list[bytes]) -> None:
-            segment.counts.skipped += len(keys) - len(absent)
+            again = len(self.recent.keys() & set(keys).difference(absent))
+            segment.counts.add(Counts(skipped=len(keys) - len(absent) - again, again=again))
+            self.recent.note(absent)
             segment.found, segment.opened = replace(segment.found, keys=absent), 0
             segment.open -= 1
             self.open -= 1
@@ -169,7 +172,7 @@ class Lane:
         segment.opened = len(keys)
         segment.open += 1
         self.open += 1
-        Look(self.link, keys, told).start()
+        Look(self.link, keys, told, self.recent).start()
 
     def _opaque(self, why: str) -> None:
         self.opaque = why
