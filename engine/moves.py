@@ -109,7 +109,7 @@ class Moves:
     def _tasks_of_some(self) -> list[Task]:
         made: list[Task] = []
         names = 0
-        slots = sorted(self.pending)
+        slots, asked = sorted(self.pending), []
         while slots and names < NAMES_A_TIME:
             slot = slots.pop(0)
             for number in self._nodes_of(slot):
@@ -118,7 +118,9 @@ class Moves:
                     names += len(found)
                     pattern = Task(0, COPY_KEYS, node=number, db=db, target_db=target_db, own=True, raw=True)
                     made += [replace(pattern, keys=keys) for keys in cut(found)]
-            self.pending.discard(slot)
+            asked.append(slot)
+        # Not before all have answered: where one does not, what the others told is asked again.
+        self.pending.difference_update(asked)
         if made:
             self.say(f"source: {plural(names, 'key')} of moved slots are copied again")
         return made
