@@ -8,12 +8,10 @@ from typing import Any
 
 from ..workers.endpoint import Endpoint
 from ..workers.errors import AccessError, StateError, UnreachedError
+from ..workers.redirects import UNKNOWN_HOSTS
 from ..workers.resp import info_fields
 from ..workers.slots import SLOTS, Range, owners_of, ranges_of
 from .control import Control, ReplyError
-
-#: What stands for a host that the cluster does not know; then it is the one that we have reached it by.
-UNKNOWN_HOSTS = ("", "?")
 
 
 @dataclass(frozen=True)

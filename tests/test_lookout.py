@@ -82,6 +82,7 @@ def test_redirections_say_where_to_go() -> None:
     assert redirect_of(Exception("MOVED 3999 127.0.0.1:6381")) == Redirect(3999, "127.0.0.1", 6381, asks=False)
     assert redirect_of(Exception("ASK 7 node.example:1")) == Redirect(7, "node.example", 1, asks=True)
     assert redirect_of(Exception("MOVED 7 :6381")) == Redirect(7, "", 6381, asks=False)
+    assert redirect_of(Exception("MOVED 7 ?:6381")) == Redirect(7, "", 6381, asks=False)
     assert redirect_of(Exception("MOVED 7 ::1:6381")) == Redirect(7, "::1", 6381, asks=False)
     assert redirect_of(Exception("TRYAGAIN Multiple keys request")) is None and redirect_of(b"MOVED 7 h:1") is None
 

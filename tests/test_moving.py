@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.conftest import ClustersFactory
+from tests.conftest import ClusterFactory, ClustersFactory, ServerFactory
 from tests.support.clusternodes import slot_of
 from tests.support.clusters import Cluster
 from tests.support.compare import all_keys, assert_equal
@@ -15,6 +15,7 @@ from tests.support.dataset import fill
 from tests.support.live import wait_until
 from tests.support.mover import Mover
 from tests.support.processes import VERIFIED, Result, run_keyferry
+from tests.test_cluster import write_many
 
 #: MIGRATE carries an expiry as the time that is left: it may end up some milliseconds later.
 MIGRATE_MS = 100
@@ -131,3 +132,20 @@ def test_rule_19_a_slot_that_stays_open_is_copied_key_by_key(
         assert all_keys(target) == {key for key in all_keys(source) if source.call("TYPE", key) == b"hash"}
     else:
         assert_equal(source, target, ttl_tolerance_ms=MIGRATE_MS)
+
+
+@pytest.mark.parametrize(("side", "version"), [("source", "7.0"), ("target", "9.1")])
+def test_slots_move_between_nodes_that_tell_no_host(
+    side: str, version: str, cluster: ClusterFactory, server: ServerFactory
+) -> None:
+    """Who is to tell names and has none says `MOVED 7 ?:6379`."""
+    moving = cluster(version, 3, fresh=True)
+    for node in moving.nodes:
+        assert node.call("CONFIG", "SET", "cluster-preferred-endpoint-type", "hostname") == b"OK"
+    other = server(version)
+    source, target = (moving, other) if side == "source" else (other, moving)
+    write_many(source, 3_000)
+    with Mover(moving, range(200), moving.nodes[2], open_s=0.002):
+        ran = run_keyferry("replicate", source.uri, target.uri, "--rate", "2000", "--retry-for", "3s", env=VERIFIED)
+    assert ran.code == 0, ran.err
+    assert_equal(source, target)

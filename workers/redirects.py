@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .link import Link
 
 ASKING = command(b"ASKING")
+#: What stands for a host that the cluster does not know; then it is the one that we have reached it by.
+UNKNOWN_HOSTS = ("", "?")
 #: So many nodes one after the other may send us on; then we wait until they agree.
 HOPS_MAX = 5
 
@@ -50,7 +52,10 @@ class Redirect:
 def redirect_of(reply: object) -> Redirect | None:
     """What an error reply says about where to go, if it does."""
     found = _FORM.match(str(reply)) if isinstance(reply, Exception) else None
-    return Redirect(int(found[2]), found[3], int(found[4]), found[1] == "ASK") if found else None
+    if not found:
+        return None
+    host = "" if found[3] in UNKNOWN_HOSTS else found[3]
+    return Redirect(int(found[2]), host, int(found[4]), found[1] == "ASK")
 
 
 def asking(request: Request) -> Request:
