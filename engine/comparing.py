@@ -13,6 +13,7 @@ from .given import filled
 from .grammar import Invocation
 from .latency import Latencies
 from .logs import Log
+from .outlook import outlook_of
 from .partitioners.keys import NamesFile
 from .passes import find_out, least_pool, until_servers_stay
 from .planning import make
@@ -46,7 +47,10 @@ class Compare:
         self.began_cpu_s = time.process_time()  # 0 where the process is ours from its start
 
     def run(self) -> Summary:
-        """Compare; raises KeyferryError for what ends it early. With a server that was replaced it begins again."""
+        """Compare; raises KeyferryError for what ends it early.
+
+        With a server that was replaced it begins again, and where slots have moved, as nothing is proved then.
+        """
         if self.options["dry_run"] and not self.options["repair"]:
             raise UsageError("--dry-run needs --repair: a comparison writes nothing", hint="--repair --dry-run")
         self.began_at = time.monotonic()
@@ -104,15 +108,21 @@ class Compare:
     def _run(self, plan: Plan, controls: Controls) -> Summary:
         desk = Desk(self.options, self.log, self.signals, self.latencies, self.diff_file)
         supply = supply_of(plan, controls.sources, self.names, COMPARE) if plan.by_name else None
-        verification = Verification(plan, controls, desk, supply=supply)
+        outlook = outlook_of(plan, controls.sources, self.log.notice)
+        verification = Verification(plan, controls, desk, supply=supply, outlook=outlook)
         summary = Summary(phase="compare", workers=plan.workers, named=self.names is not None)
         self.summary = summary
         failure: KeyferryError | None = None
         try:
             summary.verdict = verification.run()
+            if verification.moved:
+                where = plan.setup.sources[0].endpoint.address
+                raise ChangedError("slots have moved meanwhile", side="source", address=where)
         except KeyferryError as error:
             failure = by_the_first_key(error, self.any_key or verification.any_key)
         finally:
+            if outlook:
+                outlook.close()
             self.any_key = self.any_key or verification.any_key
             summary.replicas = verification.lags
             summary.seconds = time.monotonic() - self.began_at

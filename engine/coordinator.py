@@ -140,8 +140,6 @@ class Coordinator:
         finally:
             if self.governor:
                 self.governor.end()
-            if self.outlook:
-                self.outlook.end()
             self.crew.close()
             if self.ending.leaves_writes_behind:
                 self.fence.close(self.crew.clients)

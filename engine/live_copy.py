@@ -140,10 +140,10 @@ class LiveCopy:
             self.shown = None
         desk = Desk(self.options, self.copy.log, self.signals, self.copy.latencies, self.copy.diff_file)
         before = 0 if self.options["prune"] else self.copy.extra_before
-        opaque, watched = coordinator.scanners.restarted, self.copy.outlook.replicas if self.copy.outlook else None
+        opaque, outlook = coordinator.scanners.restarted, self.copy.outlook
         marks = self._mark if self.options["repair"] else None
         repaired = Counter(self.marked)
-        verification = Verification(self.plan, self.controls, desk, opaque, None, before, watches=watched, marks=marks)
+        verification = Verification(self.plan, self.controls, desk, opaque, None, before, outlook=outlook, marks=marks)
         try:
             self.verdict = verification.run()
         finally:

@@ -103,7 +103,7 @@ def slots_text(slots: set[int]) -> str:
 
 
 class Lookout(threading.Thread):
-    """Watches one side that is a cluster, from `begin` to `end`. `ids` are the node ids of its nodes."""
+    """Watches one side that is a cluster, from `begin` to `close`. `ids` are the node ids of its nodes."""
 
     def __init__(self, side: str, nodes: Sequence[Node], ids: Sequence[str]) -> None:
         super().__init__(name=f"keyferry-lookout-{side}", daemon=True)
@@ -119,21 +119,20 @@ class Lookout(threading.Thread):
         self._latest: Picture | None = None
 
     def begin(self) -> Changes:
-        """Look at once, and then again and again; what has changed since the plan was made. Raises ChangedError."""
+        """Look at once, and then again and again, from the first call on; what has changed since the plan was made, or
+        since the last look. Raises ChangedError."""
         found = self.look()
-        self.start()
+        if self.ident is None:
+            self.start()
         return found
 
     def go_on(self, before: Lookout, ids: Sequence[str]) -> None:
         """An earlier pass has watched these nodes: epochs that have grown since tell of slots that were away."""
         self.picture = replace(self.picture, epochs={node_id: before.picture.epochs[node_id] for node_id in ids})
 
-    def end(self) -> None:
-        """Look no more, unless asked to."""
-        self._ended.set()
-
     def close(self) -> None:
-        """Give the connections back."""
+        """Look no more, and give the connections back."""
+        self._ended.set()
         with self._looking:
             for control in self._controls:
                 control.close()
@@ -141,11 +140,14 @@ class Lookout(threading.Thread):
     def run(self) -> None:
         """Look until told to end."""
         while not self._ended.wait(LOOK_S):
-            self._latest = self._look() or self._latest
+            with self._looking:
+                self._latest = self._look() or self._latest
 
     def look(self) -> Changes:
         """Look now; what has changed since the last call of this or of `news`. Raises ChangedError."""
-        return self._judge(self._look())
+        with self._looking:
+            now, self._latest = self._look(), None  # what was seen before this must not be judged after it
+        return self._judge(now)
 
     def news(self) -> Changes:
         """What the last look has found; asks nobody. Raises ChangedError where the plan's nodes are not enough."""
@@ -157,17 +159,16 @@ class Lookout(threading.Thread):
         return self.ids.index(self.picture.owners[slot])
 
     def _look(self) -> Picture | None:
-        """None where no node answers: then nothing is known."""
-        with self._looking:
-            if not self._controls:
-                self._controls = [Control(node.endpoint.within(ANSWER_S), self.side) for node in self.nodes]
-            views = []
-            for control in self._controls:
-                try:
-                    views.append(cluster.nodes_seen(control))
-                except AccessError:
-                    continue  # its own workers meet the same, and tell
-            return picture_of(views) if views else None
+        """None where no node answers: then nothing is known. One look at a time."""
+        if not self._controls:
+            self._controls = [Control(node.endpoint.within(ANSWER_S), self.side) for node in self.nodes]
+        views = []
+        for control in self._controls:
+            try:
+                views.append(cluster.nodes_seen(control))
+            except AccessError:
+                continue  # its own workers meet the same, and tell
+        return picture_of(views) if views else None
 
     def _judge(self, now: Picture | None) -> Changes:
         if now is None:

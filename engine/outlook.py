@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from .lookout import Lookout, slots_text
+from .lookout import Changes, Lookout, slots_text
 from .moves import Moves
 from .partitioners.control import Control
 from .plans import Plan
@@ -15,7 +15,7 @@ from .workers.task import Task
 
 
 class Outlook:
-    """`begin` and `end` enclose the run; between them `take_in` and, when all else is done, `tasks` until `settled`."""
+    """From `begin` to `close`; between them `take_in` and, when all else is done, `tasks` until `settled`."""
 
     def __init__(
         self,
@@ -25,9 +25,14 @@ class Outlook:
         replicas: list[ReplicaWatch],
         say: Callable[[str], None],
     ) -> None:
-        self.moves, self.target, self.replicas, self.say = moves, target, replicas, say
+        self.moves, self.target, self.successions, self.replicas, self.say = moves, target, successions, replicas, say
         self.watches: list[Succession | ReplicaWatch] = [*successions, *replicas]
         self.target_moved = False
+
+    def comparing(self) -> Outlook:
+        """The same from now on, for a phase that copies nothing: no key is looked for because its slot moves."""
+        moves = self.moves and Moves(self.moves.lookout, [], [], self.moves.retry_for_s, self.say)
+        return Outlook(moves, self.target, self.successions, self.replicas, self.say)
 
     @property
     def settled(self) -> bool:
@@ -55,15 +60,9 @@ class Outlook:
         if self.moves:
             self.moves.note(self.moves.lookout.begin())
         if self.target:
-            self.target.begin()
+            self._note_target(self.target.begin())
         for watch in self.watches:
             watch.begin()
-
-    def end(self) -> None:
-        """Look no more at slots; at servers, until `close`."""
-        for lookout in (self.moves.lookout if self.moves else None, self.target):
-            if lookout:
-                lookout.end()
 
     def take_in(self) -> None:
         """What was seen since the last call. Raises ChangedError where nodes have come that the plan does not know."""
@@ -71,9 +70,8 @@ class Outlook:
             watch.check()
         if self.moves:
             self.moves.note(self.moves.lookout.news())
-        if self.target and (moved := self.target.news().moved):
-            self.target_moved = True
-            self.say(f"target: {slots_text(moved)} moved")
+        if self.target:
+            self._note_target(self.target.news())
 
     def tasks(self) -> list[Task]:
         """The next tasks for keys of moved slots; none where the source is no cluster. Raises as `Moves.tasks` does."""
@@ -84,16 +82,21 @@ class Outlook:
         not the one any more that it was, or where a node has come to the target that the plan does not know."""
         for watch in self.watches:
             watch.check(fresh=True)
-        if self.target and self.target.look().moved:
-            self.target_moved = True
+        if self.target:
+            self._note_target(self.target.look())
 
     def moves_meanwhile(self) -> bool:
-        """Whether slots have moved on either side since the last look. Raises ChangedError."""
-        for watch in self.watches:
-            watch.check(fresh=True)
-        lookouts = [one for one in (self.moves.lookout if self.moves else None, self.target) if one]
-        found = [lookout.look() for lookout in lookouts]
-        return any(one.slots for one in found)
+        """Whether slots have moved on either side since it has begun, as one more look shows. Raises ChangedError."""
+        self.last_look()
+        if self.moves:
+            self.moves.note(self.moves.lookout.look())
+        return self.any_moved
+
+    def _note_target(self, found: Changes) -> None:
+        """Redirections lead the writers; but whoever scans the target may miss what moves."""
+        self.target_moved = self.target_moved or bool(found.slots)
+        if found.moved:
+            self.say(f"target: {slots_text(found.moved)} moved")
 
     def close(self) -> None:
         """Look no more, and give all connections back."""

@@ -1,7 +1,7 @@
 """The verification at the end of a copy: by the maps of clusters as they are by then, until one of them stands.
 
-WHAT HAPPENS IF slots move while it compares: a key may have gone from a node that was still to be read to one that had
-been. What was found proves nothing then, whichever way it came out: it is thrown away, and made again by the new map.
+WHAT HAPPENS IF slots move while it compares: what was found proves nothing (`verifying.py`), and it is made again by
+the new map.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Proof:
     def __init__(self, copy: Copy, done: CopyPass, summary: Summary) -> None:
         self.copy, self.done, self.summary = copy, done, summary
         self.signal = 0
+        self.moved = False  # slots, during the last verification
 
     def run(self) -> None:
         """Compare what was copied. Raises KeyferryError for what ends that early; there is no verdict then."""
@@ -66,11 +67,9 @@ class Proof:
         moved = outlook is not None and outlook.any_moved
         for _ in range(VERIFICATIONS_MAX):
             verdict = self._by_the_map_of_now() if moved else self._verify(self.done.plan, self.done.controls)
-            if self.signal or outlook is None or not outlook.moves_meanwhile():
+            if not self.moved:
                 return verdict
             moved = True
-            if copy.diff_file:
-                copy.diff_file.write(())
             copy.log.notice("slots have moved during the verification: it is made again")
             copy.signals.pause(MOVES_PAUSE_S)
             self.signal = copy.signals.seen()
@@ -85,6 +84,7 @@ class Proof:
         if self.done.plan.by_name:  # names lead to their keys wherever those are
             return self._verify(self.done.plan, self.done.controls)
         controls, plan = self.copy.prepare(may_write=True, again=True)
+        self.copy.look_out(plan, controls)
         try:
             return self._verify(plan, controls)
         finally:
@@ -97,11 +97,11 @@ class Proof:
             supply = supply_of(plan, controls.sources, names, COMPARE)
         desk = Desk(copy.options, copy.log, copy.signals, copy.latencies, copy.diff_file)
         opaque = self.done.coordinator.scanners.restarted
-        watched = self.done.outlook.replicas if self.done.outlook and plan is self.done.plan else None
         before = 0 if copy.options["prune"] else copy.extra_before  # what is to go is a fault where it stays
-        verification = Verification(plan, controls, desk, opaque, supply, before, watches=watched)
+        verification = Verification(plan, controls, desk, opaque, supply, before, outlook=copy.outlook)
         try:
             return verification.run()
         finally:
             self.summary.cpu_s += verification.cpu_s
             self.signal = self.signal or verification.signal
+            self.moved = verification.moved

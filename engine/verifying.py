@@ -9,8 +9,9 @@ HOW IT WORKS
     4. Census: where nothing was written, a whole database must have brought as many keys as its DBSIZE tells; and the
        target must have no fewer keys at the end than at the beginning, but for those that have expired.
 
-WHAT HAPPENS IF a replica that is read is synchronised anew, gone or promoted: see `replica_watch.py`. Nothing is proved
-then, and ChangedError says so.
+WHAT HAPPENS IF a server is another one by now, or a replica that is read was synchronised anew: nothing is proved, and
+ChangedError says so. IF slots move: a key may have gone from a node that was still to be read to one that had been.
+What was found proves nothing then either, whichever way it came out, and is thrown away (`moved`).
 
 WHAT HAPPENS IF the source is written to: see `workers/look.py`. A key that was seen unchanged twice around another
 value of the target differs, at once; one that was not is looked at again, and is `changing` if that never ends.
@@ -42,7 +43,7 @@ from .output import say_result
 from .plans import Plan
 from .progress import Display, display
 from .repairing import copy_again, remove
-from .replica_watch import Lag, ReplicaWatch, watches_of
+from .replica_watch import Lag
 from .signals import Signals
 from .spool import Findings, SpooledNames, pattern
 from .supply import Source, Supply, owners_in
@@ -87,9 +88,9 @@ class Verification:
     any_key: bool = False  # the first one was read
     told_aside: int = 0
     aside_path: str = ""
-    watches: list[ReplicaWatch] | None = None  # of the replicas that are read, where a copy has them already
+    outlook: Outlook | None = None  # on what may change meanwhile; who gives it closes it
     marks: Callable[[Finding], None] | None = None  # of a live copy, which mends what it is told of here
-    outlook: Outlook | None = None  # for these, from `run` on
+    moved: bool = False  # slots have moved meanwhile, so that nothing is proved
     _all_findings: list[Findings] = field(default_factory=list)
 
     @property
@@ -98,20 +99,18 @@ class Verification:
         return [watch.lag for watch in self.outlook.replicas] if self.outlook else []
 
     def run(self) -> Verdict | None:
-        """Compare; None where a signal has ended it. Raises KeyferryError for what ends it early."""
+        """Compare; None where a signal has ended it, or slots have `moved`. Raises KeyferryError."""
         began_at = time.monotonic()
         options, log = self.desk.options, self.desk.log
         shown = display(options["progress"], "verify", log, self.desk.signals.status_asked)
-        watches = watches_of(self.plan, log.notice) if self.watches is None else self.watches
-        self.outlook = Outlook(None, None, [], watches, log.notice)
         try:
-            self.outlook.begin()
+            if self.outlook:
+                self.outlook.begin()
+                self.outlook = self.outlook.comparing()
             verdict = self._verify(shown)
-            if verdict is not None:
+            if verdict is not None and self.outlook:
                 self.outlook.last_look()
         finally:
-            if self.watches is None:
-                self.outlook.close()
             shown.close()
             for findings in self._all_findings:
                 findings.close()
@@ -201,6 +200,9 @@ class Verification:
         if self.signal:
             return None
         check_identities(self.plan, self.controls)
+        self.moved = self._slots_have_moved()
+        if self.moved:
+            return None
         verdict.kinds = differing.kinds + extra.kinds
         verdict.written = any(map(is_written, self.plan.survey.sources, after.sources))
         settle_counts(self.plan, before, after, self.read if self._whole else None, verdict)
@@ -215,6 +217,15 @@ class Verification:
             return None
         self._report(differing, extra, verdict)
         return verdict
+
+    def _slots_have_moved(self) -> bool:
+        """Whether slots have, so that a scan may have missed keys.
+
+        A live copy is told of each key that moves, and names lead to their keys, unless replicas are asked.
+        """
+        if self.outlook is None or self.desk.options["live"] or (self.supply and not self.outlook.replicas):
+            return False
+        return self.outlook.moves_meanwhile()
 
     # ---- what follows ---------------------------------------------------------------------------------------
 

@@ -41,7 +41,9 @@ def verified(
     controls: Any = SimpleNamespace(sources=[], close=lambda: None)
     monkeypatch.setattr(proof, "MOVES_PAUSE_S", pause_s)
     monkeypatch.setattr(
-        proof, "Verification", lambda *_, **__: SimpleNamespace(run=lambda: next(outcomes), cpu_s=1, signal=0)
+        proof,
+        "Verification",
+        lambda *_, **__: SimpleNamespace(run=lambda: next(outcomes), cpu_s=1, signal=0, moved=next(meanwhile)),
     )
     with Signals() as signals:
 
@@ -59,8 +61,10 @@ def verified(
             names=None,
             diff_file=None,
             extra_before=0,
+            outlook=None,
+            look_out=lambda *_: None,
         )
-        outlook = SimpleNamespace(any_moved=False, replicas=None, moves_meanwhile=lambda: next(meanwhile))
+        outlook = SimpleNamespace(any_moved=False)
         done: Any = SimpleNamespace(
             plan=plan,
             controls=controls,

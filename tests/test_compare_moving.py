@@ -1,0 +1,82 @@
+"""Slots that move, and masters that die, while both sides are compared: nothing is called equal that was not seen."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.conftest import ClusterFactory, ServerFactory
+from tests.support.clusternodes import Node, slot_of
+from tests.support.clusters import Cluster
+from tests.support.processes import VERIFIED, Run, run_keyferry, start_keyferry
+from tests.support.servers import Server
+from tests.test_compare import verdict_of
+from tests.test_failover import write
+
+KEYS = 6_000
+#: A comparison takes some seconds.
+SLOWLY = ("--rate", "2000", "--workers", "1")
+BEGUN_S = 1.0
+
+
+def scanned_last(node: Node) -> bytes:
+    """The key that a scan of the node brings last."""
+    keys: list[bytes] = []
+    cursor = b"0"
+    with node.connect() as connection:
+        while True:
+            cursor, found = connection.must("SCAN", cursor, "COUNT", 1000)
+            keys += found
+            if cursor == b"0":
+                return keys[-1]
+
+
+def until_compared(run: Run) -> None:
+    """The comparison is under way: nodes with few keys were read."""
+    run.wait_for_text("verify begins")
+    time.sleep(BEGUN_S)
+
+
+def test_a_key_that_goes_to_a_node_that_was_read_already_is_compared(
+    cluster: ClusterFactory, server: ServerFactory
+) -> None:
+    """It has left the one before that came by, and arrives at the other after it had been there."""
+    source, target = cluster("7.0", 2, 0), server("7.0")
+    full, empty = source.masters
+    owners = source.owners()
+    names = [name for n in range(3 * KEYS) if owners[slot_of(name := b"key:%d" % n)] == full.address][:KEYS]
+    with source.connect() as connection, target.connect() as other:
+        connection.pipeline((b"SET", name, b"value") for name in names)
+        other.pipeline((b"SET", name, b"value") for name in names)
+    lost = scanned_last(full)
+    assert target.call("DEL", lost) == 1
+    with start_keyferry("compare", source.uri, target.uri, *SLOWLY) as run:
+        until_compared(run)
+        source.move_slot(slot_of(lost), empty)
+        assert run.running
+        ran = run.wait()
+    assert (ran.code, verdict_of(ran).split()[2]) == (1, ">:1"), (ran.out, ran.err)
+
+
+def copied(source: Cluster, target: Server) -> None:
+    write(source, KEYS)
+    ran = run_keyferry("replicate", source.uri, target.uri)
+    assert ran.code == 0, ran.err
+
+
+@pytest.mark.parametrize("command", ["compare", "replicate"])
+def test_a_master_that_dies_while_both_sides_are_compared_is_followed_by_its_replica(
+    command: str, cluster: ClusterFactory, server: ServerFactory
+) -> None:
+    source, target = cluster("7.0", 3, 1, fresh=True), server("7.0")
+    copied(source, target)
+    first = source.masters[0]
+    words = (command, source.uri, target.uri, *SLOWLY, "--retry-for", "20s")
+    with start_keyferry(*words, env=VERIFIED) as run:
+        until_compared(run)
+        source.kill_master(first)
+        ran = run.wait()
+    assert ran.code == 0, ran.err
+    assert "begins again" in ran.err or "goes on with what there is now" in ran.err
+    assert verdict_of(ran).startswith(f"OK:{KEYS} V:0 >:0 <:0 T:0")
