@@ -86,7 +86,7 @@ def changes(before: Picture, now: Picture) -> Changes:
         moved = {slot for slot, (then, owner) in enumerate(pairs) if owner and then != owner}
     for node_id in [node_id for node_id, epoch in now.epochs.items() if before.epochs.get(node_id, epoch) < epoch]:
         held = _slots_of(before, node_id)
-        if held == _slots_of(now, node_id):
+        if set(held).issuperset(_slots_of(now, node_id)):
             moved.update(held)  # it took slots over that it has had before: they were away for a moment
     return Changes(moved, set(now.open_slots - before.open_slots))
 

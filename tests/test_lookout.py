@@ -55,6 +55,14 @@ def test_rule_9_a_node_that_took_its_own_slots_over_had_given_them_away() -> Non
     assert changes(before, picture({"a": 1, "b": 3}, HALVES)).moved == set(range(8_192, 16_384))
 
 
+def test_rule_9_a_node_that_took_slots_back_while_it_lost_another_one_had_given_them_away() -> None:
+    """Nothing that it has now was new to it, so its epoch tells of slots that were away."""
+    before = picture({"a": 1, "b": 2}, HALVES)
+    after = picture({"a": 4, "b": 3}, {"a": [(0, 7), (9, 8_191)], "b": [(8, 8), (8_192, 16_383)]})
+    assert changes(before, after).moved == set(range(8_192))
+    assert changes(before, picture({"a": 1, "b": 3}, {"a": [(0, 7), (9, 8_191)], "b": [(8, 8)]})).moved == {8}
+
+
 def test_a_slot_that_belongs_to_a_stranger_ends_the_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = [Node(Endpoint(), slots=HALVES["a"]), Node(Endpoint(), slots=HALVES["b"])]
     lookout = Lookout("target", nodes, ["a", "b"])
