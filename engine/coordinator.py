@@ -175,7 +175,8 @@ class Coordinator:
         if self.governor:
             self._share_out(self.governor)
         self._look_at_silence()
-        self.outages.note(lost for worker in self.crew.workers for lost in worker.down)
+        if not self.ending.begun:  # who is gone has not found its connection again
+            self.outages.note(lost for worker in self.crew.workers for lost in worker.down)
         self._look_at_signals()
         self._look_at_clocks()
         self._look_at_evictions()
