@@ -74,16 +74,21 @@ class Fence:
 
     def close(self, clients: list[Client]) -> None:
         """Kill connections of workers that have ended with work on its way; a failure is only warned of."""
-        try:
-            self._kill([*clients, *(client for grave in self._graves for client in grave.clients)])
-        except AccessError as error:
-            self.warn_of_late_writes(str(error))
+        left = [*clients, *(client for grave in self._graves for client in grave.clients)]
+        for number in range(len(self.controls)):
+            try:
+                self._kill_at(number, left)
+            except AccessError as error:  # the others are not spared for that
+                self.warn_of_late_writes(str(error))
 
     def _kill(self, clients: list[Client]) -> None:
-        for number, (control, node) in enumerate(zip(self.controls, self.nodes)):
-            ids = [client_id for at, client_id in clients if at == number]
-            if refused := kill_clients(control, node, ids):
-                self.warn_of_late_writes(refused)
+        for number in range(len(self.controls)):
+            self._kill_at(number, clients)
+
+    def _kill_at(self, number: int, clients: list[Client]) -> None:
+        ids = [client_id for at, client_id in clients if at == number]
+        if refused := kill_clients(self.controls[number], self.nodes[number], ids):
+            self.warn_of_late_writes(refused)
 
     def warn_of_late_writes(self, words: str) -> None:
         """Say, once, that old values may be written after new ones, and why nothing can be done."""

@@ -96,3 +96,15 @@ def test_where_nothing_may_be_killed_it_is_said_once_and_the_tasks_go_on(server:
             fence.hold([(0, 5)], entries(1))
             assert len(fence.released()) == 1
         assert len(warnings) == 1 and "could not be killed" in warnings[0] and len(late) == 2
+
+
+def test_at_the_end_one_node_that_is_gone_does_not_keep_the_others_connections_alive(target: Server, lost: int) -> None:
+    """A master of the target has died, another pass follows: nothing of this one may arrive at the others."""
+    ends = [Endpoint(port=free_port()), Endpoint(port=target.port)]
+    controls = [Control(end, "target") for end in ends]
+    warnings: list[str] = []
+    Fence(controls, [Node(end) for end in ends], 60, warnings.append).close([(0, 5), (1, lost)])
+    for control in controls:
+        control.close()
+    assert not is_open(target, lost)
+    assert len(warnings) == 1 and "not reached" in warnings[0]
