@@ -37,7 +37,7 @@ class Losses:
         run.crew.dismiss(worker)
         self.deaths += 1
         if run.ending.begun:
-            return
+            return run.fence.hold(worker.clients, [])  # the ledger keeps its tasks; what it has sent must not arrive
         if self.deaths > DEATHS_MAX:
             raise RunError("workers keep dying", hint="is there memory enough for them?")
         run.say(f"a worker {how}: its {len(worker.tasks)} tasks are given to others")

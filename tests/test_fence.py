@@ -7,15 +7,36 @@ from contextlib import contextmanager
 
 import pytest
 
+from keyferry.aside import AsideFile
+from keyferry.coordinator import Coordinator
 from keyferry.fence import Fence
 from keyferry.ledger import Entry, Ledger
 from keyferry.partitioners.control import Control
 from keyferry.workers.endpoint import Endpoint
-from keyferry.workers.errors import RunError
-from keyferry.workers.setup import Node
+from keyferry.workers.errors import ChangedError, RunError
+from keyferry.workers.news import Report
+from keyferry.workers.setup import Node, Setup
 from keyferry.workers.task import COPY_RANGE, Task
 from tests.conftest import ServerFactory
 from tests.support.servers import Server, free_port
+from tests.test_pace import NotedSeat
+
+
+class Mortal(NotedSeat):
+    """A seat whose worker can be ended."""
+
+    def kill(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        pass
+
+
+class Mortals:
+    """An executor of such."""
+
+    def launch(self, setup: Setup) -> Mortal:
+        return Mortal()
 
 
 def entries(count: int) -> list[Entry]:
@@ -108,3 +129,21 @@ def test_at_the_end_one_node_that_is_gone_does_not_keep_the_others_connections_a
         control.close()
     assert not is_open(target, lost)
     assert len(warnings) == 1 and "not reached" in warnings[0]
+
+
+def test_a_worker_that_dies_while_a_pass_ends_early_leaves_nothing_that_may_arrive(target: Server, lost: int) -> None:
+    endpoint = Endpoint(port=target.port)
+    control = Control(endpoint, "target")
+    run = Coordinator(
+        Setup([], [Node(endpoint)]), [], 0, Mortals(), controls=([], [control]),
+        aside=AsideFile(""), say=print, warn=print, tick=print,
+    )  # fmt: skip
+    run.crew.launch(run.setup)
+    (worker,) = run.crew.workers
+    run._take_in(worker, Report(clients=[["target", 0, lost]]))
+    run._fail(ChangedError("it was restarted", side="source"))
+    run.losses.note(worker, "died")
+    with pytest.raises(ChangedError):
+        run.run()
+    control.close()
+    assert not is_open(target, lost)
