@@ -209,6 +209,7 @@ class Copy:
             before.close()
             if self.outlook:
                 self.outlook.go_on(before)
+        controls.wait_by(waiting(self.options, self.log, self.signals, self.outlook))
         return self.outlook
 
     def _pass(self, plan: Plan, controls: Controls, shown: Display) -> CopyPass:

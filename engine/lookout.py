@@ -154,6 +154,11 @@ class Lookout(threading.Thread):
         latest, self._latest = self._latest, None
         return self._judge(latest)
 
+    def check(self) -> None:
+        """Raise ChangedError where the last look has found that the plan's nodes are not enough; it is judged later."""
+        if latest := self._latest:
+            self._refuse_strangers(latest)
+
     def number_of(self, slot: int) -> int:
         """The plan's number of the slot's owner, as it was last judged."""
         return self.ids.index(self.picture.owners[slot])
@@ -177,11 +182,14 @@ class Lookout(threading.Thread):
         before = self.picture
         if "" in now.owners:
             now = replace(now, owners=[owner or then for owner, then in zip(now.owners, before.owners)])
+        self._refuse_strangers(now)
+        self.picture = now
+        return changes(before, now)
+
+    def _refuse_strangers(self, now: Picture) -> None:
         strangers = set(now.owners) - {"", *self.ids}
         if strangers:
             one = min(strangers)
             slots = {slot for slot, owner in enumerate(now.owners) if owner == one}
             text = f"{slots_text(slots)} belong to another node now (failed over, or a new master)"
             raise ChangedError(text, side=self.side, address=now.addresses[one])
-        self.picture = now
-        return changes(before, now)

@@ -35,6 +35,10 @@ class Outlook:
         return Outlook(moves, self.target, self.successions, self.replicas, self.say)
 
     @property
+    def _lookouts(self) -> list[Lookout]:
+        return [one for one in (self.moves.lookout if self.moves else None, self.target) if one]
+
+    @property
     def settled(self) -> bool:
         """No key has to be looked at again."""
         return self.moves is None or self.moves.settled
@@ -66,12 +70,18 @@ class Outlook:
 
     def take_in(self) -> None:
         """What was seen since the last call. Raises ChangedError where nodes have come that the plan does not know."""
-        for watch in self.watches:
-            watch.check()
+        self.check()
         if self.moves:
             self.moves.note(self.moves.lookout.news())
         if self.target:
             self._note_target(self.target.news())
+
+    def check(self) -> None:
+        """Raise ChangedError where that was seen; what else was seen is left to be taken in."""
+        for watch in self.watches:
+            watch.check()
+        for lookout in self._lookouts:
+            lookout.check()
 
     def tasks(self) -> list[Task]:
         """The next tasks for keys of moved slots; none where the source is no cluster. Raises as `Moves.tasks` does."""
@@ -100,9 +110,8 @@ class Outlook:
 
     def close(self) -> None:
         """Look no more, and give all connections back."""
-        for lookout in (self.moves.lookout if self.moves else None, self.target):
-            if lookout:
-                lookout.close()
+        for lookout in self._lookouts:
+            lookout.close()
         for watch in self.watches:
             watch.close()
         for pair in self.moves.pairs if self.moves else ():

@@ -10,7 +10,9 @@ from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.clusternodes import Node, slot_of
 from tests.support.clusters import Cluster
 from tests.support.processes import VERIFIED, Run, run_keyferry, start_keyferry
+from tests.support.proxy import FaultProxy
 from tests.support.servers import Server
+from tests.test_between_phases import SURVEYED
 from tests.test_compare import verdict_of
 from tests.test_failover import write
 
@@ -77,6 +79,28 @@ def test_a_master_that_dies_while_both_sides_are_compared_is_followed_by_its_rep
         until_compared(run)
         source.kill_master(first)
         ran = run.wait()
+    assert ran.code == 0, ran.err
+    assert "begins again" in ran.err or "goes on with what there is now" in ran.err
+    assert verdict_of(ran).startswith(f"OK:{KEYS} V:0 >:0 <:0 T:0")
+
+
+@pytest.mark.parametrize("command", ["compare", "replicate"])
+def test_a_master_that_dies_between_two_phases_is_followed_by_its_replica(
+    command: str, cluster: ClusterFactory, server: ServerFactory
+) -> None:
+    """Nobody but the coordinator asks it then, and it would be waited for in vain."""
+    source, target = cluster("7.0", 3, 1, fresh=True), server("7.0")
+    copied(source, target)
+    first = source.masters[0]
+    counted = SURVEYED + (2 if command == "compare" else 1)
+    with FaultProxy(first.port, f"stall at request DBSIZE {counted} connection 1") as proxy:
+        words = ("-u", source.uri, "--remap", f"{first.address}={proxy.address}", command, target.uri)
+        with start_keyferry(*words, "--retry-for", "20s", env=VERIFIED) as run:
+            proxy.wait_until_fired(60)
+            source.kill_master(first)
+            proxy.set("reset at connect always")
+            proxy.kill_all()
+            ran = run.wait()
     assert ran.code == 0, ran.err
     assert "begins again" in ran.err or "goes on with what there is now" in ran.err
     assert verdict_of(ran).startswith(f"OK:{KEYS} V:0 >:0 <:0 T:0")
