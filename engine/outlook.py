@@ -95,12 +95,15 @@ class Outlook:
         if self.target:
             self._note_target(self.target.look())
 
-    def moves_meanwhile(self) -> bool:
-        """Whether slots have moved on either side since it has begun, as one more look shows. Raises ChangedError."""
+    def moves_meanwhile(self, still: bool) -> bool:
+        """Whether slots have moved on either side since it has begun, as one more look shows. Raises ChangedError.
+
+        Keys of a slot that is open all the time may have, unless nothing at all was written (`still`).
+        """
         self.last_look()
         if self.moves:
             self.moves.note(self.moves.lookout.look())
-        return self.any_moved
+        return self.any_moved or (not still and any(lookout.picture.open_slots for lookout in self._lookouts))
 
     def _note_target(self, found: Changes) -> None:
         """Redirections lead the writers; but whoever scans the target may miss what moves."""

@@ -200,7 +200,7 @@ class Verification:
         if self.signal:
             return None
         check_identities(self.plan, self.controls)
-        self.moved = self._slots_have_moved()
+        self.moved = self._slots_have_moved(after.sources_still(before) and after.targets_still(before))
         if self.moved:
             return None
         verdict.kinds = differing.kinds + extra.kinds
@@ -218,14 +218,14 @@ class Verification:
         self._report(differing, extra, verdict)
         return verdict
 
-    def _slots_have_moved(self) -> bool:
+    def _slots_have_moved(self, still: bool) -> bool:
         """Whether slots have, so that a scan may have missed keys.
 
         A live copy is told of each key that moves, and names lead to their keys, unless replicas are asked.
         """
         if self.outlook is None or self.desk.options["live"] or (self.supply and not self.outlook.replicas):
             return False
-        return self.outlook.moves_meanwhile()
+        return self.outlook.moves_meanwhile(still)
 
     # ---- what follows ---------------------------------------------------------------------------------------
 

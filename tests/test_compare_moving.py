@@ -40,10 +40,14 @@ def until_compared(run: Run) -> None:
     time.sleep(BEGUN_S)
 
 
+@pytest.mark.parametrize("stays_open", [False, True], ids=["moved", "stays open"])
 def test_a_key_that_goes_to_a_node_that_was_read_already_is_compared(
-    cluster: ClusterFactory, server: ServerFactory
+    stays_open: bool, cluster: ClusterFactory, server: ServerFactory
 ) -> None:
-    """It has left the one before that came by, and arrives at the other after it had been there."""
+    """It has left the one before that came by, and arrives at the other after it had been there.
+
+    Where its slot is open before and after, only what is written tells that keys have gone.
+    """
     source, target = cluster("7.0", 2, 0), server("7.0")
     full, empty = source.masters
     owners = source.owners()
@@ -53,9 +57,11 @@ def test_a_key_that_goes_to_a_node_that_was_read_already_is_compared(
         other.pipeline((b"SET", name, b"value") for name in names)
     lost = scanned_last(full)
     assert target.call("DEL", lost) == 1
+    if stays_open:
+        source.move_slot(slot_of(lost), empty, leave_open=True, share=0)
     with start_keyferry("compare", source.uri, target.uri, *SLOWLY) as run:
         until_compared(run)
-        source.move_slot(slot_of(lost), empty)
+        source.move_slot(slot_of(lost), empty, leave_open=stays_open)
         assert run.running
         ran = run.wait()
     assert (ran.code, verdict_of(ran).split()[2]) == (1, ">:1"), (ran.out, ran.err)
