@@ -12,9 +12,9 @@ from tests.support.clusternodes import slot_of
 from tests.support.clusters import Cluster
 from tests.support.compare import all_keys, assert_equal
 from tests.support.dataset import fill
-from tests.support.live import wait_until
+from tests.support.live import wait_for_feed, wait_until
 from tests.support.mover import Mover
-from tests.support.processes import VERIFIED, Result, run_keyferry
+from tests.support.processes import VERIFIED, Result, run_keyferry, start_keyferry
 from tests.test_cluster import write_many
 
 #: MIGRATE carries an expiry as the time that is left: it may end up some milliseconds later.
@@ -149,3 +149,29 @@ def test_slots_move_between_nodes_that_tell_no_host(
         ran = run_keyferry("replicate", source.uri, target.uri, "--rate", "2000", "--retry-for", "3s", env=VERIFIED)
     assert ran.code == 0, ran.err
     assert_equal(source, target)
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["prune", "live"])
+def test_keys_of_a_slot_that_is_half_moved_at_the_target_are_removed(
+    live: bool, cluster: ClusterFactory, server: ServerFactory
+) -> None:
+    """Some are at the node that takes the slot in: what the other one says of them is ASK."""
+    source, target = server("7.0"), cluster("7.0", 2, 0)
+    names = [b"{tag}:%d" % n for n in range(40)]
+    for side in (source, target) if live else (target,):
+        assert {side.call("SET", name, "value") for name in names} == {b"OK"}
+    assert source.call("SET", "stays", "value") == target.call("SET", "stays", "value") == b"OK"
+    slot = slot_of("{tag}")
+    other = next(node for node in target.masters if node is not target.owner(slot))
+    target.move_slot(slot, other, leave_open=True, share=0.5)
+    if live:
+        words = ("replicate", source.uri, target.uri, "--live", "--idle-timeout", "1500", "--prune")
+    else:
+        words = ("compare", source.uri, target.uri, "--repair", "--prune")
+    with start_keyferry(*words, "--retry-for", "3s", env=VERIFIED) as run:
+        if live:
+            wait_for_feed(source)
+            assert source.call("DEL", *names) == len(names)
+        ran = run.wait()
+    assert ran.code == 0, ran.err
+    assert target.dbsize() == 1

@@ -26,7 +26,7 @@ from .look import look
 from .news import Aside, Counts
 from .policy import Action, Gone, Rule, first_error, rule_for
 from .read import MOMENT_TRIES, Apart, Method, Read, expiries_of, expiry_commands, values_request
-from .redirects import Errand, asking, redirect_of
+from .redirects import Errand, asking
 from .resp import OK, argument
 from .router import Sink
 from .walk import Walks
@@ -144,7 +144,7 @@ class Careful:
         node = sink.node
         if replies == [OK]:
             self._copied(read)
-        elif isinstance(replies[0], Exception) and (there := self._asked_elsewhere(node, replies[0])):
+        elif there := self.link.asked(node, replies[0]):
             then = partial(self._written, read, there, request)
             return there.write(asking(request), 2, lambda got: then(got[1:]))
         elif self.link.keeps_existing and exists(replies[0]):
@@ -152,11 +152,6 @@ class Careful:
         else:
             self._failed("target", node, read.key, replies[0], read.type, len(read.value))
         self._one_less()
-
-    def _asked_elsewhere(self, node: int, error: Exception) -> Sink | None:
-        """The sink that takes this one command, after ASKING; None where the error says something else."""
-        redirect = redirect_of(error)
-        return self.link.learn(node, error) if redirect and redirect.asks else None
 
     def _compare(self, read: Read, node: int) -> None:
         """The key exists at the target: written by us before, or by somebody else."""

@@ -187,6 +187,11 @@ class Link:
             self.router.move(redirect.slot, sink.node)
         return sink
 
+    def asked(self, node: int, reply: object) -> Sink | None:
+        """The sink to which a target node sends a command, after ASKING; None where the reply says something else."""
+        redirect = redirect_of(reply)
+        return self.learn(node, reply) if redirect and redirect.asks else None
+
     # ---- troubles -------------------------------------------------------------------------------------------
 
     def go_on(self) -> None:

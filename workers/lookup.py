@@ -24,6 +24,7 @@ from .look import look_for_extra
 from .news import Aside, Counts
 from .policy import Action, Gone, rule_for
 from .read import exists_request
+from .redirects import asking
 from .resp import arguments, command
 from .router import Sink
 from .walk import Walks
@@ -189,6 +190,8 @@ class Prune(Recheck):
         for finding, reply in zip(found, replies):
             if not isinstance(reply, Exception):
                 self._count(finding.key, removed=reply == 1)
+            elif there := self.link.asked(sink.node, reply):
+                self._remove_there(there, finding)
             elif _passes_by(reply):
                 self._again.append(finding.key)
                 self._trouble = sink.node, reply
@@ -205,6 +208,11 @@ class Prune(Recheck):
             return self.settled(self)
         (node, error), self._trouble = self._trouble, None
         self.link.trouble("target", node, error, self._look_again)
+
+    def _remove_there(self, there: Sink, finding: Finding) -> None:
+        """Its slot is being moved, and the node that takes it in has the key."""
+        self._pending += 1
+        there.write(asking(command(b"UNLINK", finding.key)), 2, lambda got: self._removed(there, [finding], got[1:]))
 
     def _count(self, key: bytes, removed: bool) -> None:
         # Nothing was left to remove where an earlier one, whose reply is lost, has been executed after the last look.

@@ -8,6 +8,7 @@ from functools import partial
 from .link import Link
 from .policy import Action, rule_for
 from .read import each, exists_request
+from .redirects import asking
 from .resp import arguments
 from .router import Sink
 
@@ -29,15 +30,24 @@ class Removal:
         parts = list(self.link.router.group(self.keys))
         self._pending = len(parts)
         for sink, keys in parts:
-            encoded = arguments(keys)
-            request = each(UNLINK, encoded) if self.may_remove else exists_request(encoded)[0]
-            sink.write(request, len(keys), partial(self._told, sink, keys))
+            sink.write(self._request(keys), len(keys), partial(self._told, sink, keys))
+
+    def _request(self, keys: list[bytes]) -> bytes:
+        encoded = arguments(keys)
+        return each(UNLINK, encoded) if self.may_remove else exists_request(encoded)[0]
+
+    def _ask_there(self, there: Sink, key: bytes) -> None:
+        """Its slot is being moved, and the node that takes it in has the key, if any has."""
+        self._pending += 1
+        there.write(asking(self._request([key])), 2, lambda got: self._told(there, [key], got[1:]))
 
     def _told(self, sink: Sink, keys: list[bytes], replies: list) -> None:
         for key, reply in zip(keys, replies):
             if not isinstance(reply, Exception):
                 if reply and not self.may_remove:
                     self.left.append(key)
+            elif there := self.link.asked(sink.node, reply):
+                self._ask_there(there, key)
             elif rule_for(reply).action in (Action.WAIT, Action.STOP, Action.REDIRECT):
                 self._failed = (sink.node, reply)
             else:
