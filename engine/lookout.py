@@ -117,6 +117,7 @@ class Lookout(threading.Thread):
                 owners[first : last + 1] = [node_id] * (last + 1 - first)
         self.picture = Picture(owners, frozenset(), {}, {})  # the last one that was judged; first, that of the plan
         self._latest: Picture | None = None
+        self.blind = False  # no node has answered to the last `look`: whatever has changed is not known
 
     def begin(self) -> Changes:
         """Look at once, and then again and again, from the first call on; what has changed since the plan was made, or
@@ -147,6 +148,7 @@ class Lookout(threading.Thread):
         """Look now; what has changed since the last call of this or of `news`. Raises ChangedError."""
         with self._looking:
             now, self._latest = self._look(), None  # what was seen before this must not be judged after it
+        self.blind = now is None
         return self._judge(now)
 
     def news(self) -> Changes:

@@ -29,7 +29,7 @@ from .partitioners.control import Control, ReplyError
 from .partitioners.keys import cut
 from .partitioners.replicas import REMEDY, Goal, Pair
 from .text import plural
-from .workers.errors import AccessError, RunError, StateError
+from .workers.errors import AccessError, RunError, StateError, UnreachedError
 from .workers.task import COPY_KEYS, Task
 
 #: A slot's names are asked for with room for so many that come meanwhile.
@@ -84,6 +84,9 @@ class Moves:
         try:
             if not self.pending:
                 self.note(self.lookout.look())
+                if self.lookout.blind:
+                    where = self.lookout.nodes[0].endpoint.address
+                    raise UnreachedError("no node tells who owns which slot", side="source", address=where)
                 self.settled = not self.pending
             if self.pairs and self.pending:
                 self._look_at_replicas()

@@ -98,12 +98,14 @@ class Outlook:
     def moves_meanwhile(self, still: bool) -> bool:
         """Whether slots have moved on either side since it has begun, as one more look shows. Raises ChangedError.
 
-        Keys of a slot that is open all the time may have, unless nothing at all was written (`still`).
+        Keys of a slot that is open all the time may have, unless nothing at all was written (`still`), and slots where
+        no node answers.
         """
         self.last_look()
         if self.moves:
             self.moves.note(self.moves.lookout.look())
-        return self.any_moved or (not still and any(lookout.picture.open_slots for lookout in self._lookouts))
+        may_have = [one.blind or (one.picture.open_slots and not still) for one in self._lookouts]
+        return self.any_moved or any(may_have)
 
     def _note_target(self, found: Changes) -> None:
         """Redirections lead the writers; but whoever scans the target may miss what moves."""

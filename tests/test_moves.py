@@ -40,3 +40,34 @@ def test_what_one_owner_told_is_not_forgotten_when_another_does_not_answer(clust
     for control in controls:
         control.close()
     assert sorted(key for task in found for key in task.keys) == sorted(names)
+
+
+def test_nothing_is_settled_as_long_as_no_node_tells_who_owns_the_slots(cluster: ClusterFactory) -> None:
+    """All connections are lost at the end of a copy, and a slot has moved meanwhile."""
+    source = cluster("7.0", 2, 0)
+    assert source.call("SET", "key", "value") == b"OK"
+    owner = source.owner("key")
+    with FaultProxy(source.masters[0].port) as one, FaultProxy(source.masters[1].port) as other:
+        nodes = [
+            Node(Endpoint(port=proxy.port), slots=ranges_of(sorted(seen.slots)))
+            for proxy, master in zip((one, other), source.masters, strict=True)
+            for seen in source.view()
+            if seen.id == master.id
+        ]
+        lookout = Lookout("source", nodes, [master.id for master in source.masters])
+        controls = [Control(node.endpoint, "source") for node in nodes]
+        moves = Moves(lookout, controls, [(0, 0)], 10, print)
+        moves.note(lookout.begin())
+        for proxy in (one, other):
+            proxy.set("reset at connect always")
+            proxy.kill_all()
+        source.move_slot(slot_of("key"), next(node for node in source.masters if node is not owner))
+        assert moves.tasks() == [] and not moves.settled
+        for proxy in (one, other):
+            proxy.set("")
+        found: list[Task] = []
+        wait_until(lambda: bool(found.extend(moves.tasks()) or moves.settled))
+        lookout.close()
+        for control in controls:
+            control.close()
+    assert [task.keys for task in found] == [[b"key"]]
