@@ -105,8 +105,9 @@ class Verification:
         shown = display(options["progress"], "verify", log, self.desk.signals.status_asked)
         try:
             if self.outlook:
-                self.outlook.begin()
-                self.outlook = self.outlook.comparing()
+                before = self.outlook.comparing()
+                before.begin()
+                self.outlook = before.comparing()  # what has moved until now is read where it is
             verdict = self._verify(shown)
             if verdict is not None and self.outlook:
                 self.outlook.last_look()
