@@ -69,6 +69,7 @@ class Parts:
     memory: Memory
     coordinator: Callable[..., Coordinator]  # with what is the same for all: (setup, tasks, live, phase)
     verify: Callable[[Coordinator], tuple[bool | None, int]]  # are both sides equal? None: not verified; and a signal
+    check: Callable[[], None]  # raises ChangedError where a server was seen to be another one
 
 
 class Following:
@@ -223,6 +224,7 @@ class Following:
             self.signal = signals.seen()
             if self.signal:
                 return
+            self.parts.check()
             if time.monotonic() > deadline:
                 raise NotConverged("the source did not answer to the last look", side="source")
             self.live.generations.again(feeding.turn(0))  # names that were asked for before

@@ -55,7 +55,7 @@ class LiveCopy:
         self.verdict: Verdict | None = None  # of the last verification
         self.marked: Counter[str] = Counter()  # findings that are to be mended, by kind
         self.cpu_s = 0.0  # of verifications
-        parts = Parts(self.options, copy.log, copy.signals, memory, self._coordinator, self._verify)
+        parts = Parts(self.options, copy.log, copy.signals, memory, self._coordinator, self._verify, self._check)
         self.following = Following(plan, controls, parts)
 
     def run(self) -> Summary:
@@ -130,6 +130,10 @@ class LiveCopy:
             outlook=copy.outlook,
             live=live,
         )
+
+    def _check(self) -> None:
+        if self.copy.outlook:
+            self.copy.outlook.check()
 
     def _verify(self, coordinator: Coordinator) -> tuple[bool | None, int]:
         """Whether both sides are equal, None where that is not looked at; and the signal that has ended the look."""

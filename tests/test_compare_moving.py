@@ -110,3 +110,23 @@ def test_a_master_that_dies_between_two_phases_is_followed_by_its_replica(
     assert ran.code == 0, ran.err
     assert "begins again" in ran.err or "goes on with what there is now" in ran.err
     assert verdict_of(ran).startswith(f"OK:{KEYS} V:0 >:0 <:0 T:0")
+
+
+def test_a_master_that_dies_at_the_last_look_of_a_live_copy_is_followed_by_its_replica(
+    cluster: ClusterFactory, server: ServerFactory
+) -> None:
+    """The feed waits for its answer to the fence: it asks the master twice for the cut-over, and twice more here."""
+    source, target = cluster("7.0", 3, 1, fresh=True), server("7.0")
+    write(source, KEYS)
+    first = source.masters[0]
+    with FaultProxy(first.port, "stall at request PING 5 connection 3") as proxy:
+        words = ("-u", source.uri, "--remap", f"{first.address}={proxy.address}", "replicate", target.uri)
+        with start_keyferry(*words, "--live", "--idle-timeout", "500", "--retry-for", "20s", env=VERIFIED) as run:
+            proxy.wait_until_fired(60)
+            assert "verify begins" in run.err
+            source.kill_master(first)
+            proxy.set("reset at connect always")
+            proxy.kill_all()
+            ran = run.wait()
+    assert ran.code == 0 and "begins again" in ran.err, ran.err
+    assert verdict_of(ran).startswith(f"OK:{KEYS} V:0 >:0 <:0 T:0")
