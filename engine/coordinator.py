@@ -114,6 +114,11 @@ class Coordinator:
         """Nothing is left to do, also of what dead workers had."""
         return self.ledger.finished and not self.fence.holds_tasks
 
+    @property
+    def _all_read(self) -> bool:
+        """Nothing is left to do, and no names are to come."""
+        return self.tasks_done and (self.supply is None or self.supply.finished)
+
     # ---- the loop -------------------------------------------------------------------------------------------
 
     def run(self) -> None:
@@ -156,9 +161,7 @@ class Coordinator:
             return all(worker.drained for worker in self.crew.workers)
         if self.live and not self.live.over:
             return False
-        left = self.supply is not None and not self.supply.finished
-        left = left or (self.outlook is not None and not self.outlook.settled)
-        return self.tasks_done and not left
+        return self._all_read and (self.outlook is None or self.outlook.settled)
 
     def _turn(self) -> None:
         for worker, report in self.crew.hear(TICK_S, self.live.feeding.seats if self.live else ()):
@@ -207,9 +210,10 @@ class Coordinator:
         """Take in what has changed in clusters; when all else is done, the keys of slots that have moved follow."""
         try:
             outlook.take_in()
-            if self.tasks_done and not outlook.settled:
+            if self._all_read and not outlook.settled:
+                add = self.supply.add if self.supply else self.ledger.add
                 for task in outlook.tasks():
-                    self.ledger.add(task)
+                    add(task)
         except errors.KeyferryError as error:
             self._fail(error)
 

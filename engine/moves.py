@@ -14,8 +14,8 @@ WHERE REPLICAS ARE READ they have to get in step with their masters first: what 
     arrived at the other. And a replica does not say ASK: a slot that is open is waited for.
 
 LIMITATIONS
-    Where keys are copied by name, none is looked for: a name leads to its key wherever that is. Keys that were copied
-    before their slot moved are counted twice; the figures carry `~`.
+    Where a file names the keys, none is looked for: a name leads to its key wherever that is. Keys that were copied
+    before their slot moved are counted twice, also by --limit; the figures carry `~`.
 """
 
 from __future__ import annotations

@@ -134,10 +134,10 @@ def outlook_of(plan: Plan, sources: list[Control], say: Callable[[str], None]) -
         # Who owns a slot, masters know; and what they have given away, their replicas have to learn first.
         owners = [replace(node, endpoint=one.master or one.endpoint) for node, one in zip(setup.sources, found.sources)]
         lookout = Lookout("source", owners, [server.node_id for server in found.sources])
-        parts = [] if plan.by_name else plan.databases
+        parts = [] if plan.keys_from else plan.databases
         databases = list(dict.fromkeys((part.db, part.target_db) for part in parts))
         moves = Moves(lookout, sources, databases, setup.retry_for_s, say)
-        moves.settled = plan.by_name  # names lead to their keys wherever those are
+        moves.settled = bool(plan.keys_from)  # names lead to their keys wherever those are
         moves.pairs = pairs_of(plan, sources)
     if found.targets[0].clustered:
         target = Lookout("target", setup.targets, [server.node_id for server in found.targets])

@@ -107,6 +107,10 @@ class Supply:
         for node, own in by_node.items():
             self.ready.extend(replace(pattern, node=node, keys=batch) for batch in cut(own))
 
+    def add(self, task: Task) -> None:
+        """Keys of slots that have moved, as far as there is room."""
+        self._make_ready(replace(task, kind=SIFT_KEYS if self.sifts else COPY_KEYS), task.keys)
+
     def sifted(self, task: Task, keys: list[bytes]) -> None:
         """These keys of a task have passed the filters."""
         self._make_ready(replace(task, kind=COPY_KEYS, sifted=True), keys)

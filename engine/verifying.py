@@ -222,9 +222,9 @@ class Verification:
     def _slots_have_moved(self, still: bool) -> bool:
         """Whether slots have, so that a scan may have missed keys.
 
-        A live copy is told of each key that moves, and names lead to their keys, unless replicas are asked.
+        A live copy is told of each key that moves, and a file's names lead to their keys, unless replicas are asked.
         """
-        if self.outlook is None or self.desk.options["live"] or (self.supply and not self.outlook.replicas):
+        if self.outlook is None or self.desk.options["live"] or (self.plan.keys_from and not self.outlook.replicas):
             return False
         return self.outlook.moves_meanwhile(still)
 

@@ -48,7 +48,7 @@ class Lanes:
         if task.kind == LIST_KEYS:
             return ListLane(task, link, setup.scan_count, changed, filters)
         if task.kind == SIFT_KEYS:
-            return SiftLane(task, link, changed, setup.filters)
+            return SiftLane(task, link, changed, filters)
         return self._sourceless(task, link)
 
     def _live(self, task: Task, link: Link, chooser: Chooser, windows: Windows) -> Any:

@@ -1,4 +1,4 @@
-"""Slots that move, and masters that die, while both sides are compared: nothing is called equal that was not seen."""
+"""Slots that move, and masters that die, late: while both sides are compared, between phases, above a limit."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def copied(source: Cluster, target: Server) -> None:
     assert ran.code == 0, ran.err
 
 
-@pytest.mark.parametrize("command", ["compare", "replicate"])
+@pytest.mark.parametrize("command", ["compare", pytest.param("replicate", marks=pytest.mark.soak)])
 def test_a_master_that_dies_while_both_sides_are_compared_is_followed_by_its_replica(
     command: str, cluster: ClusterFactory, server: ServerFactory
 ) -> None:
@@ -90,7 +90,7 @@ def test_a_master_that_dies_while_both_sides_are_compared_is_followed_by_its_rep
     assert verdict_of(ran).startswith(f"OK:{KEYS} V:0 >:0 <:0 T:0")
 
 
-@pytest.mark.parametrize("command", ["compare", "replicate"])
+@pytest.mark.parametrize("command", [pytest.param("compare", marks=pytest.mark.soak), "replicate"])
 def test_a_master_that_dies_between_two_phases_is_followed_by_its_replica(
     command: str, cluster: ClusterFactory, server: ServerFactory
 ) -> None:
@@ -130,3 +130,27 @@ def test_a_master_that_dies_at_the_last_look_of_a_live_copy_is_followed_by_its_r
             ran = run.wait()
     assert ran.code == 0 and "begins again" in ran.err, ran.err
     assert verdict_of(ran).startswith(f"OK:{KEYS} V:0 >:0 <:0 T:0")
+
+
+@pytest.mark.parametrize("filters", [("--type", "string"), ("--type", "string", "--max-size", "1kb")], ids=len)
+def test_a_limit_above_all_keys_copies_all_though_slots_move(
+    filters: tuple[str, ...], cluster: ClusterFactory, server: ServerFactory
+) -> None:
+    """The names come by one scan a node, so what moves to a node that was read has to be looked for as well."""
+    source, target = cluster("7.0", 2, 0), server("7.0")
+    empty, full = source.masters
+    owners = source.owners()
+    names = [name for n in range(3 * KEYS) if owners[slot_of(name := b"key:%d" % n)] == full.address][:KEYS]
+    with source.connect() as connection:
+        connection.pipeline((b"SET", name, b"value") for name in names)
+    late = scanned_last(full)
+    assert source.call("HSET", b"{%s}" % late, "no", "string") == 1
+    words = ("replicate", source.uri, target.uri, *SLOWLY, "--limit", "1000000", *filters)
+    with start_keyferry(*words, env=VERIFIED) as run:
+        run.wait_for_text("copy begins")
+        time.sleep(BEGUN_S)
+        source.move_slot(slot_of(late), empty)
+        assert run.running
+        ran = run.wait()
+    assert ran.code == 0, ran.err
+    assert target.call("EXISTS", late) == 1 and target.call("DBSIZE") == KEYS
