@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .workers import globs
-from .workers.endpoint import checked_host
+from .workers.endpoint import checked_host, place_of
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 #: As redis.conf has them: 1k is 1000 bytes, 1kb is 1024.
@@ -230,10 +230,13 @@ PASSWORD = Kind("a password that is not empty", str, lambda value: _is_text(valu
 def _mapped(text: str) -> tuple[str, str]:
     """`10.0.0.1:6379=127.0.0.1:7001` as a pair."""
     there, _, here = text.partition("=")
-    for place in (there, here):
-        host, _, port = place.rpartition(":")
-        if not (host and port.isdigit() and 0 < int(port) < 1 << 16):
-            raise ValueError("must be an announced HOST:PORT=HOST:PORT", "--remap 10.0.0.1:6379=127.0.0.1:7001")
+    try:
+        for host, port in map(place_of, (there, here)):
+            if re.search("[,=]", checked_host(host)) or not 0 < port < 1 << 16:
+                raise ValueError
+    except ValueError:
+        hint = "--remap 10.0.0.1:6379=127.0.0.1:7001"
+        raise ValueError("must be an announced HOST:PORT=HOST:PORT", hint) from None
     return there, here
 
 

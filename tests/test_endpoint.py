@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keyferry.values import REMAP
 from keyferry.workers import endpoint
 from keyferry.workers.endpoint import Endpoint, from_uri, parse_uri
 from keyferry.workers.errors import UsageError
@@ -172,3 +173,15 @@ def test_who_is_read_is_the_master_or_a_replica(text: str) -> None:
         Endpoint(read_from=text)
     assert "replica" in refused.value.hint
     assert endpoint.unpack(Endpoint(read_from="replica").pack()).read_from == "replica"
+
+
+@pytest.mark.parametrize("text", ["[fd00::1]:6379=[::1]:7001", "fd00::1:6379=::1:7001"])
+def test_a_map_names_addresses_as_servers_tell_them_or_as_we_print_them(text: str) -> None:
+    there = Endpoint(remap=(REMAP.read(text),)).at("fd00::1", 6379)
+    assert (there.host, there.port, there.address) == ("::1", 7001, "[::1]:7001")
+
+
+@pytest.mark.parametrize("text", ["a:1=b:2,c:3=d:4", "a:1=b:x", "a=b", "a:1", "a:1=b:2=c:3", "a:1= b:2"])
+def test_what_is_no_pair_of_addresses_is_no_map(text: str) -> None:
+    with pytest.raises(ValueError, match="HOST:PORT=HOST:PORT"):
+        REMAP.read(text)

@@ -87,10 +87,8 @@ class Endpoint:
 
     def at(self, host: str, port: int) -> Endpoint:
         """Another server that is logged in to alike: a node, at the address that its cluster announces."""
-        there = dict(self.remap).get(f"{host}:{port}", "")
-        if there:
-            host, _, text = there.rpartition(":")
-            port = int(text)
+        places = {place_of(there): place_of(here) for there, here in self.remap}
+        host, port = places.get((host, port), (host, port))
         return replace(self, host=host, port=port, socket="", seeds=())
 
     def within(self, timeout_s: float) -> Endpoint:
@@ -228,6 +226,12 @@ def _host_and_port(place: str) -> dict[str, Any]:
     if found["port"] is not None:
         said["port"] = _number(found["port"], "the port", 1, _PORT_MAX)
     return said
+
+
+def place_of(text: str) -> tuple[str, int]:
+    """Host and port of `host:port`; of IPv6, servers tell the host without the brackets that we print."""
+    host, _, port = text.rpartition(":")
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host, int(port)
 
 
 def checked_host(host: str) -> str:
