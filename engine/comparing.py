@@ -118,7 +118,7 @@ class Compare:
             summary.verdict = verification.run()
             if verification.moved:
                 where = plan.setup.sources[0].endpoint.address
-                raise ChangedError("slots have moved meanwhile", side="source", address=where)
+                raise ChangedError("slots have moved meanwhile, or are half moved", side="source", address=where)
         except KeyferryError as error:
             failure = by_the_first_key(error, self.any_key or verification.any_key)
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from .lookout import Changes, Lookout, slots_text
@@ -95,16 +95,16 @@ class Outlook:
         if self.target:
             self._note_target(self.target.look())
 
-    def moves_meanwhile(self, still: bool) -> bool:
+    def moves_meanwhile(self, written: Collection[str]) -> bool:
         """Whether slots have moved on either side since it has begun, as one more look shows. Raises ChangedError.
 
-        Keys of a slot that is open all the time may have, unless nothing at all was written (`still`), and slots where
-        no node answers.
+        Keys of a slot that is open all the time may have, if anything was `written` to that side, and slots where no
+        node answers.
         """
         self.last_look()
         if self.moves:
             self.moves.note(self.moves.lookout.look())
-        may_have = [one.blind or (one.picture.open_slots and not still) for one in self._lookouts]
+        may_have = [one.blind or (one.picture.open_slots and one.side in written) for one in self._lookouts]
         return self.any_moved or any(may_have)
 
     def _note_target(self, found: Changes) -> None:

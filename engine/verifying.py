@@ -201,7 +201,7 @@ class Verification:
         if self.signal:
             return None
         check_identities(self.plan, self.controls)
-        self.moved = self._slots_have_moved(after.sources_still(before) and after.targets_still(before))
+        self.moved = self._slots_have_moved(before, after)
         if self.moved:
             return None
         verdict.kinds = differing.kinds + extra.kinds
@@ -219,14 +219,15 @@ class Verification:
         self._report(differing, extra, verdict)
         return verdict
 
-    def _slots_have_moved(self, still: bool) -> bool:
+    def _slots_have_moved(self, before: Census, after: Census) -> bool:
         """Whether slots have, so that a scan may have missed keys.
 
         A live copy is told of each key that moves, and a file's names lead to their keys, unless replicas are asked.
         """
         if self.outlook is None or self.desk.options["live"] or (self.plan.keys_from and not self.outlook.replicas):
             return False
-        return self.outlook.moves_meanwhile(still)
+        still = {"source": after.sources_still(before), "target": after.targets_still(before)}
+        return self.outlook.moves_meanwhile([side for side in still if not still[side]])
 
     # ---- what follows ---------------------------------------------------------------------------------------
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from keyferry.lookout import Changes, Lookout, Picture, changes, picture_of, slots_text
+from keyferry.outlook import Outlook
 from keyferry.partitioners.cluster import Place, Seen
 from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.errors import ChangedError
@@ -98,3 +102,17 @@ def test_redirections_say_where_to_go() -> None:
 def test_a_request_is_taken_apart_into_its_commands() -> None:
     one, two, three = command(b"GET", b"*1\r\n$4\r\nTIME\r\n"), command(b"TIME"), command(b"dump", b"")
     assert commands_of(one + two + three) == [(one, True), (two, False), (three, True)]
+
+
+def test_keys_of_a_slot_that_is_open_may_have_moved_only_where_its_own_side_is_written_to() -> None:
+    quiet: Any = SimpleNamespace(
+        side="target",
+        blind=False,
+        picture=picture({"a": 1, "b": 2}, HALVES, opened=5),
+        look=lambda: Changes(set(), set()),
+    )
+    outlook = Outlook(None, quiet, [], [], print)
+    assert not outlook.moves_meanwhile([]) and not outlook.moves_meanwhile(["source"])
+    assert outlook.moves_meanwhile(["target"])
+    quiet.blind = True
+    assert outlook.moves_meanwhile([])
