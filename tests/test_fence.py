@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from keyferry.aside import AsideFile
+from keyferry.contacts import Contacts
 from keyferry.coordinator import Coordinator
 from keyferry.fence import Fence
 from keyferry.ledger import Entry, Ledger
@@ -135,8 +136,8 @@ def test_a_worker_that_dies_while_a_pass_ends_early_leaves_nothing_that_may_arri
     endpoint = Endpoint(port=target.port)
     control = Control(endpoint, "target")
     run = Coordinator(
-        Setup([], [Node(endpoint)]), [], 0, Mortals(), controls=([], [control]),
-        aside=AsideFile(""), say=print, warn=print, tick=print,
+        Setup([], [Node(endpoint)]), [], 0, Mortals(), Contacts(print, print, print),
+        controls=([], [control]), aside=AsideFile(""),
     )  # fmt: skip
     run.crew.launch(run.setup)
     (worker,) = run.crew.workers

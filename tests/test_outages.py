@@ -40,8 +40,8 @@ def test_a_server_that_has_ended_the_run_is_not_said_to_be_connected_again() -> 
     """The worker that has told of it is gone, and with it what it had lost."""
     told: list[str] = []
     run = Coordinator(
-        Setup([], [Node(Endpoint())]), [], 0, NotedSeats(), aside=AsideFile(""), say=told.append, warn=told.append,
-        tick=print,
+        Setup([], [Node(Endpoint())]), [], 0, NotedSeats(), Contacts(told.append, told.append, print),
+        aside=AsideFile(""),
     )  # fmt: skip
     run.crew.launch(run.setup)
     (worker,) = run.crew.workers
