@@ -172,6 +172,7 @@ class Following:
     def _coordinate(self, tasks: list[Task], phase: str) -> None:
         """Let workers follow the changes until the cut-over is done, or a signal ends it."""
         self.live.trespass.restart()
+        self.setup = replace(self.setup, removes=self.removals.now)  # what a phase has learned holds for the next one
         coordinator = self.last = self.parts.coordinator(self.setup, tasks, self.live, phase)
         try:
             coordinator.run()

@@ -19,6 +19,8 @@ from tests.support.live import (
     wait_until,
     wait_until_followed,
 )
+from tests.support.respproxy import Proxy
+from tests.test_live_outcome import Verifying
 from tests.test_options import write_strings
 
 
@@ -102,6 +104,25 @@ def test_what_others_have_written_outlives_a_sweep(words: tuple[str, ...], serve
         done = cut_over(run)
     assert all_keys(target) == {b"a", b"b", b"theirs"}
     assert done.ran.code == 1 and done.live["left"] == 1
+
+
+def test_what_others_have_written_stays_also_after_a_verification(server: ServerFactory) -> None:
+    """Something was written while it was verified, so the copy goes on: it may not remove what it might not before."""
+    source, target = server("7.0"), server("7.0")
+    source.call("MSET", "a", "1", "key", "1")
+    late = Verifying(lambda: source.call("SET", "meanwhile", "1"))
+    with Proxy(target, late) as proxy, start_live(source, proxy, "--idle-timeout", "3s") as run:
+        wait_until_followed(target, "key")
+        time.sleep(1.5)
+        target.call("SET", "theirs", "1")
+        run.wait_for_text("others write to the target")
+        wait_until_followed(target, "meanwhile")
+        source.call("DEL", "a")
+        for client in feeds(source):
+            source.call("CLIENT", "KILL", "ID", client)
+        done = followed(run)
+    assert all_keys(target) == {b"a", b"key", b"meanwhile", b"theirs"}
+    assert (done.ran.code, done.live["gaps"], done.live["left"]) == (1, 1, 2)
 
 
 #: What watches a server, reads it, or belongs to its replicas and Sentinels.
