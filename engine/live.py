@@ -60,7 +60,7 @@ class Live:
     keys: int = 0  # outcomes of changed keys
     asides: Asides = dataclasses.field(default_factory=Asides)
     silent_at: int = -2  # calls of commands that change streams silently, when streams were copied last
-    activity_at: float = 0.0  # when the last event came of a key that exists
+    activity_at: float = 0.0  # when the last event came of a key that exists, whether it could be copied or not
     asked: bool = False  # to cut over now
     _next_task: int = FIRST_TASK
     _owed: list[Worker] = dataclasses.field(default_factory=list)  # credit, one each
@@ -142,7 +142,7 @@ class Live:
         now = time.monotonic()
         self.keys += len(dirtied.keys)
         self.lag.settled(dirtied, now)
-        if news.counts.copied:
+        if news.counts.copied or news.counts.aside:
             self.activity_at = max(self.activity_at, dirtied.newest)
         for key, took_s in news.slow:
             self.generations.rests(dirtied.db, key, took_s, now)

@@ -97,3 +97,13 @@ def test_a_key_that_changes_before_its_range_is_done_is_not_put_aside(server: Se
         wait_until(lambda: target.client.dbsize() == 3050, what="the whole copy")
         run.signal_all(signal.SIGINT)
         assert outcome(tmp_path, run) == (0, 0, [])
+
+
+def test_a_key_that_could_not_be_copied_after_the_proof_is_proved_again(server: ServerFactory, tmp_path: Path) -> None:
+    """It was not there when the ranges were read, and the older server does not take it: nothing is equal then."""
+    source, target = server("8.2"), server("6.2")
+    source.call("SET", "key", "value")
+    with Proxy(target, Verifying(lambda: source.call("RPUSH", "late", "1"))) as proxy:
+        with start_live(source, proxy, "--put-aside", str(tmp_path / "aside.jsonl")) as run:
+            assert outcome(tmp_path, run) == (1, 1, [b"late"])
+            assert result_of(run.wait())["verify"]["only_at_source"] == 1
