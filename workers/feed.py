@@ -193,12 +193,11 @@ class Feed:
         conn = FeedConnection(listener.number, listener.node, self.setup, self.poll, self._told(listener), self._turns)
         self.connections[conn.fd] = conn
 
-        def ready() -> None:
+        def heard() -> None:
             self.patience.clear()
             self.down.pop(listener.number, None)
-            listener.begin(conn)
 
-        conn.when_ready = ready
+        conn.when_ready = lambda: listener.begin(conn, heard)
 
     def _lost(self, lost: Lost) -> None:
         conn = lost.conn

@@ -20,7 +20,7 @@ from .conn import Connection, Lost
 from .errors import AccessError
 from .feed_task import NOTIFICATIONS, FeedSetup
 from .handshake import Handshake, Step
-from .policy import rule_for
+from .policy import Action, rule_for
 from .replies import Replies
 from .resp import command
 from .setup import Node
@@ -78,7 +78,8 @@ class FeedConnection(Connection):
     def _asked(self, replies: list, then: Callable[[], None]) -> None:
         refused = next((reply for reply in replies if isinstance(reply, Exception)), None)
         if refused is not None:
-            raise Lost(self._refusal(refused))
+            rule = rule_for(refused)
+            raise self._lost(rule.reason, rule.hint) if rule.action is Action.WAIT else Lost(self._refusal(refused))
         if self.setup.mode != NOTIFICATIONS:
             self.listening = True
         if not self.listening:
