@@ -5,7 +5,8 @@
 
 A FENCE makes sure that the feed has brought every event of what was written before it (`workers/listener.py`).
 STREAMS are changed by commands of which no feed tells (XACK and its like). Nobody remembers which streams: where one of
-those commands was called since the feed began, or the source does not tell, all streams are copied again.
+those commands was called since the feed began, or the source does not tell, all streams are copied again. So it is with
+vector sets where notifications are the feed.
 THE LAST LOOK comes after the verification: no write since the beginning of all this, or it begins again.
 """
 
@@ -81,7 +82,7 @@ class CutOver:
         live = self.live
         for _ in range(STREAM_TRIES):
             now = live.feeding.told.silent
-            if not live.field.streams or (now == live.silent_at and now >= 0):
+            if not live.field.silent_types or (now == live.silent_at and now >= 0):
                 return
             for task in live.stream_tasks():
                 run.ledger.add(task)

@@ -19,7 +19,13 @@ class Field:
     tasks: Callable[[], list[Task]]  # that copy everything
     lookups: Callable[[], list[Task]]  # that find what the target has too much
     named: Callable[[list[bytes]], list[bytes]]  # those of the names that are in scope
-    streams: bool  # streams are
+    streams: bool  # streams are in scope
+    vectors: bool = False  # vector sets are, and the feed does not tell of them
+
+    @property
+    def silent_types(self) -> list[str]:
+        """The types of keys that may change without an event."""
+        return ["stream"] * self.streams + ["vectorset"] * self.vectors
 
     def by_node(self, keys: list[bytes]) -> list[tuple[int, list[bytes]]]:
         """Names by the source node that owns them."""

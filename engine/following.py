@@ -29,11 +29,14 @@ from .survey import Controls, check_identities
 from .trespass import Trespass
 from .verify_plan import reverse_tasks
 from .workers.errors import NotConverged
+from .workers.feed_task import NOTIFICATIONS
 from .workers.news import Counts
 from .workers.task import Task
 
 #: For the last look we wait so long for the feed, beside what a lost connection may take.
 LOOK_S = 60.0
+#: Vector sets are there from this version of Redis on.
+VECTORS_SINCE = (8, 0)
 WRITTEN = "the source was written to until the end"
 
 
@@ -99,6 +102,7 @@ class Following:
             lambda: reverse_tasks(plan, controls, [describe(one) for one in controls.targets], options),
             setup.filters.named,
             streams=not types or "stream" in types,
+            vectors=plan.feed == NOTIFICATIONS and (not types or "vectorset" in types) and _has_vectors(plan),
         )
         self.live = Live(
             Feeding(LocalProcesses(), setup, lambda why: None),
@@ -238,3 +242,8 @@ class Following:
         result.lag_max_s, result.lag_p99_s = live.lag.most, live.lag.below(0.99)
         result.left, result.more_left = len(self.removals.left), self.removals.more_left
         result.cpu_s = live.feeding.cpu_s
+
+
+def _has_vectors(plan: Plan) -> bool:
+    """Whether the source knows vector sets."""
+    return any(one.product == "Redis" and one.knows(VECTORS_SINCE) for one in plan.survey.sources)

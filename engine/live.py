@@ -93,7 +93,7 @@ class Live:
     def streams_changed(self) -> bool:
         """Whether streams have changed silently since they were copied last, as far as the source tells."""
         told = self.feeding.told.silent
-        return self.field.streams and told >= 0 and told != self.silent_at
+        return bool(self.field.silent_types) and told >= 0 and told != self.silent_at
 
     def turn(self, run: Coordinator) -> None:
         """Do what is due. Raises what ends the run."""
@@ -254,8 +254,12 @@ class Live:
         state.live = LiveState(told.events, self.unsettled, lag_s, self.sweeps.gaps, self.sweeps.under_way)
 
     def stream_tasks(self) -> list[Task]:
-        """A task that lists the streams of each database of each node."""
-        return [Task(0, STREAMS, node, db, self.field.targets[db], checked=False) for node, db in self.field.scopes]
+        """Tasks that list the streams of each database of each node, and whatever else changes silently."""
+        return [
+            Task(0, STREAMS, node, db, self.field.targets[db], checked=False, type=type)
+            for type in self.field.silent_types
+            for node, db in self.field.scopes
+        ]
 
     # ---- the end --------------------------------------------------------------------------------------------
 

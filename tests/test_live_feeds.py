@@ -20,10 +20,12 @@ from tests.support.live import (
     start_live,
     wait_for_feed,
     wait_until,
+    wait_until_followed,
 )
 from tests.support.monitor import Monitor
 from tests.support.processes import run_keyferry
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
+from tests.test_live_outcome import Verifying
 from tests.test_options import at, write_strings
 
 NOTIFIED = ("--feed", "notifications")
@@ -80,6 +82,22 @@ def test_a_feed_that_never_tells_anything_is_found_out(server: ServerFactory) ->
         done = followed(run)
     assert done.ran.code == 8
     assert "its feed brings no events, though it is written to" in done.ran.err
+
+
+def test_vector_sets_are_copied_again_as_notifications_do_not_tell_of_them(server: ServerFactory) -> None:
+    """One changes while it is followed, and another one comes after all keys were read to be verified."""
+    source, target = server("8.2"), server("8.2")
+    notify(source)
+    source.call("SET", "key", "value")
+    source.call("VADD", "first", "VALUES", "1", "1", "element")
+    late = Verifying(lambda: source.call("VADD", "late", "VALUES", "1", "1", "element"))
+    with Proxy(target, late) as proxy, start_live(source, proxy, *NOTIFIED, "--idle-timeout", "2s") as run:
+        wait_until_followed(target, "first")
+        wait_for_feed(source)
+        source.call("VADD", "first", "VALUES", "1", "1", "other")
+        done = followed(run)
+    assert done.ran.code == 0, done.ran.err
+    assert [target.call("VCARD", name) for name in ("first", "late")] == [2, 1]
 
 
 def test_nothing_is_written_to_the_source(server: ServerFactory) -> None:

@@ -2,9 +2,9 @@
 
 WHY
     No feed tells everything (design: both have holes). SWAPDB moves all keys without an event, XACK and its like change
-    a stream without one, and notifications tell no flush. INFO counts the calls of each command, also inside of
-    transactions and scripts. And a source at rest is known by its count of changes, not by the silence of a feed: keys
-    go on expiring long after the last write.
+    a stream without one, and notifications tell no flush, nor of vector sets. INFO counts the calls of each command,
+    also inside of transactions and scripts. And a source at rest is known by its count of changes, not by the silence
+    of a feed: keys go on expiring long after the last write.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 _CALLS = re.compile(rb"^cmdstat_([^:]+):calls=(\d+)", re.MULTILINE)
 _FLUSHES = ("flushall", "flushdb")
 _SILENT = re.compile(r"x(ack|claim|autoclaim|readgroup|setid|group)\b")
+#: … and what notifications do not tell besides: changes of vector sets.
+_UNNOTIFIED = re.compile(r"v(add|rem|setattr)\b")
 
 
 @dataclass(frozen=True)
@@ -24,20 +26,21 @@ class Calls:
     known: bool = False
     flushes: int = 0
     swaps: int = 0
-    silent: int = 0  # of streams
+    silent: int = 0  # of streams; where notifications are the feed, also of vector sets
     configured: int = 0  # CONFIG SET; 0 before 7.0, which counts all of CONFIG together
 
     @classmethod
-    def told(cls, reply: object) -> Calls:
+    def told(cls, reply: object, notifications: bool = False) -> Calls:
         """What a reply to INFO commandstats says."""
         if not isinstance(reply, bytes) or not (found := _CALLS.findall(reply)):
             return cls()
-        calls = {name.decode("ascii", "replace"): int(count) for name, count in found}
+        calls = {name.decode("ascii", "replace").lower(): int(count) for name, count in found}
+        silent = lambda name: _SILENT.match(name) or (notifications and _UNNOTIFIED.match(name))  # noqa: E731
         return cls(
             known=True,
             flushes=sum(calls.get(name, 0) for name in _FLUSHES),
             swaps=calls.get("swapdb", 0),
-            silent=sum(count for name, count in calls.items() if _SILENT.match(name)),
+            silent=sum(count for name, count in calls.items() if silent(name)),
             configured=calls.get("config|set", 0),
         )
 

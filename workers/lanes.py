@@ -56,7 +56,7 @@ class Lanes:
 
         setup, changed = self.setup, self.changed
         if task.kind == STREAMS:
-            return ListLane(task, link, setup.scan_count, changed, Filters(types=("stream",), scan_type=True))
+            return ListLane(task, link, setup.scan_count, changed, Filters(types=(task.type,), scan_type=True))
         removes = lambda: self.removes  # noqa: E731
         shared = (self.meter, setup.scan_count, changed, self.pace)
         return LiveLane(task, link, chooser, *shared, setup.filters, windows, removes)

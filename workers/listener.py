@@ -140,7 +140,7 @@ class Listener:
     def _take_long(self, replies: list, conn: FeedConnection) -> None:
         _, calls, replication, client, flags, keyspace = replies
         notifications = self.setup.mode == NOTIFICATIONS
-        for why in self.watched.gaps(Calls.told(calls), notifications, time.monotonic()):
+        for why in self.watched.gaps(Calls.told(calls, notifications), notifications, time.monotonic()):
             self.owner.gap(why)
         if isinstance(replication, bytes):
             conn.handshake.check_replid(replication)
