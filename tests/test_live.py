@@ -268,6 +268,22 @@ def test_streams_that_were_changed_silently_are_copied_again(kind: str, server: 
     assert len(target.call("XPENDING", "stream", "group", "-", "+", "10")) == 1
 
 
+def test_entries_that_were_acknowledged_and_stayed_are_copied_again(server: ServerFactory) -> None:
+    """XACKDEL deletes no entry that another group still has: then no feed tells of it."""
+    source, target = server("8.2"), server("8.2")
+    source.call("XADD", "stream", "1-1", "field", "value")
+    for group in ("one", "two"):
+        source.call("XGROUP", "CREATE", "stream", group, "0")
+        source.call("XREADGROUP", "GROUP", group, "reader", "STREAMS", "stream", ">")
+    with start_live(source, target, *UNTIL_A_SIGNAL) as run:
+        wait_until_followed(target, "stream")
+        wait_for_feed(source)
+        assert source.call("XACKDEL", "stream", "one", "ACKED", "IDS", "1", "1-1") == [2]
+        done = cut_over(run)
+    assert_converged(source, target, done)
+    assert target.call("XPENDING", "stream", "one", "-", "+", "10") == []
+
+
 @pytest.mark.covers("live-only")
 def test_only_changes_are_followed_where_that_is_asked_for(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 _CALLS = re.compile(rb"^cmdstat_([^:]+):calls=(\d+)", re.MULTILINE)
 _FLUSHES = ("flushall", "flushdb")
-_SILENT = re.compile(r"x(ack|claim|autoclaim|readgroup|setid|group)\b")
+_SILENT = re.compile(r"x(ack|ackdel|claim|autoclaim|readgroup|setid|group)\b")
 #: … and what notifications do not tell besides: changes of vector sets.
 _UNNOTIFIED = re.compile(r"v(add|rem|setattr)\b")
 
