@@ -25,7 +25,7 @@ from .removals import Removals, refuse_what_has_shrunk
 from .replica_watch import pairs_of
 from .signals import Signals, ending_live
 from .supply import owners_in
-from .survey import Controls, check_identities
+from .survey import Controls, check_identities, database_size
 from .trespass import Trespass
 from .verify_plan import reverse_tasks
 from .workers.errors import NotConverged
@@ -82,7 +82,9 @@ class Following:
         self.plan, self.controls, self.parts = plan, controls, parts
         options, memory = parts.options, parts.memory
         self.targets = {part.db: part.target_db for part in plan.databases}
-        memory.learn_targets(self.targets, plan.survey.target_sizes, options["prune"])
+        trespass = Trespass(controls.targets, [harmless_at(control) for control in controls.targets])
+        trespass.pause()
+        memory.learn_targets(self.targets, _sizes_by_now(plan, controls), options["prune"])
         sizes: dict[int, int] = {}
         for part in plan.databases:
             sizes[part.db] = sizes.get(part.db, 0) + part.keys
@@ -111,7 +113,7 @@ class Following:
             options["idle_timeout"],
             parts.log.notice,
             parts.log.warning,
-            Trespass(controls.targets, [harmless_at(control) for control in controls.targets]),
+            trespass,
             timeout_s=max(node.endpoint.timeout_s for node in plan.setup.targets),
             keys=memory.keys,
         )
@@ -175,7 +177,7 @@ class Following:
 
     def _coordinate(self, tasks: list[Task], phase: str) -> None:
         """Let workers follow the changes until the cut-over is done, or a signal ends it."""
-        self.live.trespass.restart()
+        self.live.trespass.resume()
         self.setup = replace(self.setup, removes=self.removals.now)  # what a phase has learned holds for the next one
         coordinator = self.last = self.parts.coordinator(self.setup, tasks, self.live, phase)
         try:
@@ -188,6 +190,7 @@ class Following:
         self.signal = coordinator.signal
         if not self.signal:
             check_identities(self.plan, self.controls)
+            self.live.trespass.pause()
 
     # ---- the last look --------------------------------------------------------------------------------------
 
@@ -242,6 +245,11 @@ class Following:
         result.lag_max_s, result.lag_p99_s = live.lag.most, live.lag.below(0.99)
         result.left, result.more_left = len(self.removals.left), self.removals.more_left
         result.cpu_s = live.feeding.cpu_s
+
+
+def _sizes_by_now(plan: Plan, controls: Controls) -> dict[int, int]:
+    """Of the target's databases; those that were empty are looked at again, now that writes of others are noticed."""
+    return {db: keys or database_size(controls.targets, db) for db, keys in plan.survey.target_sizes.items()}
 
 
 def _has_vectors(plan: Plan) -> bool:

@@ -5,15 +5,17 @@ HOW IT WORKS
     write unless it is known to be harmless (`partitioners/commands.py`): nobody knows all commands that write.
     Of those that we do send, the workers know how many they have sent; what is counted beyond that is others' as well.
     A lost connection may have swallowed some of ours: a few of theirs may go unnoticed, and never the other way round.
+    Before the first worker begins and while we verify, nothing of ours writes: all that is counted then is others'.
 
 WHAT MUST STAY TRUE
     A count is compared with what the workers have told after it was made, however long that takes them on a machine
     that is busy. Each report says when it was made, and a command is counted as sent before it leaves.
-    Nobody waits for a target here: the coordinator has signals to look at.
+    Nobody waits for a target while workers are at work: the coordinator has signals to look at.
 """
 
 from __future__ import annotations
 
+import operator
 import re
 import time
 from dataclasses import dataclass, field
@@ -53,6 +55,20 @@ class Trespass:
     _sent: int | None = None  # what had been told when they were asked; None: their answers are of no use any more
     _answers: dict[int, Calls] = field(default_factory=dict)  # by the number of the target
     _next_at: float = 0.0  # nobody is asked before
+    _at_rest: Calls | None = None  # what was counted when our workers had ended
+    _missed: bool = False  # more was, when they began again
+
+    def pause(self) -> None:
+        """Nothing of ours writes until `resume`. Waits for the targets; raises AccessError."""
+        self._at_rest = self._count()
+        self._theirs = self._at_rest[0] if self._theirs is None else self._theirs
+
+    def resume(self) -> None:
+        """New workers are about to begin, and have sent nothing yet. Waits for the targets; raises AccessError."""
+        now = self._count()
+        self._missed = self._at_rest is not None and any(map(operator.gt, now, self._at_rest))
+        self.restart()
+        self._ours = now[1]
 
     def restart(self) -> None:
         """Some of what our workers have sent will never be told, or comes late: what we send is counted from now on."""
@@ -103,14 +119,21 @@ class Trespass:
         theirs, ours = (sum(calls) for calls in zip(*self._answers.values()))
         if self._last and (theirs < self._last[0] or ours < self._last[1]):
             self._theirs = self._ours = None  # somebody has reset the counters
-        self._theirs = theirs if self._theirs is None else self._theirs
+        self._theirs = theirs if self._theirs is None else min(theirs, self._theirs)
         self._ours = ours - sent if self._ours is None else self._ours
         self._last, self._counted_at = (theirs, ours), time.monotonic()
 
     def _exceeds(self, sent: int) -> bool:
+        if self._missed:
+            return True
         if self._last is None or self._theirs is None or self._ours is None:
             return False
         return self._last[0] > self._theirs or self._last[1] - self._ours > sent
+
+    def _count(self) -> Calls:
+        """All targets together, asked at once."""
+        told = [self._calls(number, control.call(*_COUNTS)) for number, control in enumerate(self.controls)]
+        return sum(theirs for theirs, _ in told), sum(ours for _, ours in told)
 
     def _calls(self, number: int, reply: object) -> Calls:
         """What one target has counted."""

@@ -41,14 +41,15 @@ AWAY_S = 3.0
 LIVE = ("--live", "--idle-timeout", "500")
 
 #: The control connection asks for the size of the database three times before the first key, and then, when all is
-#: copied: to see whether that was all (of the source only), and at the beginning of the verification.
+#: copied: to see whether that was all (of the source only), and at the beginning of the verification. An empty target
+#: of a live copy is asked once more before the first key.
 SURVEYED = 3
 AT_THE_END = {
     "source-counted": ("source", SURVEYED + 1, ()),
     "source-verified": ("source", SURVEYED + 2, ()),
     "target-verified": ("target", SURVEYED + 1, ()),
     "source-live": ("source", SURVEYED + 1, LIVE),
-    "target-live": ("target", SURVEYED + 1, LIVE),
+    "target-live": ("target", SURVEYED + 2, LIVE),
 }
 
 

@@ -19,7 +19,7 @@ from tests.support.live import (
     wait_until,
     wait_until_followed,
 )
-from tests.support.respproxy import Proxy
+from tests.support.respproxy import Answer, Args, Proxy
 from tests.test_live_outcome import Verifying
 from tests.test_options import write_strings
 
@@ -123,6 +123,52 @@ def test_what_others_have_written_stays_also_after_a_verification(server: Server
         done = followed(run)
     assert all_keys(target) == {b"a", b"key", b"meanwhile", b"theirs"}
     assert (done.ran.code, done.live["gaps"], done.live["left"]) == (1, 1, 2)
+
+
+def test_what_others_write_while_it_is_verified_outlives_a_sweep(server: ServerFactory) -> None:
+    """Nothing of ours writes then, so any command that does is theirs, also one that we send at other times."""
+    source, target = server("7.0"), server("7.0")
+    source.call("MSET", "a", "1", "key", "1")
+
+    def write() -> None:
+        target.call("SET", "theirs", "1")
+        source.call("SET", "meanwhile", "1")
+
+    with Proxy(target, Verifying(write)) as proxy, start_live(source, proxy, "--idle-timeout", "2s") as run:
+        wait_until_followed(target, "meanwhile")
+        for client in feeds(source):
+            source.call("CLIENT", "KILL", "ID", client)
+        done = followed(run)
+    assert all_keys(target) == {b"a", b"key", b"meanwhile", b"theirs"}
+    assert "others write to the target" in done.ran.err
+    assert (done.ran.code, done.live["left"]) == (1, 1)
+
+
+class AtTheFeed(Verifying):
+    """Something happens when a feed begins to listen: the target was looked at before, and nothing is copied yet."""
+
+    def on_command(self, args: Args) -> Answer:
+        if args[-1] == b"BCAST" and not self.acted:
+            self.acted = True
+            self.act()
+        return args
+
+
+def test_what_others_write_right_before_the_copy_outlives_a_sweep(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    source.call("MSET", "a", "1", "key", "1")
+    early = AtTheFeed(lambda: target.call("SET", "theirs", "1"))
+    with Proxy(source, early) as proxy, start_live(proxy, target, *UNTIL_A_SIGNAL) as run:
+        wait_until_followed(target, "key")
+        time.sleep(3)  # it is noticed
+        for client in feeds(source):
+            source.call("CLIENT", "KILL", "ID", client)
+        run.wait_for_text("gap: ")
+        wait_for_feed(source)
+        done = cut_over(run)
+    assert all_keys(target) == {b"a", b"key", b"theirs"}
+    assert "others write to the target" in done.ran.err
+    assert (done.ran.code, done.live["left"]) == (1, 1)
 
 
 #: What watches a server, reads it, or belongs to its replicas and Sentinels.
