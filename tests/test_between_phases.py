@@ -174,7 +174,7 @@ def test_a_server_that_is_away_when_the_copy_begins_again_ends_the_run(server: S
 def test_a_signal_ends_the_wait(number: int, more: tuple[str, ...], server: ServerFactory) -> None:
     """Ctrl-C asks a live copy to cut over, which it does already: the same again ends it."""
     source, target = server("7.0"), server("7.0")
-    with lost("target", SURVEYED + 1, source, target) as (proxy, words):
+    with lost("target", SURVEYED + 1 + bool(more), source, target) as (proxy, words):
         with start_keyferry(*words, *more, "--json", env=VERIFIED) as run:
             goes_away(proxy)
             run.wait_for_text("not reached")
