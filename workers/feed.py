@@ -5,8 +5,8 @@
                          └────────────────────┘
 
 It does nothing else, so that no event waits for long in a server's memory. It says something only when it is asked, one
-report an ask: the coordinator may be busy for as long as it likes, and no pipe fills up. What is not taken waits in the
-dirty set, which is bounded; where it overflows, or a connection is lost, that is a gap.
+report an ask, which the pipe takes whole: the coordinator may be busy for as long as it likes. What is not taken waits
+in the dirty set, which is bounded; where it overflows, or a connection is lost, that is a gap.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from .pipe import Pipe
 ANSWER_S = 0.2
 #: Names that have come are handed out after so long: some more may come meanwhile.
 GATHER_S = 0.005
+#: No more names than these go into a report: Linux keeps 208 KB of it while nobody takes it.
+REPORT_BYTES = 128 << 10
 
 
 class Feed:
@@ -113,7 +115,7 @@ class Feed:
             return
         self.quit = order.quit
         if order.ask:
-            self.asked_at, self.take = time.monotonic(), order.take
+            self.asked_at, self.take = time.monotonic(), min(order.take, REPORT_BYTES)
         if order.fence:
             self.fences[order.fence] = len(self.listeners)
             for listener in self.listeners:
