@@ -6,6 +6,8 @@ its process: the file has no name.
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -136,6 +138,21 @@ class Findings:
         """Give the files back."""
         for spool in self.spools.values():
             spool.close()
+
+
+def unknown_to(known: Findings, findings: Findings) -> Iterator[Finding]:
+    """The findings but those of unreadable keys that others tell of already. Raises RunError when the disk is full."""
+    with contextlib.closing(sqlite3.connect("", isolation_level=None)) as table:  # on disk once it is large
+        table.execute("CREATE TABLE names (db INTEGER, key BLOB, PRIMARY KEY (db, key)) WITHOUT ROWID")
+        try:
+            names = ((one.target_db, one.key) for one in known if one.kind == UNREADABLE)
+            table.executemany("INSERT OR IGNORE INTO names VALUES (?, ?)", names)
+        except sqlite3.Error as error:
+            raise RunError(f"cannot use a temporary file: {error}", hint="see TMPDIR") from None
+        told = "SELECT 1 FROM names WHERE db = ? AND key = ?"
+        for one in findings:
+            if one.kind != UNREADABLE or table.execute(told, (one.target_db, one.key)).fetchone() is None:
+                yield one
 
 
 class SpooledNames:

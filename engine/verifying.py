@@ -45,7 +45,7 @@ from .progress import Display, display
 from .repairing import copy_again, remove
 from .replica_watch import Lag
 from .signals import Signals
-from .spool import Findings, SpooledNames, pattern
+from .spool import Findings, SpooledNames, pattern, unknown_to
 from .supply import Source, Supply, owners_in
 from .survey import Controls, check_identities
 from .text import key_text, shortened
@@ -204,6 +204,7 @@ class Verification:
         self.moved = self._slots_have_moved(before, after)
         if self.moved:
             return None
+        extra = self._told_once(differing, extra)
         verdict.kinds = differing.kinds + extra.kinds
         verdict.written = any(map(is_written, self.plan.survey.sources, after.sources))
         settle_counts(self.plan, before, after, self.read if self._whole else None, verdict)
@@ -250,7 +251,7 @@ class Verification:
             aside.close()
         differing = self._look_again(shown, COMPARE, differing, verdict)
         if verdict.removed:
-            extra = self._look_again(shown, RECHECK, extra, Verdict())
+            extra = self._told_once(differing, self._look_again(shown, RECHECK, extra, Verdict()))
         verdict.kinds = differing.kinds + extra.kinds
         return differing, extra
 
@@ -297,6 +298,15 @@ class Verification:
         done = self._run(shown, [], left, Supply(sources, None, False, owners_in(self.setup)), found.to_look_at)
         verdict.counts.add(done.state.counts)
         return found if self.signal else left
+
+    def _told_once(self, differing: Findings, extra: Findings) -> Findings:
+        """The extra ones without keys that one side refuses to show, where these were met as the source's as well."""
+        if not (differing.kinds[UNREADABLE] and extra.kinds[UNREADABLE]):
+            return extra
+        left = self._found()
+        for found in unknown_to(differing, extra):
+            left.add(found)
+        return left
 
     def _merged_databases(self) -> Iterator[tuple[int, int, int]]:
         """Databases that go into one target database besides another: (that one, this one, target)."""
