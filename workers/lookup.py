@@ -7,8 +7,8 @@ Recheck  looks again at those that the source seemed not to have: a key that has
          is no difference.
 Prune    looks again as well, and removes those of which the source itself says, at that look, that it has them not.
 
-WHAT MUST STAY TRUE: an error is no answer. A source that refuses to tell whether it has a key may have it: such a key
-is unreadable, and stays where it is.
+WHAT MUST STAY TRUE: an error is no answer. A source that refuses to tell whether it has a key, or what it is, may have
+it: such a key is unreadable, and stays where it is.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from functools import partial
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
-from .filters import Filters, Question, together
+from .filters import EndsBetween, Filters, Question, together
 from .finding import ONLY_TARGET, UNREADABLE, Finding
 from .look import look_for_extra
 from .news import Aside, Counts
-from .policy import Action, Gone, rule_for
+from .policy import Action, Gone, first_error, rule_for
 from .read import exists_request
 from .redirects import asking
 from .resp import arguments, command
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class _Exists:
-    """The question that is asked where no filter asks one. No key passes of which the source refuses to tell."""
+    """The question that is asked where no filter asks one."""
 
     def request(self, encoded: Any) -> tuple[bytes, int]:
         return exists_request(encoded)
@@ -89,9 +89,8 @@ class LookUp:
         for question, (_, count) in zip(self.questions, requests):
             columns.append(question.verdicts(replies[at : at + count], len(keys)))
             at += count
-        verdicts = together(columns)
-        absent = [verdict is not True for verdict in verdicts]
-        refusals = self._refusals(keys, replies)
+        refusals = self._refusals(keys, requests, replies)
+        absent = [verdict is not True or key in refusals for key, verdict in zip(keys, together(columns))]
         self.findings += [self._finding(key, refusals.get(key)) for key in compress(keys, absent)]
         self.counts.copied += len(keys) - sum(absent)
         self._pending -= 1
@@ -101,11 +100,18 @@ class LookUp:
                 self.counts = Counts(again=self.counts.read, retried=self.counts.retried)
             self.settled(self)
 
-    def _refusals(self, keys: list[bytes], replies: list) -> dict[bytes, Exception]:
-        """The keys of which the source refuses to tell; where filters ask, these have passed."""
-        if not isinstance(self.questions[0], _Exists):
-            return {}
-        return {key: reply for key, reply in zip(keys, replies) if isinstance(reply, Exception)}
+    def _refusals(self, keys: list[bytes], requests: list[tuple[bytes, int]], replies: list) -> dict[bytes, Exception]:
+        """The keys of which the source refuses to tell, whatever it is asked; to filters, these pass."""
+        found: dict[bytes, Exception] = {}
+        if first_error(replies) is None:
+            return found
+        at = 0
+        for question, (_, count) in zip(self.questions, requests):
+            first, at = at + isinstance(question, EndsBetween), at + count  # there, TIME is before the keys
+            for number, reply in enumerate(replies[first:at]):
+                if isinstance(reply, Exception) and rule_for(reply).action is not Action.OTHER_METHOD:
+                    found[keys[number % len(keys)]] = reply
+        return found
 
     def _finding(self, key: bytes, refusal: Exception | None) -> Finding:
         """A key that has not passed."""
