@@ -1,6 +1,6 @@
 """The end of a live copy, up to the proof: nothing that was written before it is missing at the target.
 
-    fence ─→ all that had arrived is settled ─→ streams again ─→ what could not be removed, again ─→ done
+    fence ─→ all that had arrived is settled ─→ streams again ─→ what was not removed, again ─→ done
                                                                               … then, outside: verify, last look
 
 A FENCE makes sure that the feed has brought every event of what was written before it (`workers/listener.py`).
@@ -58,9 +58,8 @@ class CutOver:
     def _attempt(self, run: Coordinator) -> Iterator[None]:
         yield from self._fence()
         yield from self._streams(run)
-        left = self.live.removals.left
-        if left and self.live.removals.any_allowed:
-            for db, key in list(left):
+        if left := list(self.live.removals.left):  # some may have gone by themselves since
+            for db, key in left:
                 self.live.generations.mark(db, [key], time.monotonic())
             yield from self._settle(time.monotonic())
 

@@ -48,11 +48,6 @@ class Removals:
         self.allowed.clear()
         return True
 
-    @property
-    def any_allowed(self) -> bool:
-        """Whether marking what is left again can help."""
-        return bool(self.now)
-
     def settled(self, db: int, keys: list[bytes], left: list[bytes]) -> None:
         """These were read again; some are gone at the source and still at the target."""
         if self.left:

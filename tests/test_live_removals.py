@@ -42,6 +42,27 @@ def test_keys_of_the_target_stay_and_what_was_not_ours_to_remove_is_told(server:
     assert done.live["left"] == 2 and not done.live["converged"]
 
 
+def test_what_was_not_ours_to_remove_and_has_gone_by_itself_is_told_no_more(server: ServerFactory) -> None:
+    """One has been removed by others meanwhile, and the time of one is up."""
+    source, target = server("7.0"), server("7.0")
+    target.call("SET", "theirs", "1")
+    source.call("MSET", "a", "1", "b", "1")
+    source.call("SET", "short", "1", "PX", 4000)
+    with start_live(source, target, *UNTIL_A_SIGNAL) as run:
+        wait_until(lambda: target.call("DBSIZE") == 4)
+        wait_for_feed(source)
+        source.call("DEL", "a", "b", "short")
+        source.call("SET", "marker", "1")
+        wait_until_followed(target)
+        time.sleep(1)
+        target.call("DEL", "a")
+        wait_until(lambda: target.call("EXISTS", "short") == 0)
+        done = cut_over(run)
+    assert all_keys(target) == {b"b", b"marker", b"theirs"}
+    assert (done.ran.code, done.live["left"]) == (1, 1)
+    assert 'and still at the target: "b"' in done.ran.err and '"a"' not in done.ran.err
+
+
 @pytest.mark.covers("prune")
 def test_prune_removes_what_the_source_has_not(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
