@@ -24,7 +24,7 @@ from .survey import Controls
 from .text import key_text, plural, shortened
 from .verdict import Verdict
 from .verifying import Desk, Verification
-from .workers.errors import EXIT_INCOMPLETE, EXIT_OK, EXIT_SIGNAL, KeyferryError
+from .workers.errors import EXIT_INCOMPLETE, EXIT_OK, EXIT_SIGNAL, ChangedError, KeyferryError
 from .workers.finding import ONLY_TARGET, Finding
 from .workers.setup import Setup
 from .workers.task import Task
@@ -74,7 +74,8 @@ class LiveCopy:
         finally:
             if self.shown:
                 self.shown.close()
-        unwritten = self._put_aside()
+        another_follows = isinstance(failure, ChangedError) and not self.signals.seen()
+        unwritten = None if another_follows else self._put_aside()
         failure = failure or unwritten
         summary = self.copy.summary = self._summary()
         if self.following.signal:
@@ -89,8 +90,8 @@ class LiveCopy:
     def _put_aside(self) -> KeyferryError | None:
         """Write down what could not be copied, and was not copied later; the error where that fails.
 
-        No sooner than now: a pass that is given up is followed by another one, which tries all keys again. A range may
-        tell late of a key that was copied since as a changed one; where all values were found equal, all were copied.
+        Not of a pass that is given up: it is followed by another one, which tries all keys again. A range may tell late
+        of a key that was copied since as a changed one; where all values were found equal, all were copied.
         """
         try:
             for aside in () if self._all_are_equal else self.following.live.asides:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
-from tests.support.live import start_live, wait_until, wait_until_followed
+from tests.support.live import UNTIL_A_SIGNAL, feeds, start_live, wait_until, wait_until_followed
 from tests.support.processes import VERIFIED, Run, start_keyferry
+from tests.support.proxy import FaultProxy
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.summary import result_of
 
@@ -107,3 +108,22 @@ def test_a_key_that_could_not_be_copied_after_the_proof_is_proved_again(server: 
         with start_live(source, proxy, "--put-aside", str(tmp_path / "aside.jsonl")) as run:
             assert outcome(tmp_path, run) == (1, 1, [b"late"])
             assert result_of(run.wait())["verify"]["only_at_source"] == 1
+
+
+def test_a_key_that_a_later_pass_copies_is_not_put_aside(server: ServerFactory, tmp_path: Path) -> None:
+    """The older server takes no list; then another source answers, where it is a string, and the copy begins again."""
+    source, other, target = server("8.2"), server("8.2"), server("6.2")
+    source.call("RPUSH", "list", "1")
+    for one in (source, other):
+        one.call("SET", "key", "value")
+    other.call("SET", "list", "a string by now")
+    words = (*UNTIL_A_SIGNAL, "--put-aside", str(tmp_path / "aside.jsonl"))
+    with FaultProxy(source.port) as proxy, start_live(proxy, target, *words) as run:
+        wait_until_followed(target, "key")
+        proxy.lead_to(other.port)
+        for feed in feeds(source):
+            source.call("CLIENT", "KILL", "ID", feed)
+        wait_until_followed(target, "list")
+        run.signal_all(signal.SIGINT)
+        assert outcome(tmp_path, run) == (0, 0, [])
+        assert 'put aside "list"' not in run.err
