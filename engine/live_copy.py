@@ -69,6 +69,8 @@ class LiveCopy:
         except KeyferryError as error:
             failure = self.copy.told(error)
         except Ended:
+            if unwritten := self._put_aside():
+                self.copy.log.error(unwritten)
             self.copy.summary = self._summary()
             raise
         finally:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
-from tests.support.live import UNTIL_A_SIGNAL, feeds, start_live, wait_until, wait_until_followed
+from tests.support.live import UNTIL_A_SIGNAL, feeds, start_live, wait_for_feed, wait_until, wait_until_followed
 from tests.support.processes import VERIFIED, Run, start_keyferry
 from tests.support.proxy import FaultProxy
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
@@ -127,3 +127,26 @@ def test_a_key_that_a_later_pass_copies_is_not_put_aside(server: ServerFactory, 
         run.signal_all(signal.SIGINT)
         assert outcome(tmp_path, run) == (0, 0, [])
         assert 'put aside "list"' not in run.err
+
+
+def test_keys_that_could_not_be_copied_are_listed_also_where_the_run_is_ended_at_once(
+    server: ServerFactory, tmp_path: Path
+) -> None:
+    source, target = server("8.2"), server("6.2")
+    source.call("RPUSH", "list", "1")
+    source.call("SET", "key", "value")
+    words = (*UNTIL_A_SIGNAL, "--put-aside", str(tmp_path / "aside.jsonl"))
+    with start_live(source, target, *words) as run:
+        wait_for_feed(source)
+        source.call("SET", "marker", "1")
+        wait_until_followed(target)
+        target.pause()
+        try:
+            source.call("SET", "key", "other")
+            time.sleep(1)  # until it is on its way
+            for _ in range(2):
+                run.signal_all(signal.SIGTERM)
+                time.sleep(0.5)
+            assert outcome(tmp_path, run) == (128 + signal.SIGTERM, 1, [b"list"])
+        finally:
+            target.resume()
