@@ -103,13 +103,16 @@ def will_switch(flags: list[str | None], options: Mapping[str, Any]) -> bool:
 
 
 def flags_wanted(survey: Survey, mode: str) -> list[tuple[int, Wanted]]:
-    """The settings that --enable-notifications needs, by source node, if notifications are chosen and off."""
+    """The settings that --enable-notifications needs, by source node, if notifications are chosen.
+
+    Also where they are on: it may be another run's doing, which ends before ours.
+    """
     if mode != NOTIFICATIONS:
         return []
     return [
-        (number, Wanted(server.run_id, FLAGS, with_ours(flags)))
+        (number, Wanted(server.run_id, FLAGS, flags if enough_flags(flags) else with_ours(flags)))
         for number, (server, flags) in enumerate(zip(survey.sources, survey.flags))
-        if flags is not None and not enough_flags(flags)
+        if flags is not None
     ]
 
 

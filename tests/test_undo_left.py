@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ServerFactory
 from tests.support.dataset import fill_large
+from tests.support.live import wait_until_followed
+from tests.support.processes import VERIFIED, Run, start_keyferry
 from tests.support.servers import Server
 from tests.test_options import at, write_strings
 from tests.test_signals import LESS_SLOWLY
@@ -113,6 +116,32 @@ def test_of_two_runs_the_last_one_puts_back(number: int, server: ServerFactory, 
                 target.resume()
                 assert not run.wait().left
     assert (compression(source), state.files) == ("yes", [])
+
+
+def notifications(server: Server) -> bytes:
+    return bytes(server.call("CONFIG", "GET", "notify-keyspace-events")[1])
+
+
+def test_of_two_live_copies_the_last_one_switches_notifications_off(server: ServerFactory, state: State) -> None:
+    """The second one finds them on, and needs them for longer than the first."""
+    source, targets = server("7.0"), (server("7.0"), server("9.1"))
+    source.call("SET", "key", "value")
+    runs: list[Run] = []
+    with ExitStack() as stack:
+        for target in targets:
+            words = ("--live", "--feed", "notifications", "--enable-notifications")
+            line = (*at(source), "replicate", *at(target), *words)
+            runs.append(stack.enter_context(start_keyferry(*line, env=state.env | VERIFIED)))
+            wait_until_followed(target, "key")
+        for number, run in enumerate(runs):
+            assert notifications(source) == b"AK"
+            source.call("SET", f"marker:{number}", "1")
+            wait_until_followed(targets[number], f"marker:{number}")
+            run.signal(signal.SIGINT)
+            ran = run.wait()
+            assert ran.code == 0, ran.err
+            time.sleep(1)  # until a feed has looked at the settings
+    assert (notifications(source), state.files) == (b"", [])
 
 
 @contextmanager
