@@ -90,11 +90,15 @@ def change(control: Control, wanted: Wanted) -> Held | None:
         raise NotChanged("the server does not say who it is, so nobody could put it back")
     if run_id_of(control) != wanted.run_id:
         raise NotChanged("another process answers by now")
+    found_so = False
     for _ in range(TRIES):
         try:
             if held := undofile.share(wanted.run_id, wanted.setting):
                 return _join(control, wanted, held)
             now = value_of(control, wanted.setting)
+            if now == wanted.value and not found_so:
+                found_so = True
+                continue  # another run may have made it so since we looked for its file
             if now == wanted.value:
                 return None
             if held := undofile.create(_record(control, wanted, now)):

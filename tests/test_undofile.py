@@ -242,6 +242,27 @@ def test_a_second_run_keeps_the_old_value_of_the_first(one: Changed, folder: Pat
     first.close(), second.close()
 
 
+def test_two_runs_that_begin_at_the_same_moment_both_keep_the_change(
+    one: Changed, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one has looked for a file, in vain; before it looks at the setting, the first one has made it so."""
+    firsts: list[Held] = []
+    look = undo.value_of
+
+    def after_the_first(control: Control, setting: str) -> str:
+        monkeypatch.setattr(undo, "value_of", look)
+        firsts.append(one.change("7"))
+        return look(control, setting)
+
+    monkeypatch.setattr(undo, "value_of", after_the_first)
+    second = one.change("7")
+    assert undo.give_up(one.control, firsts[0]) == undo.Outcome("")
+    assert one.value == "7"
+    assert undo.give_up(one.control, second).text.endswith(f"maxmemory-samples is {one.first} again")
+    assert (one.value, list(folder.iterdir())) == (one.first, [])
+    firsts[0].close(), second.close()
+
+
 def test_a_second_run_does_not_touch_what_somebody_has_set_meanwhile(one: Changed) -> None:
     first = one.change("7")
     one.server.call("CONFIG", "SET", "maxmemory-samples", "9")
