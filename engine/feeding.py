@@ -30,6 +30,7 @@ class Feeding:
     confirmed_once: bool = False
     passed: dict[int, float] = field(default_factory=dict)  # fences, and when we heard of them
     cpu_s: float = 0.0
+    events_before: int = 0  # that feeds have told of which are gone
     _seat: FeedSeat | None = None
     _asked_at: float = 0.0  # 0: nothing is asked
     _fences: int = 0
@@ -49,6 +50,11 @@ class Feeding:
     def confirmed(self) -> bool:
         """Every source is listened to now."""
         return self.told.confirmed
+
+    @property
+    def events(self) -> int:
+        """In scope, of all feeds."""
+        return self.events_before + self.told.events
 
     def turn(self, room_bytes: int) -> list[Dirtied]:
         """Hear what is there and ask again, for names of at most so many bytes. Raises what ends the feed."""
@@ -86,7 +92,7 @@ class Feeding:
         self._deaths += 1
         if self._deaths > DEATHS_MAX:
             raise errors.RunError("the feed process keeps dying", hint="is there memory enough for it?")
-        self.told = FeedReport()
+        self.events_before, self.told = self.events, FeedReport()
         if self.confirmed_once:
             self.gap(f"the feed process {how}")
         self.begin()

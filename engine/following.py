@@ -49,6 +49,7 @@ class Memory:
     sizes: dict[int, int] = field(default_factory=dict)  # of the source's databases
     gaps: int = 0
     keys: int = 0
+    events: int = 0
     warned: set[str] = field(default_factory=set)  # of replicas: why nobody knows what they lack
 
     def learn_targets(self, targets: dict[int, int], sizes: dict[int, int], prune: bool) -> None:
@@ -107,7 +108,7 @@ class Following:
             vectors=plan.feed == NOTIFICATIONS and (not types or "vectorset" in types) and _has_vectors(plan),
         )
         self.live = Live(
-            Feeding(LocalProcesses(), setup, lambda why: None),
+            Feeding(LocalProcesses(), setup, lambda why: None, events_before=memory.events),
             where,
             self.removals,
             options["idle_timeout"],
@@ -240,8 +241,8 @@ class Following:
 
     def _describe(self) -> None:
         live, result, memory = self.live, self.result, self.parts.memory
-        memory.gaps, memory.keys = live.sweeps.gaps, live.keys
-        result.keys, result.gaps, result.events = live.keys, live.sweeps.gaps, live.feeding.told.events
+        memory.gaps, memory.keys, memory.events = live.sweeps.gaps, live.keys, live.feeding.events
+        result.keys, result.gaps, result.events = memory.keys, memory.gaps, memory.events
         result.lag_max_s, result.lag_p99_s = live.lag.most, live.lag.below(0.99)
         result.left, result.more_left = len(self.removals.left), self.removals.more_left
         result.cpu_s = live.feeding.cpu_s

@@ -251,7 +251,7 @@ class Live:
         told, now = self.feeding.told, time.monotonic()
         since = [at for at in (self.generations.behind_since, told.oldest) if at]
         lag_s = now - min(since) if since else 0.0
-        state.live = LiveState(told.events, self.unsettled, lag_s, self.sweeps.gaps, self.sweeps.under_way)
+        state.live = LiveState(self.feeding.events, self.unsettled, lag_s, self.sweeps.gaps, self.sweeps.under_way)
 
     def stream_tasks(self) -> list[Task]:
         """Tasks that list the streams of each database of each node, and whatever else changes silently."""

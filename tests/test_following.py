@@ -103,7 +103,7 @@ class Feed:
         self.told = FeedReport(confirmed=True, silent=0)
         self.told_at = 0.0
         self.passed: dict[int, float] = {}
-        self.cpu_s = 0.0
+        self.cpu_s, self.events = 0.0, 0
         self.happened: Callable[[], None] = lambda: None
 
     def begin(self) -> None:

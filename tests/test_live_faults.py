@@ -16,6 +16,7 @@ from tests.support.live import (
     TOLERANCE_MS,
     UNTIL_A_SIGNAL,
     assert_converged,
+    cut_over,
     end_writer,
     feeds,
     follow_writes,
@@ -153,13 +154,31 @@ def test_a_feed_process_that_is_killed_is_replaced_and_its_gap_made_good(server:
     source, target = server("7.0"), server("7.0")
     generated(source, KEYS)
 
-    def kill_the_process(run: Run) -> None:
-        number = int(feeds_port(source))
-        os.kill(pid_with_port(run, number), signal.SIGKILL)
-
-    done = follow_writes(source, target, KEYS, RATE, SECONDS, meanwhile=kill_the_process)
+    done = follow_writes(source, target, KEYS, RATE, SECONDS, meanwhile=lambda run: kill_the_process(run, source))
     assert "the feed process died" in done.ran.err
     assert_converged(source, target, done, gaps=1)
+
+
+def test_events_are_counted_over_all_feeds_and_passes(server: ServerFactory) -> None:
+    """One feed process is killed, and another one meets a source that has begun anew, so that the copy does as well."""
+    source, target = server("7.0", fresh=True), server("7.0")
+    with start_live(source, target, *UNTIL_A_SIGNAL) as run:
+        known: list[str] = []
+        for number, then in enumerate((lambda: kill_the_process(run, source), lambda: source.restart(keep_data=True))):
+            wait_until(lambda: bool(set(feeds(source)) - set(known)))
+            known = feeds(source)
+            for name in ("one", "two"):
+                source.call("SET", f"{name}:{number}", "1")
+                wait_until_followed(target, f"{name}:{number}")
+            time.sleep(0.5)  # until the feed has told of them
+            then()
+        run.wait_for_text("the copy begins again")
+        wait_for_feed(source)
+        source.call("SET", "marker", "1")
+        wait_until_followed(target)
+        done = cut_over(run)
+    assert done.ran.code == 0, done.ran.err
+    assert done.live["events"] == 5
 
 
 def test_gap_after_gap_is_made_good_while_the_source_is_written_to(server: ServerFactory) -> None:
@@ -180,6 +199,11 @@ def test_gap_after_gap_is_made_good_while_the_source_is_written_to(server: Serve
         end_writer(writer)
         done = followed(run)
     assert_converged(source, target, done, gaps=SWEEPS_MAX + 1)
+
+
+def kill_the_process(run: Run, source: Server) -> None:
+    """That of the feed."""
+    os.kill(pid_with_port(run, int(feeds_port(source))), signal.SIGKILL)
 
 
 def feeds_port(server: Server) -> str:
