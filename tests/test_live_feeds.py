@@ -65,6 +65,21 @@ def test_notifications_are_switched_on_for_the_run_alone(kind: str, server: Serv
     assert set(source.call("CONFIG", "GET", "notify-keyspace-events")[1].decode()) == set("xE")
 
 
+def test_what_others_publish_under_a_name_like_those_of_notifications_is_none(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    notify(source)
+    source.call("SET", "key", "value")
+    with start_live(source, target, "--dbs", "all", *UNTIL_A_SIGNAL) as run:
+        wait_for_feed(source)
+        wait_until_followed(target, "key")
+        for head in ("__keyspace@x", "__keyspace@", "__keyspace@-1", "__keyspace@1_0", "__keyspace@0__:__keyspace@"):
+            source.call("PUBLISH", f"{head}__:key", "set")
+        source.call("SET", "marker", "1")
+        wait_until_followed(target)
+        done = cut_over(run)
+    assert_converged(source, target, done)
+
+
 class Dumb(Hooks):
     """A proxy that says OK to tracking and never tells of a change."""
 

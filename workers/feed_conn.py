@@ -121,7 +121,10 @@ class FeedConnection(Connection):
             head, _, key = channel.partition(b"__:")
             db = self._heads.get(head)
             if db is None:
-                db = self._heads[head] = int(head.removeprefix(b"__keyspace@"))
+                number = head.removeprefix(b"__keyspace@")
+                if not number.isdigit():
+                    continue  # published by somebody under such a name
+                db = self._heads[head] = int(number)
             found.setdefault(db, []).append(key)
         for db, keys in found.items():
             self.told.changed(db, keys)
