@@ -140,11 +140,11 @@ def _join(control: Control, wanted: Wanted, held: Held) -> Held:
     """A further run, or one after a change that could not be put back: what is in the file stays the old value."""
     try:
         now = value_of(control, wanted.setting)
-        if held.record.ours != wanted.value:
+        if not held.record.is_ours(wanted.value):
             raise NotChanged(f"another run has set it to {held.record.ours}")
-        if now not in (held.record.ours, held.record.old):
+        if not held.record.is_ours(now) and now != held.record.old:
             raise NotChanged(f"another run has set it to {held.record.ours}, and somebody else to {now}")
-        if now != wanted.value:
+        if not held.record.is_ours(now):
             _give(control, held)
     except (NotChanged, AccessError):
         held.close()
@@ -201,12 +201,12 @@ def put_back(control: Control, run_id: str, held: Held) -> Outcome:
         return Outcome("")
     try:
         now = value_of(control, record.setting)
-        if now == record.ours:
+        if record.is_ours(now):
             _set(control, record.setting, record.old)
     except NotChanged as error:
         return failed(record, str(error))
     held.remove()
-    if now == record.ours:
+    if record.is_ours(now):
         return Outcome(f"{_where(record)} is {record.old or undofile.EMPTY} again")
     text = f"{_where(record)} is left at {now or undofile.EMPTY}, as somebody has set it meanwhile"
     return Outcome("" if now == record.old else text)

@@ -24,6 +24,8 @@ from pathlib import Path
 #: Parts of a file's name: what a server says is not to lead anywhere else.
 RUN_ID = re.compile(r"[0-9A-Za-z]{1,64}")
 SETTING = re.compile(r"[a-z][a-z0-9-]{0,63}")
+#: The setting for notifications, and those of its flags that servers do not tell beside A.
+NOTIFICATIONS, HIDDEN_BY_A = "notify-keyspace-events", "noc"
 #: A value that is empty, as redis-cli has it typed.
 EMPTY = '""'
 #: A file that is still being written after so long is of a run that was killed meanwhile.
@@ -48,6 +50,10 @@ class Record:
         """The file's name."""
         return f"{self.run_id}.{self.setting}.json"
 
+    def is_ours(self, value: str) -> bool:
+        """Whether this is the value that we have set, as far as a server tells."""
+        return as_told(self.setting, value) == as_told(self.setting, self.ours)
+
     @property
     def command(self) -> str:
         """What puts the value back, to type."""
@@ -67,6 +73,12 @@ def unpack(data: bytes) -> Record | None:
         return None
     sound = all(type(getattr(record, field.name)).__name__ == field.type for field in fields(Record))
     return record if sound and is_name(record.run_id, record.setting) else None
+
+
+def as_told(setting: str, value: str) -> str:
+    """A value as servers tell it: of notifications, A hides some (seen on Redis 7.0, 8.2 and Valkey 9.1)."""
+    hidden = HIDDEN_BY_A if setting == NOTIFICATIONS and "A" in value else ""
+    return "".join(sign for sign in value if sign not in hidden)
 
 
 def is_name(run_id: str, setting: str) -> bool:

@@ -144,6 +144,28 @@ def test_of_two_live_copies_the_last_one_switches_notifications_off(server: Serv
     assert (notifications(source), state.files) == (b"", [])
 
 
+@pytest.mark.parametrize("flags", [b"nE", b"nocE"])
+def test_flags_that_the_server_does_not_tell_beside_all_others_are_put_back(
+    flags: bytes, server: ServerFactory, state: State
+) -> None:
+    """It says AKE of AKEn: that is our value, and nobody has set another."""
+    source, targets = server("8.2"), (server("8.2"), server("9.1"))
+    source.call("CONFIG", "SET", "notify-keyspace-events", flags)
+    source.call("SET", "key", "value")
+    words = ("--live", "--feed", "notifications", "--enable-notifications")
+    lines = [(*at(source), "replicate", *at(target), *words) for target in targets]
+    with start_keyferry(*lines[0], env=state.env | VERIFIED) as first:
+        wait_until_followed(targets[0], "key")
+        with start_keyferry(*lines[1], env=state.env | VERIFIED) as second:
+            wait_until_followed(targets[1], "key")
+            for run in (first, second):
+                assert notifications(source) == b"AKE"
+                run.signal(signal.SIGINT)
+                ran = run.wait()
+                assert ran.code == 0, ran.err
+    assert (notifications(source), state.files) == (flags, [])
+
+
 @contextmanager
 def standing_still(target: Server) -> Iterator[None]:
     """The copy to this target cannot end meanwhile."""
