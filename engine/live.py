@@ -174,6 +174,7 @@ class Live:
     def died(self, worker: Worker) -> list[Entry]:
         """What a worker had: it is given back (`given_back`) once nothing that it has sent can arrive any more."""
         self.trespass.restart()
+        self._owed = [one for one in self._owed if one is not worker]
         lost = self.generations.died(worker)
         return [Entry(Task(0, LIVE_KEYS, db=one.db, keys=one.keys), 0, lost=one) for one in lost]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from keyferry.crew import Worker
 from keyferry.cutover import CutOver
-from keyferry.live import FIRST_TASK, Live
+from keyferry.executors import Seat
+from keyferry.live import FIRST_TASK, MARKED_BYTES, Live
 from keyferry.workers.cursor import RING
 from keyferry.workers.dirty import Dirtied
 from keyferry.workers.endpoint import Endpoint
@@ -21,8 +24,9 @@ from keyferry.workers.feed_task import FeedSetup
 from keyferry.workers.finding import ONLY_TARGET, Finding
 from keyferry.workers.listener import Listener, Owner
 from keyferry.workers.news import Counts, Progress
+from keyferry.workers.pipe import Pipe
 from keyferry.workers.setup import Node
-from keyferry.workers.task import STREAMS
+from keyferry.workers.task import STREAMS, Task
 from tests.test_live_rules import finish_tasks, live_copy
 
 EXTRA = Finding(b"extra", 0, 0, 0, ONLY_TARGET)
@@ -172,6 +176,20 @@ def test_streams_are_listed_by_another_where_a_worker_dies_that_was_to() -> None
     assert not turn(cut, run), "a dead worker had the task"
     run.fence.holds_tasks = False
     assert turn(cut, run)
+
+
+def test_a_worker_that_dies_while_so_many_streams_are_marked_that_no_more_are_looked_for() -> None:
+    live, run, _ = cutting(silent=3)
+    ours, theirs = socket.socketpair()
+    worker = Worker(Seat(Pipe(ours, patience_s=1), None))
+    live.generations.marked.bytes = MARKED_BYTES
+    live.listed(worker, Task(0, STREAMS), [b"stream"])
+    worker.seat.close()
+    live.died(worker)
+    live.generations.marked.clear()
+    live.feeding.turn = lambda room_bytes: []  # type: ignore[method-assign]
+    live.turn(run)  # no credit goes to the dead
+    theirs.close()
 
 
 def test_where_the_source_does_not_tell_of_silent_changes_streams_are_copied_again_once() -> None:
