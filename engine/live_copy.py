@@ -76,6 +76,8 @@ class LiveCopy:
         finally:
             if self.shown:
                 self.shown.close()
+            if self.copy.diff_file and not self.following.result.verdict_stands:
+                self.copy.diff_file.write(())  # what was found before does not stand any more
         another_follows = isinstance(failure, ChangedError) and not self.signals.seen()
         unwritten = None if another_follows else self._put_aside()
         failure = failure or unwritten

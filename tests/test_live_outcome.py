@@ -55,6 +55,25 @@ def test_a_verdict_of_before_the_last_writes_is_not_shown(words: tuple[str, ...]
         assert "what was found before does not stand any more" in ran.out
 
 
+def test_differences_of_before_the_last_writes_are_in_no_file(server: ServerFactory, tmp_path: Path) -> None:
+    """What was found does not stand any more, and is not told: so it is not in the file, either."""
+    source, target, file = server("7.0"), server("7.0"), tmp_path / "differences.jsonl"
+    source.call("MSET", "key", "value", "other", "value")
+
+    def act() -> None:
+        target.call("SET", "other", "of somebody else")
+        source.call("SET", "meanwhile", "1")
+
+    with Proxy(target, Verifying(act)) as proxy, start_live(source, proxy, "--diff-file", str(file)) as run:
+        wait_until_followed(target, "meanwhile")
+        source.call("SET", "other", "mended")
+        run.signal_all(signal.SIGTERM)
+        ran = run.wait()
+    assert ran.code == 128 + signal.SIGTERM, ran.err
+    assert result_of(ran)["verify"] is None
+    assert file.read_text() == ""
+
+
 def outcome(folder: Path, run: Run) -> tuple[int, int, list[bytes]]:
     """The exit code of a live copy, how many keys could not be copied, and those that its file names."""
     ran = run.wait()
