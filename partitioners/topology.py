@@ -85,6 +85,7 @@ class Server:
     standing: Standing | None = None  # of a replica that is read
     master: Endpoint | None = None  # … and where its master is
     lag_bytes: int = -1  # … and how far it was behind; -1 = not told
+    modules: frozenset[str] = frozenset()  # that were loaded into it
 
     @property
     def clustered(self) -> bool:
@@ -115,6 +116,11 @@ class Server:
     def keys(self) -> int:
         """Keys of all databases."""
         return sum(database.keys for database in self.databases.values())
+
+
+#: A line of INFO for each module; these come with the server.
+_MODULE = re.compile(rb"^module:name=([^,\r]+)", re.MULTILINE)
+BUILT_IN = frozenset({"lua", "vectorset"})
 
 
 def describe(control: Control) -> Server:
@@ -155,6 +161,7 @@ def describe(control: Control) -> Server:
         time_s=int(info.get("server_time_usec", -1)) // 1_000_000,
         max_value_bytes=int(setting(control, "proto-max-bulk-len") or DEFAULT_MAX_VALUE_BYTES),
         cpu_s=float(info.get("used_cpu_user", 0)) + float(info.get("used_cpu_sys", 0)),
+        modules=frozenset(name.decode("ascii", "replace") for name in _MODULE.findall(reply)) - BUILT_IN,
     )
 
 

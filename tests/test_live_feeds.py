@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tests.conftest import ServerFactory
-from tests.support.binaries import KINDS
+from tests.support.binaries import KINDS, bloom
 from tests.support.compare import all_keys
 from tests.support.live import (
     UNTIL_A_SIGNAL,
@@ -113,6 +113,18 @@ def test_vector_sets_are_copied_again_as_notifications_do_not_tell_of_them(serve
         done = followed(run)
     assert done.ran.code == 0, done.ran.err
     assert [target.call("VCARD", name) for name in ("first", "late")] == [2, 1]
+
+
+def test_what_modules_write_after_the_proof_is_not_called_equal(server: ServerFactory) -> None:
+    """No notification tells of it, and nobody knows all commands of modules."""
+    source, target = (server("7.0", modules=[bloom()]) for _ in range(2))
+    notify(source)
+    source.call("SET", "key", "value")
+    late = Verifying(lambda: source.call("BF.ADD", "late", "element"))
+    with Proxy(target, late) as proxy, start_live(source, proxy, *NOTIFIED) as run:
+        done = followed(run)
+    assert done.ran.code == 1 and not done.live["converged"], done.ran.err
+    assert done.told["verify"]["only_at_source"] == 1
 
 
 def test_nothing_is_written_to_the_source(server: ServerFactory) -> None:
