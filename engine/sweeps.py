@@ -4,6 +4,7 @@ WHAT HAPPENS IF
     events may be lost (a gap): once the feed listens again, and every window that is open now is closed, all ranges are
     copied again, and every key of the target that the source has not is marked. Marks go the way of all changed keys:
     there is no second way to delete.
+    the target is not reached when a sweep begins: it is waited for, as workers do.
     gap follows gap, before what was dirty at the end of the sweep is settled: after SWEEPS_MAX it is given up, with the
     cause. To wait for a moment at which nothing at all is dirty would be wrong: a busy source has none for days.
 """
@@ -11,22 +12,25 @@ WHAT HAPPENS IF
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .feeding import Feeding
 from .field import Field
 from .generations import Generations
-from .workers.errors import NotConverged
+from .partitioners.control import hurried
+from .workers.errors import NotConverged, UnreachedError
 from .workers.setup import Order
-from .workers.task import COPY
+from .workers.task import COPY, Task
 
 if TYPE_CHECKING:
     from .coordinator import Coordinator
 
 #: So many sweeps in a row, with no settled interval between them, lead nowhere.
 SWEEPS_MAX = 3
+#: A target that is not reached is tried again after so long.
+AGAIN_S = 0.5
 
 
 @dataclass
@@ -89,9 +93,24 @@ class Sweeps:
         held = set(self.generations.held)
         while held.intersection(self.generations.held) or run.fence.holds_tasks:
             yield
+        tasks = yield from self._tasks(run)
         for scope in self.field.scopes:
             run.ledger.forget(scope, COPY)
-        for task in [*self.field.tasks(), *self.field.lookups()]:
+        for task in tasks:
             run.ledger.add(task)
         while not run.tasks_done:
             yield
+
+    def _tasks(self, run: Coordinator) -> Generator[None, None, list[Task]]:
+        """What is to be read, once the target can be looked at. Raises UnreachedError where it never can be."""
+        since = time.monotonic()
+        while True:
+            try:
+                with hurried(run.controls[1] if run.controls else ()):
+                    return [*self.field.tasks(), *self.field.lookups()]
+            except UnreachedError:
+                now = time.monotonic()
+                if now - since > run.setup.retry_for_s:
+                    raise
+            while time.monotonic() < now + AGAIN_S:
+                yield

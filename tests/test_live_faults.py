@@ -181,6 +181,26 @@ def test_events_are_counted_over_all_feeds_and_passes(server: ServerFactory) -> 
     assert done.live["events"] == 5
 
 
+def test_a_sweep_waits_for_a_target_that_is_out_of_reach(server: ServerFactory) -> None:
+    """What it begins with is to look at the target, which comes back later than the source."""
+    source, target = server("7.0"), server("7.0")
+    source.call("MSET", "a", "1", "b", "1")
+    with FaultProxy(target.port) as proxy, start_live(source, proxy, *UNTIL_A_SIGNAL) as run:
+        wait_until_followed(target, "b")
+        time.sleep(0.5)  # until all is told
+        proxy.set("cut at connect always")
+        proxy.kill_all()
+        kill_the_feed(source, target)
+        run.wait_for_text("gap: ")
+        time.sleep(3)
+        assert run.running, run.err
+        proxy.set("")
+        source.call("SET", "marker", "1")
+        wait_until_followed(target)
+        done = cut_over(run)
+    assert_converged(source, target, done, gaps=1)
+
+
 def test_gap_after_gap_is_made_good_while_the_source_is_written_to(server: ServerFactory) -> None:
     """Over a longer link there is always a change under way, and its successor waits for it."""
     source, target = server("7.0"), server("7.0")

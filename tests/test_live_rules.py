@@ -43,6 +43,7 @@ class Run:
     fence: Any = field(default_factory=lambda: SimpleNamespace(holds_tasks=False))
     ledger: Ledger = field(default_factory=lambda: Ledger([]))
     setup: Setup = field(default_factory=lambda: Setup([], []))
+    controls: Any = None
     tasks_done = Coordinator.tasks_done
 
 
