@@ -51,6 +51,8 @@ def replicate(source: str | Endpoint, target: str | Endpoint, **options: object)
     that ends the copy early; it has `message`, `side`, `address`, `hint` and `exit_code`. Messages go to stderr from
     warnings on; `progress="log"` shows more.
     """
+    if options.get("dry_run"):
+        raise UsageError("dry_run has no Summary: nothing is copied", hint="keyferry.plan takes the same arguments")
     return _copy(source, target, options).run()
 
 

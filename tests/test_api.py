@@ -174,3 +174,13 @@ def test_what_is_raised_has_a_name_and_the_exit_code_of_the_command(tmp_path: Pa
     )
     ran = run_script(tmp_path, code, source=f"127.0.0.1:{free_port()}")
     assert ran.out == "3 source True True\n"
+
+
+def test_a_dry_run_copies_nothing(pair: tuple[Server, Server], tmp_path: Path) -> None:
+    """A summary has no place for a plan: `keyferry.plan` makes one."""
+    source, target = pair
+    ran = run_script(tmp_path, ERRORS, source=source.uri, target=target.uri, options={"dry_run": True})
+    assert keyspace(target) == {}
+    assert ran.out == "UsageError 2  True\n"
+    code = "print(keyferry.plan(source, target, dry_run=True).keys)"
+    assert run_script(tmp_path, code, source=source.uri, target=target.uri).out == "300\n"
