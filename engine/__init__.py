@@ -8,6 +8,7 @@ print(summary.text())
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from .workers.endpoint import Endpoint
@@ -23,6 +24,9 @@ from .workers.errors import (
 from .workers.tls import Tls
 
 if TYPE_CHECKING:
+    from .copying import Copy
+    from .grammar import Invocation
+    from .logs import Log
     from .plans import Plan
     from .summary import Summary
 
@@ -53,7 +57,9 @@ def replicate(source: str | Endpoint, target: str | Endpoint, **options: object)
     """
     if options.get("dry_run"):
         raise UsageError("dry_run has no Summary: nothing is copied", hint="keyferry.plan takes the same arguments")
-    return _copy(source, target, options).run()
+    copy = _copy(source, target, options)
+    with closing(copy.log):
+        return copy.run()
 
 
 def compare(source: str | Endpoint, target: str | Endpoint, **options: object) -> Summary:
@@ -63,25 +69,31 @@ def compare(source: str | Endpoint, target: str | Endpoint, **options: object) -
     """
     from .comparing import Compare
     from .grammar import from_python
-    from .logs import NOTICE, WARNING, Log
     from .signals import Signals
 
     call = from_python("compare", [source, target], **{"progress": "none"} | options)
-    log = Log(WARNING if call.options["progress"] == "none" else NOTICE)
-    return Compare(call, log, Signals()).run()
+    with closing(_log(call)) as log:
+        return Compare(call, log, Signals()).run()
 
 
 def plan(source: str | Endpoint, target: str | Endpoint, **options: object) -> Plan:
     """What `replicate` would do with the same arguments; touches nothing."""
-    return _copy(source, target, options).plan()
+    copy = _copy(source, target, options)
+    with closing(copy.log):
+        return copy.plan()
 
 
-def _copy(source: str | Endpoint, target: str | Endpoint, options: dict[str, object]):  # type: ignore[no-untyped-def]
+def _copy(source: str | Endpoint, target: str | Endpoint, options: dict[str, object]) -> Copy:
     from .copying import Copy
     from .grammar import from_python
-    from .logs import NOTICE, WARNING, Log
     from .signals import Signals
 
     call = from_python("replicate", [source, target], **{"progress": "none"} | options)
-    log = Log(WARNING if call.options["progress"] == "none" else NOTICE)
-    return Copy(call, log, Signals())
+    return Copy(call, _log(call), Signals())
+
+
+def _log(call: Invocation) -> Log:
+    from .cli import make_log
+    from .logs import NOTICE, WARNING
+
+    return make_log(call, usual=WARNING if call.options["progress"] == "none" else NOTICE)

@@ -70,10 +70,10 @@ def dispatch(call: Invocation, log: Log) -> int:
         return bug.exit_code
 
 
-def make_log(call: Invocation) -> Log:
-    """The log that the global options ask for."""
+def make_log(call: Invocation, usual: int = NOTICE) -> Log:
+    """The log that the global options ask for; of the `usual` level where they name none."""
     chosen = call.options
-    level = ERROR if chosen["quiet"] else DEBUG if chosen["debug"] else INFO if chosen["info"] else NOTICE
+    level = ERROR if chosen["quiet"] else DEBUG if chosen["debug"] else INFO if chosen["info"] else usual
     return Log(level, chosen["log_format"] or "text", chosen["log_file"] or "", color=not chosen["no_color"])
 
 

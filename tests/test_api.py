@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -184,3 +185,21 @@ def test_a_dry_run_copies_nothing(pair: tuple[Server, Server], tmp_path: Path) -
     assert ran.out == "UsageError 2  True\n"
     code = "print(keyferry.plan(source, target, dry_run=True).keys)"
     assert run_script(tmp_path, code, source=source.uri, target=target.uri).out == "300\n"
+
+
+@pytest.mark.parametrize("call", ["replicate", "compare"])
+def test_the_options_of_the_log_have_their_effect(call: str, pair: tuple[Server, Server], tmp_path: Path) -> None:
+    source, target = pair
+    code = f"keyferry.{call}(source, target, log_file='log', log_format='json', info=True)"
+    ran = run_script(tmp_path, code, source=source.uri, target=target.uri)
+    told = [json.loads(line) for line in ran.err.splitlines()]
+    assert {one["level"] for one in told} >= {"notice", "info"}
+    assert (tmp_path / "log").read_text() == ran.err
+
+
+def test_quiet_hides_warnings(pair: tuple[Server, Server], tmp_path: Path) -> None:
+    source, target = pair
+    write_strings(target, 1, prefix="other:")
+    values = {"source": source.uri, "target": target.uri}
+    assert "warning: " in run_script(tmp_path, "keyferry.replicate(source, target)", **values).err
+    assert run_script(tmp_path, "keyferry.replicate(source, target, quiet=True)", **values).err == ""
