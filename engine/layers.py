@@ -52,8 +52,8 @@ def typed(one: Given, side: str = "") -> tuple[str, Said]:
     if option.kind is None:
         return option.key, Said(_switch(one), one.label)
     text = one.text or ""
-    # What stands where a password should must not be shown, and a URI may hold one.
-    shown = one.label if option.name in ("pass", "uri") else f"{one.label} {text!r}"
+    # What stands where a password should must not be shown, and a URI may hold one, wherever it was given.
+    shown = one.label if option.name in ("pass", "uri") or "@" in text else f"{one.label} {text!r}"
     try:
         if option.repeats:
             texts = text.split(",") if one.listed else [text]
@@ -68,7 +68,8 @@ def _switch(one: Given) -> bool:
     """A flag's value: a flag among the words has no text, a variable's says on or off."""
     text = (one.text or "1").lower()
     if text not in _TRUE + _FALSE:
-        raise UsageError(f"{one.label}={one.text!r}: must be one of {', '.join(_TRUE + _FALSE)}")
+        shown = one.label if one.option.name == "askpass" else f"{one.label}={one.text!r}"  # is it the password?
+        raise UsageError(f"{shown}: must be one of {', '.join(_TRUE + _FALSE)}")
     return text in _TRUE
 
 
@@ -84,6 +85,8 @@ def put(said: Layer, key: str, new: Said, side: str = "") -> None:
         raise UsageError(text, side=side, hint="TLS is -t or rediss://; keep what is meant")
     if key == "uri":
         raise UsageError(f"{old.label} and {new.label} name different servers", side=side, hint="keep one")
+    if key == "user":  # a word alone before the @ of a URI may be meant as the password
+        raise UsageError(f"{old.label} and {new.label} name different users", side=side, hint="keep one")
     raise UsageError(f"{old.label} says {old.value!r}, {new.label} says {new.value!r}", side=side, hint="keep one")
 
 

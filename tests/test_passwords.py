@@ -200,3 +200,21 @@ def test_a_password_is_never_shown(secret: str, form: str, more: list[str]) -> N
     except UsageError as error:
         shown = f"{error} {error.hint} {error!r}"
     assert secret not in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "environ"),
+    [
+        ("-u redis://SECRET@a -u redis://SECRET2@b replicate c", {}),
+        ("-u redis://SECRET@a --user bob replicate c", {}),
+        ("ping redis://SECRET@a --user bob", {}),
+        ("ping -h redis://:SECRET@a", {}),
+        ("ping -p redis://:SECRET@a:6379", {}),
+        ("ping", {"KEYFERRY_HOSTNAME": "redis://:SECRET@a"}),
+        ("ping", {"KEYFERRY_HOSTNAME": "bob:SECRET@a"}),
+        ("ping", {"KEYFERRY_ASKPASS": "SECRET"}),
+    ],
+)
+def test_a_password_that_stands_in_the_wrong_place_is_not_shown(words: str, environ: dict[str, str]) -> None:
+    """One word before the @ is the password to redis-cli; a URI is easily given where its host alone is asked for."""
+    assert "SECRET" not in refusal(words, **environ)
