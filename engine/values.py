@@ -244,10 +244,11 @@ def _slots(text: str) -> list[tuple[int, int]]:
     """`0-99,200` as ranges, from the first to the last slot."""
     found = []
     for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not (first.isdigit() and (last or first).isdigit() and int(first) <= int(last or first) < 1 << 14):
+        ends = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", part)
+        first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (0, -1)
+        if not first <= last < 1 << 14:
             raise ValueError("must be ranges of slots from 0 to 16383, like 0-5460,8000")
-        found.append((int(first), int(last or first)))
+        found.append((first, last))
     return found
 
 

@@ -91,6 +91,18 @@ def test_a_text_has_its_value(kind: Kind, text: str, value: object) -> None:
         (values.HOST, "a\nb"),
         (values.HOST, "redis://h"),
         (values.PASSWORD, ""),
+        (values.SLOTS, "8000-"),
+        (values.SLOTS, "-5"),
+        (values.SLOTS, "9-8"),
+        (values.SLOTS, "0-16384"),
+        (values.SLOTS, "\u00b2"),
+        (values.SLOTS, ""),
+        (values.REMAP, "a:1"),
+        (values.REMAP, "a:1=b:\u00b2"),
+        (values.REMAP, "a:1=b:70000"),
+        (values.SAMPLE, "0"),
+        (values.SAMPLE, "0%"),
+        (values.SAMPLE, "101%"),
     ],
 )
 def test_a_text_that_is_wrong_is_refused(kind: Kind, text: str) -> None:
