@@ -127,6 +127,10 @@ def _sample(text: str) -> float:
     return _share(text) if text.endswith("%") else _digits(text, "a number of keys, or a share like 1%")
 
 
+def _is_sample(value: object) -> bool:
+    return (isinstance(value, float) and 0 < value <= 1) or (_is_whole(value) and value > 0)  # type: ignore[operator]
+
+
 def _share(text: str) -> float:
     found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)(%?)", text)
     if not found:
@@ -271,7 +275,7 @@ TIME_OR_COMMAND = Kind(
 )
 RATE = Kind("whole keys a second, like 20000", _rate, lambda value: _is_whole(value) and value > 0)
 BANDWIDTH = Kind("bytes a second, like 10mb or 10m", _bandwidth, lambda value: _is_whole(value) and value > 0)
-SAMPLE = Kind("a number of keys, or a share like 1%", _sample, lambda value: _is_number(value) and value > 0)
+SAMPLE = Kind("a number of keys, or a share like 1%, at most 100%", _sample, _is_sample)
 SHARE = Kind("a share from 0% to 100%", _share, lambda value: _is_number(value) and 0 <= value <= 1)
 SIZE = Kind("a size of 0 bytes or more", _bytes, lambda value: _is_whole(value) and value >= 0)
 SIZES = Kind("bytes, the smaller first: 10-100", _span(_bytes), lambda value: _is_span(value, _is_whole, 0))
