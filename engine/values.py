@@ -22,6 +22,8 @@ _BYTES = {"": 1, "b": 1, "k": 10**3, "kb": 1 << 10, "m": 10**6, "mb": 1 << 20, "
 KEY_TYPES = ("string", "list", "set", "zset", "hash", "stream", "vectorset")
 _MODULE_TYPE = re.compile(r"[A-Za-z0-9_-]{9}")
 _DIGITS_MAX = 15  # more digits than any value needs; bounds the work on absurd input
+#: The kernel and the servers count in numbers that longer times, in ms, and larger sizes do not fit into.
+_LONGEST_S, _LARGEST = 10**9, 1 << 63
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,12 @@ def _is_whole(value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_time(value: object) -> bool:
+    if _is_number(value) and value > _LONGEST_S:  # type: ignore[operator]
+        raise ValueError(f"must be at most {_LONGEST_S} s, some 30 years")
+    return _is_number(value)
 
 
 def _is_text(value: object) -> bool:
@@ -262,14 +270,14 @@ HOST = Kind("a host's name or address", checked_host, _is_text)
 PORT = whole(1, 65535)
 COUNT = whole(1)
 DATABASE = whole(0, 10**9)
-TIMEOUT = Kind("above 0 seconds", _seconds_or_bare, lambda value: _is_number(value) and value > 0)
+TIMEOUT = Kind("above 0 seconds", _seconds_or_bare, lambda value: _is_time(value) and value > 0)
 IDLE = Kind(
     "a duration above 0, like 5s; a bare number is milliseconds",
     _seconds_or_bare_ms,
-    lambda value: _is_number(value) and value > 0,
+    lambda value: _is_time(value) and value > 0,
 )
-DURATION = Kind("a duration of 0 seconds or more", _seconds, lambda value: _is_number(value) and value >= 0)
-ABOVE_0 = Kind("a duration above 0, like 5ms", _seconds, lambda value: _is_number(value) and value > 0)
+DURATION = Kind("a duration of 0 seconds or more", _seconds, lambda value: _is_time(value) and value >= 0)
+ABOVE_0 = Kind("a duration above 0, like 5ms", _seconds, lambda value: _is_time(value) and value > 0)
 TIME_OR_COMMAND = Kind(
     "a duration above 0, like 5ms", _time_or_command, lambda value: value == "replicate" or ABOVE_0.holds(value)
 )
@@ -277,11 +285,11 @@ RATE = Kind("whole keys a second, like 20000", _rate, lambda value: _is_whole(va
 BANDWIDTH = Kind("bytes a second, like 10mb or 10m", _bandwidth, lambda value: _is_whole(value) and value > 0)
 SAMPLE = Kind("a number of keys, or a share like 1%, at most 100%", _sample, _is_sample)
 SHARE = Kind("a share from 0% to 100%", _share, lambda value: _is_number(value) and 0 <= value <= 1)
-SIZE = Kind("a size of 0 bytes or more", _bytes, lambda value: _is_whole(value) and value >= 0)
+SIZE = Kind("a size from 0 bytes to 8,000,000,000gb", _bytes, lambda value: _is_whole(value) and 0 <= value < _LARGEST)
 SIZES = Kind("bytes, the smaller first: 10-100", _span(_bytes), lambda value: _is_span(value, _is_whole, 0))
 COUNTS = Kind("numbers from 1, the smaller first: 1-50", _span(_count), lambda value: _is_span(value, _is_whole, 1))
 DURATIONS = Kind(
-    "at least 1 ms, the shorter first: 60s-1h", _span(_seconds), lambda value: _is_span(value, _is_number, 0.001)
+    "at least 1 ms, the shorter first: 60s-1h", _span(_seconds), lambda value: _is_span(value, _is_time, 0.001)
 )
 GLOB = Kind("a glob like user:*", str.encode, _is_glob)
 TYPES = Kind("types with commas: string,hash", _key_types, _are_key_types)

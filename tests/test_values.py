@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 from keyferry import values
 from keyferry.values import Kind
+from tests.conftest import ServerFactory
+from tests.support.processes import VERIFIED, run_keyferry
+from tests.test_options import at, write_strings
 
 
 @pytest.mark.parametrize(
@@ -103,6 +106,9 @@ def test_a_text_has_its_value(kind: Kind, text: str, value: object) -> None:
         (values.SAMPLE, "0"),
         (values.SAMPLE, "0%"),
         (values.SAMPLE, "101%"),
+        *((kind, "999999999999999h") for kind in (values.DURATION, values.TIMEOUT, values.ABOVE_0, values.IDLE)),
+        (values.DURATIONS, "1h-999999999999999h"),
+        (values.SIZE, "999999999999999gb"),
     ],
 )
 def test_a_text_that_is_wrong_is_refused(kind: Kind, text: str) -> None:
@@ -165,7 +171,7 @@ def test_a_python_value_passes_the_same_checks(kind: Kind, value: object) -> Non
         kind.accept(value)
 
 
-@given(st.integers(0, 10**9), st.sampled_from([("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)]))
+@given(st.integers(0, 277_777), st.sampled_from([("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)]))
 def test_a_duration_is_its_number_times_its_unit(number: int, unit: tuple[str, int]) -> None:
     assert values.DURATION.parse(f"{number}{unit[0]}") == pytest.approx(number * unit[1] / 1000)
 
@@ -186,3 +192,29 @@ def test_no_text_brings_anything_but_a_value_or_a_value_error(kind: Kind, text: 
         kind.parse(text)
     except ValueError as error:
         assert all(isinstance(part, str) for part in error.args)
+
+
+def test_the_longest_times_and_the_largest_size_do_no_harm(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("9.1")
+    write_strings(source, 20)
+    longest = f"{10**9}s"
+    words = [
+        "-o",
+        longest,
+        "--wait-for",
+        longest,
+        "--retry-for",
+        longest,
+        "--ttl-tolerance",
+        longest,
+        "--min-ttl",
+        "0s",
+    ]
+    words += ["--max-source-latency", longest, "--max-size", "999999999gb", "--live", "--idle-timeout", "500"]
+    ran = run_keyferry("-o", longest, *at(source), "replicate", *at(target), *words, env=VERIFIED)
+    assert ran.code == 0, ran.err
+    ran = run_keyferry("-o", longest, *at(source), "compare", *at(target), "-o", longest, "--ttl-tolerance", longest)
+    assert ran.code == 0, ran.err
+    for option in ("--min-ttl", "--max-ttl"):
+        ran = run_keyferry(*at(source), "replicate", *at(target), option, longest, "--dry-run")
+        assert ran.code == 0, ran.err
