@@ -277,6 +277,7 @@ ROWS: dict[str, Row] = {
     # Not reached.
     "wrong source host": Row(source_at(lambda s: NOBODY), 3, "source no.such.host.invalid:6379: not reached: ", "-h"),
     "wrong target host": Row(target_at(lambda s: NOBODY), 4, "target no.such.host.invalid:6379: not reached: ", "-h"),
+    "no name of a host": Row(target_at(lambda s: ("-h", "db..example")), 4, "not reached: it is no host's name", "-h"),
     "refused source port": Row(source_at(refused_port), 3, "not reached: Connection refused", "-p"),
     "refused target port": Row(target_at(refused_port), 4, "not reached: Connection refused", "-p"),
     "silent source": Row(source_at(lambda s: s.listening(None)), 3, "not reached: no answer in time", "-o"),

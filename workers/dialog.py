@@ -111,7 +111,10 @@ def connected(endpoint: Endpoint) -> socket.socket | TlsSocket:
     """A blocking socket that has reached the server, by the first of its addresses that answers. Raises OSError."""
     if not endpoint.socket:
         deadline = time.monotonic() + endpoint.connect_timeout_s
-        sock = socket.create_connection((endpoint.host, endpoint.port), endpoint.connect_timeout_s)
+        try:
+            sock = socket.create_connection((endpoint.host, endpoint.port), endpoint.connect_timeout_s)
+        except UnicodeError:  # a part between dots is empty, or too long
+            raise OSError("it is no host's name") from None
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return _encrypting(sock, endpoint, deadline) if endpoint.tls else sock
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
