@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 from . import VERSION
+from .environment import variable
 from .grammar import Invocation, parse
 from .logs import DEBUG, ERROR, INFO, NOTICE, Log
+from .options import BY_NAME
 from .output import say_result
 from .workers.errors import EXIT_OK, EXIT_SIGNAL, InternalError, KeyferryError, UsageError
+
+_FORMAT = "--log-format"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     words = sys.argv[1:] if argv is None else argv
-    log = Log()
+    log = _log_of(words, os.environ)
     try:
         call = parse(words, os.environ)
         if call.version:
@@ -68,6 +72,14 @@ def dispatch(call: Invocation, log: Log) -> int:
         bug = InternalError(f"{type(error).__name__}: {error}", hint="please report this; -d shows where it happened")
         log.error(bug)
         return bug.exit_code
+
+
+def _log_of(words: Sequence[str], environ: Mapping[str, str]) -> Log:
+    """The log for what is wrong with the words: in the form that they seem to ask for, though nobody has read them."""
+    flags = [word.partition("=") for word in words]
+    said = [text if sign else (*words, "")[at] for at, (name, sign, text) in enumerate(flags, 1) if name == _FORMAT]
+    form = (*said, environ.get(variable(BY_NAME["log-format"]), ""))[0]
+    return Log(form="json" if form == "json" else "text", color="--no-color" not in words)
 
 
 def make_log(call: Invocation, usual: int = NOTICE) -> Log:

@@ -15,7 +15,7 @@ from tests.support.processes import run_keyferry, start_keyferry
 from tests.support.respproxy import Proxy
 from tests.support.servers import Server, free_port
 from tests.support.terminal import Terminal
-from tests.test_options import Slow, at, copied, write_strings
+from tests.test_options import Slow, at, at_a_terminal, copied, write_strings
 from tests.test_output import CONTROL, EVIL, shell
 
 #: A key that is no text.
@@ -65,6 +65,35 @@ def test_errors_in_json_have_their_parts_and_no_prefix(server: ServerFactory) ->
     (line,) = map(json.loads, ran.err.splitlines())
     assert list(line) == ["time", "level", "message", "side", "address", "hint"]
     assert line["message"].startswith(f"source 127.0.0.1:{port}: not reached")
+
+
+@pytest.mark.parametrize(
+    ("words", "env"),
+    [
+        (("replicate", "a", "b", "--nonsense", "--log-format", "json"), {}),
+        (("--log-format=json", "-h"), {}),
+        (("replicate", "a", "b", "--wait-for", "5"), {"KEYFERRY_LOG_FORMAT": "json"}),
+        (("ping", "--log-format", "json", "--log-file", "/none/log"), {}),
+    ],
+)
+def test_wrong_usage_is_told_in_json_too(words: tuple[str, ...], env: dict[str, str]) -> None:
+    ran = run_keyferry(*words, env=env)
+    (line,) = map(json.loads, ran.err.splitlines())
+    assert (ran.code, line["level"]) == (2, "error")
+    assert line["message"] and line["hint"]
+
+
+@pytest.mark.parametrize(
+    "words", [("ping", "--nonsense"), ("ping", "--log-format"), ("ping", "--log-format", "text", "--count", "x")]
+)
+def test_wrong_usage_is_told_in_words_otherwise(words: tuple[str, ...]) -> None:
+    ran = run_keyferry(*words, env={"KEYFERRY_LOG_FORMAT": "json" if "text" in words else ""})
+    assert [line.partition(": ")[0] for line in ran.err.splitlines()] == ["error", "hint"]
+
+
+def test_wrong_usage_has_no_colour_where_none_is_wanted() -> None:
+    assert "\x1b[31m" in at_a_terminal("ping", "--nonsense")[1]
+    assert "\x1b" not in at_a_terminal("ping", "--nonsense", "--no-color")[1]
 
 
 @pytest.mark.parametrize("words", [(), ("--log-format", "json"), ("-d",), ("--progress", "json")])
