@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from .churning import churn
@@ -55,7 +56,9 @@ class Generation:
 
     def _prepare(self) -> tuple[Setup, Spec]:
         if self.target.seeds:
-            raise UsageError("several -u are nodes of a cluster, and generate writes to single servers", side="target")
+            text = "several -u are nodes of a cluster, and generate writes to single servers"
+            raise UsageError(text, side="target", hint="keep one")
+        spec = make_spec(self.options)
         control, server = reach(self.target, "target", WAIT_FOR_S, False, self.log, may_change=True)
         try:
             refuse_what_we_cannot_copy(server)
@@ -63,7 +66,8 @@ class Generation:
             check_generate(control, self.options, self.db)
             held = database_size(control, self.db)
             self.log.notice(f"{self.target.address} db {self.db} · {server.name} · {plural(held, 'key')}")
-            spec = make_spec(self.options, control)
+            if self.options["epoch"] is None:
+                spec = replace(spec, epoch_ms=time_ms(control.call("TIME")))
             if self.options["flush"]:
                 flush(control)
                 self.log.notice(f"db {self.db} was emptied of {plural(held, 'key')}")
@@ -112,10 +116,8 @@ def refuse_cluster(server: Server) -> None:
         )
 
 
-def make_spec(options: dict[str, Any], control: Control) -> Spec:
-    """The data set's description; expiries count from --epoch, or from the server's own clock."""
-    now = control.call("TIME")
-    epoch_ms = options["epoch"] * 1000 if options["epoch"] is not None else time_ms(now)
+def make_spec(options: dict[str, Any]) -> Spec:
+    """The data set's description, but for the time that expiries count from without --epoch. Raises UsageError."""
     try:
         return Spec(
             keys=options["keys"],
@@ -129,11 +131,11 @@ def make_spec(options: dict[str, Any], control: Control) -> Spec:
             ttl_min_ms=round(options["ttl"][0] * 1000),
             ttl_max_ms=round(options["ttl"][1] * 1000),
             seed=options["seed"],
-            epoch_ms=epoch_ms,
+            epoch_ms=(options["epoch"] or 0) * 1000,
             binary=options["binary"],
         )
     except ValueError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(str(error), hint="keyferry generate --help lists the options") from None
 
 
 def flush(control: Control) -> None:

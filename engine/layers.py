@@ -69,7 +69,7 @@ def _switch(one: Given) -> bool:
     text = (one.text or "1").lower()
     if text not in _TRUE + _FALSE:
         shown = one.label if one.option.name == "askpass" else f"{one.label}={one.text!r}"  # is it the password?
-        raise UsageError(f"{shown}: must be one of {', '.join(_TRUE + _FALSE)}")
+        raise UsageError(f"{shown}: must be one of {', '.join(_TRUE + _FALSE)}", hint="empty leaves the option alone")
     return text in _TRUE
 
 

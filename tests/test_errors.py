@@ -20,7 +20,7 @@ from tests.conftest import ServerFactory
 from tests.support.binaries import bloom
 from tests.support.compare import all_keys, differences
 from tests.support.dataset import fill
-from tests.support.processes import Result, start_command
+from tests.support.processes import Result, run_keyferry, start_command
 from tests.support.respproxy import Proxy
 from tests.support.servers import Server, free_port, start_loading
 from tests.test_options import At, at, write_strings
@@ -291,6 +291,12 @@ ROWS: dict[str, Row] = {
     "no target password": Row(target_at(locked), 4, "not logged in: NOAUTH", "--pass-file"),
     "source without DUMP": Row(no_right_to("dump", "source"), 3, "may not run DUMP, MGET", "+dump +mget"),
     "target without RESTORE": Row(no_right_to("restore", "target"), 4, "may not run RESTORE", "+restore"),
+    "no such source database": Row(
+        lambda s: [*at(s.source), "-n", "99", *s.words()[2:]], 3, "database 99: ERR DB index is out of range", "-n"
+    ),
+    "no such target database": Row(
+        lambda s: [*s.words(), "--db-map", "0:99"], 4, "database 99: ERR DB index is out of range", "--db-map"
+    ),
     # States.
     "loading for a while": Row(loading(8), 0, check=said_that_it_waits),
     "loading for long": Row(
@@ -368,6 +374,26 @@ USAGE: dict[str, tuple[list[str], str]] = {
     "log file": (["{source}", "{target}", "--log-file", "/none/log"], "--log-file /none/log: No such file"),
     "password file": (["{source}", "{target}", "--pass-file", "/none/pw"], "No such file"),
 }
+
+
+@pytest.mark.parametrize(
+    ("words", "env"),
+    [
+        (["--size", "1-9gb"], {}),
+        (["--elements", "1-9999999999"], {}),
+        (["-u", "redis://{0}", "-u", "redis://{0}"], {}),
+        ([], {"KEYFERRY_BINARY": "maybe"}),
+    ],
+)
+def test_a_data_set_that_cannot_be_made_connects_to_nothing(
+    words: list[str], env: dict[str, str], stage: Stage
+) -> None:
+    address = [] if "-u" in words else [stage.target.address]
+    before = connections_taken(stage.target)
+    ran = run_keyferry("generate", *address, *(word.format(stage.target.address) for word in words), env=env)
+    assert ran.code == 2, ran.err
+    assert ran.err.splitlines()[-1].startswith("hint: ")
+    assert connections_taken(stage.target) == before
 
 
 @pytest.mark.parametrize("name", USAGE)
