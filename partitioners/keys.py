@@ -173,7 +173,7 @@ class NamesFile:
             record = json.loads(line)
             name = base64.b64decode(record["key_b64"], validate=True) if "key_b64" in record else record["key"].encode()
             other = record.get("db", self.db) != self.db
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise self._error(f"line {self._line} is no record of a key") from None
         self.elsewhere += other
         return None if other else name

@@ -171,3 +171,12 @@ def test_what_is_no_file_may_be_named_twice(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
     words = (*at(source), "compare", *at(target), "--diff-file", "/dev/null", "--log-file", "/dev/null")
     assert run_keyferry(*words, "--put-aside", "/dev/null").code == 0
+
+
+@pytest.mark.parametrize(
+    "line", ["[" * 200_000, '{"key": "\\ud800"}', '{"key": 5}', '{"key_b64": "%"}', "null", "1" * 5_000]
+)
+def test_whatever_stands_in_the_place_of_a_record_is_wrong_usage(line: str, tmp_path: Path) -> None:
+    (tmp_path / "names").write_text(line + "\n")
+    said = refused("--keys-from", str(tmp_path / "names"), "--keys-format", "jsonl")
+    assert "line 1 is no record of a key" in said and "hint: a line is like" in said
