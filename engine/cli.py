@@ -13,7 +13,7 @@ from .environment import variable
 from .grammar import Invocation, parse
 from .logs import DEBUG, ERROR, INFO, NOTICE, Log
 from .options import BY_NAME
-from .output import say_result
+from .output import hold_standard_streams, say_result
 from .workers.errors import EXIT_OK, EXIT_SIGNAL, InternalError, KeyferryError, UsageError
 
 _FORMAT = "--log-format"
@@ -21,6 +21,7 @@ _FORMAT = "--log-format"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
+    hold_standard_streams()
     words = sys.argv[1:] if argv is None else argv
     log = _log_of(words, os.environ)
     try:

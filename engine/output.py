@@ -12,6 +12,17 @@ from typing import IO, Any
 from .text import printable
 
 
+def hold_standard_streams() -> None:
+    """Have those that are closed lead nowhere: the next file or connection would get their number otherwise, and take
+    in what a command of the user's prints. Nothing can be read from them, as before.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_WRONLY), True)  # it gets the lowest number that is free
+
+
 def say_result(text: str) -> None:
     """Print a result of one or more lines on stdout."""
     if sys.stdout is None:

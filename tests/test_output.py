@@ -7,6 +7,7 @@ import re
 import shlex
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from keyferry.options import COMMANDS
 from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal
 from tests.support.dataset import fill
-from tests.support.processes import Result, run_keyferry, start_command, start_keyferry
+from tests.support.processes import VERIFIED, Result, run_keyferry, start_command, start_keyferry
 from tests.support.respproxy import Args, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
@@ -34,10 +35,10 @@ def pair(server: ServerFactory) -> tuple[Server, Server]:
     return source, target
 
 
-def shell(text: str, *words: str) -> Result:
+def shell(text: str, *words: str, env: Mapping[str, str] | None = None) -> Result:
     """A line of bash in which KEYFERRY stands for the command with its words."""
     command = shlex.join([sys.executable, "-m", "keyferry", *words])
-    with start_command("bash", "-c", text.replace("KEYFERRY", command)) as run:
+    with start_command("bash", "-c", text.replace("KEYFERRY", command), env=env) as run:
         ran = run.wait()
     assert not ran.left
     return ran
@@ -157,6 +158,23 @@ def test_lost_standard_streams_do_not_end_the_job(line: str, pair: tuple[Server,
     assert ran.code == 0, ran.out + ran.err
     assert "copy begins" not in ran.out
     assert_equal(source, target)
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_what_the_users_command_prints_goes_to_no_server(closed: str, pair: tuple[Server, Server]) -> None:
+    """Where a standard stream is closed, the next connection would have its number."""
+    source, target = pair
+    words = ("replicate", *at(target), "--live", "--idle-timeout", "200", "--on-converged", "echo SET printed 1")
+    ran = shell(f"KEYFERRY {closed}", *at(source), *words, env=VERIFIED)
+    assert ran.code == 0
+    assert [one.call("EXISTS", "printed") for one in pair] == [0, 0]
+
+
+def test_names_from_a_closed_standard_input_are_wrong_usage(pair: tuple[Server, Server]) -> None:
+    source, target = pair
+    ran = shell("KEYFERRY <&-", *at(source), "replicate", *at(target), "--keys-from", "-")
+    assert ran.code == 2, ran.out + ran.err
+    assert "error: --keys-from -: Bad file descriptor" in ran.err
 
 
 # -- asked for by a signal --------------------------------------------------------------------------------------------
