@@ -9,7 +9,7 @@ from .partitioners.topology import Server
 from .plans import Survey
 from .workers.errors import RefusedError
 
-_OURS = re.compile(rb"\bname=keyferry:([0-9a-f]+):(\w+)")
+_OURS = re.compile(rb"\bname=(?:\S*:)?keyferry:([0-9a-f]+):(\w+)")
 
 
 def refuse_circles(found: Survey, sources: list[Control], targets: list[Control]) -> None:

@@ -14,7 +14,7 @@ from tests.support.live import (
     wait_for_feed,
     wait_until,
 )
-from tests.support.processes import run_keyferry
+from tests.support.processes import VERIFIED, run_keyferry, start_keyferry
 from tests.support.words import refusal
 from tests.test_options import at, write_strings
 
@@ -37,6 +37,21 @@ def test_one_server_a_replica_and_a_copy_back_are_refused(server: ServerFactory)
         run.signal_all(signal.SIGINT)
         assert followed(run).ran.code == 0
     assert feeds(source) == []
+
+
+def test_a_copy_back_is_refused_whatever_the_connections_are_called(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 100)
+    named = [f"{one.uri}?client_name=migration" for one in (source, target)]
+    with start_keyferry("replicate", *named, "--live", "--idle-timeout", "1h", env=VERIFIED) as run:
+        wait_until(lambda: target.call("DBSIZE") == 100)
+        for one in (source, target):
+            assert b" name=migration" in one.call("CLIENT", "LIST")
+        ran = run_keyferry("replicate", *reversed(named), "--live", "--idle-timeout", "500", env=VERIFIED)
+        assert ran.code == 6, ran.out
+        assert "in both directions at once every change would come back" in ran.err
+        run.signal_all(signal.SIGINT)
+        assert run.wait().code == 0
 
 
 @pytest.mark.covers("live-only", "idle-timeout", "feed", "enable-notifications", "on-converged", "live")

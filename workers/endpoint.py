@@ -85,6 +85,10 @@ class Endpoint:
         """A server that does not take a connection within 10 s is not reached, whatever commands may take."""
         return min(self.timeout_s, 10.0)
 
+    def name_of(self, job: str, kind: object) -> str:
+        """What a connection of a run is called; other runs know it by the end, whatever name the user has chosen."""
+        return ":".join(filter(None, (self.client_name, f"keyferry:{job}:{kind}")))
+
     def at(self, host: str, port: int) -> Endpoint:
         """Another server that is logged in to alike: a node, at the address that its cluster announces."""
         places = {place_of(there): place_of(here) for there, here in self.remap}

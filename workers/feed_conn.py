@@ -61,7 +61,7 @@ class FeedConnection(Connection):
         self.setup, self.told = setup, told
         self.listening = False
         self._heads: dict[bytes, int] = {}  # how channels begin, and the database that they are of
-        name = node.endpoint.client_name or f"keyferry:{setup.job}:feed"
+        name = node.endpoint.name_of(setup.job, "feed")
         super().__init__("source", number, node, setup.dbs[0] if len(setup.dbs) == 1 else 0, name, poll, (), turn)
 
     def _new_handshake(self, name: str) -> Handshake:

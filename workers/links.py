@@ -195,7 +195,7 @@ class Links:
         return self._connect(side, number, node, db, fence)
 
     def _connect(self, side: str, number: int, node: Node, db: int, fence: tuple[int, ...] = ()) -> Connection:
-        name = node.endpoint.client_name or f"keyferry:{self.setup.job}:{self.setup.epoch}"
+        name = node.endpoint.name_of(self.setup.job, self.setup.epoch)
         details = (side, number, node, db, name, self.poll, fence, self._turn)
         if side in self.setup.measured:
             conn: Connection = MeasuredConnection(self.latencies, "blocks" if self.setup.synth else "", *details)
