@@ -7,6 +7,7 @@ number of names, and no call waits for whoever writes the file.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import select
@@ -101,19 +102,33 @@ class NamesFile:
         names = next(self._batches, None)
         self._given = self._given or bool(names)
         if names and self._kept:
-            self._kept.write(pack(names))
+            with self._temporary():
+                self._kept.write(pack(names))
         return names
 
     def keep(self) -> None:
         """Have `again` bring the names once more, also where they come from a pipe: then they go to a file."""
         if not self._pieces:
-            self._kept = tempfile.TemporaryFile()  # noqa: SIM115
+            with self._temporary():
+                self._kept = tempfile.TemporaryFile()  # noqa: SIM115
 
     def again(self) -> NamesFile | KeptNames:
         """The names that were given out, once more."""
         if self._pieces:
             self._pieces.end_here()
-        return self.anew() if self._pieces else KeptNames(self._kept)
+            return self.anew()
+        with self._temporary():
+            self._kept.flush()
+        return KeptNames(self._kept)
+
+    @contextlib.contextmanager
+    def _temporary(self) -> Iterator[None]:
+        """Within `with`, names go to a file of ours; raises RunError where the disk does not take them."""
+        try:
+            yield
+        except OSError as error:
+            text = f"{self.label}: cannot write a temporary file: {error.strerror}"
+            raise RunError(text, hint="see TMPDIR") from None
 
     def anew(self) -> NamesFile:
         """The file from its beginning, for a pass that begins again; only where `begins_again`."""

@@ -124,6 +124,20 @@ def test_a_wrong_line_further_on_ends_the_run_after_what_was_named_before(
     assert "line 10101 is no record of a key" in ran.err
 
 
+@pytest.mark.parametrize("keys", [800, 20_000])
+def test_a_full_disk_under_names_that_are_kept_ends_the_run_in_words(keys: int, server: ServerFactory) -> None:
+    """A limit for sizes of files is met as a full disk is: at the first write, or only when what is buffered goes."""
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, keys)
+    command = shlex.join([sys.executable, "-m", "keyferry", *at(source), "replicate", *at(target), "--keys-from", "-"])
+    listed = f"seq -f key:%.0f 0 {keys - 1}"
+    with start_command("bash", "-c", f"ulimit -f 4; {listed} | {command}", env=VERIFIED) as run:
+        ran = run.wait()
+    assert ran.code == 5, ran.err
+    assert "error: --keys-from -: cannot write a temporary file: File too large\nhint: see TMPDIR" in ran.err
+    assert ran.out.startswith("copy  ")
+
+
 # ---- a file for each option ---------------------------------------------------------------------------------------
 
 WRITERS = ("--diff-file", "--put-aside", "--log-file")
