@@ -47,13 +47,13 @@ class Spool:
             return
         self.kinds[finding.kind] += 1
         self.at_target += finding.target.type != "none"
-        try:
+        with _told():
             self._file.write(pack(finding.pack()))
-        except OSError as error:
-            raise RunError(f"cannot write a temporary file: {error.strerror}", hint="see TMPDIR") from None
 
     def findings(self) -> Iterator[Finding]:
-        """All, in the order in which they came."""
+        """All, in the order in which they came. Raises RunError when the disk is full."""
+        with _told():
+            self._file.flush()
         return map(Finding.unpack, unpack_all(self._file))
 
     def names(self) -> Iterator[list[bytes]]:
@@ -79,6 +79,15 @@ class Spool:
     def close(self) -> None:
         """Give the file back."""
         self._file.close()
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Within `with`, findings go to the file: what is buffered may do so late."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"cannot write a temporary file: {error.strerror}", hint="see TMPDIR") from None
 
 
 class Findings:
