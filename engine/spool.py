@@ -78,7 +78,8 @@ class Spool:
 
     def close(self) -> None:
         """Give the file back."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # what a full disk did not take has been told
+            self._file.close()
 
 
 @contextlib.contextmanager
