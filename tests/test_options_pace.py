@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal
 from tests.support.disguises import OffsetCursors
 from tests.support.monitor import Executed, Monitor
-from tests.support.processes import run_keyferry, start_keyferry
+from tests.support.processes import run_keyferry, start_keyferry, worker_pids
 from tests.support.respproxy import Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
@@ -187,3 +189,30 @@ def test_a_limit_is_met_within_a_tenth(
     told = result_of(copied(source, target, *words, "--workers", "2", "--json"))
     reached = told["keys_per_second" if words[0] == "--rate" else "bytes_per_second"]
     assert 0.9 * share <= reached <= 1.1 * share
+
+
+def test_a_slow_copy_tells_how_far_it_is_before_a_whole_reply_of_scan_is_copied(server: ServerFactory) -> None:
+    """Each lane has some hundred keys of one reply before it; at this rate the first one is through after 16 s."""
+    source, target = server("7.0"), server("9.1")
+    write_strings(source, 20_000)
+    with start_keyferry(*at(source), "replicate", *at(target), "--rate", "500", "--progress", "json") as run:
+        while target.call("DBSIZE") < 2_000:
+            assert run.running
+        lines = [json.loads(line) for line in run.err.splitlines() if line.startswith("{")]
+        run.signal(signal.SIGINT)
+        ran = run.wait()
+    assert ran.code == 128 + signal.SIGINT
+    assert lines[-1]["keys"] > 500 and lines[-1]["keys_per_second"] > 100
+
+
+def test_what_a_dead_worker_had_half_done_is_counted_once(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("9.1")
+    write_strings(source, 6_000)
+    with start_keyferry(*at(source), "replicate", *at(target), "--rate", "1000", "--json") as run:
+        while target.call("DBSIZE") < 3_000:
+            assert run.running
+        os.kill(worker_pids(run.pid)[0], signal.SIGKILL)
+        ran = run.wait()
+    told = result_of(ran)
+    assert (told["keys"], told["read"], told["exact"], told["exit_code"]) == (6_000, 6_000, True, 0)
+    assert_equal(source, target)

@@ -1,18 +1,23 @@
 """The segments of a lane: keys that came together, in order, and how far they are.
 
 What is reported as acknowledged is the low-water mark: everything before the first segment with an open window.
-Counters travel with it, so that a range which another worker takes over is counted once.
+Counters travel with it, so that a range which another worker takes over is counted once. Only of the segment at the
+mark they are told earlier, where it takes long: the mark has not moved then, so its figures go when its worker dies.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from dataclasses import dataclass, field
 
 from .finding import Finding
 from .news import Aside, Counts, Progress
 from .scan import Found
-from .task import Task
+from .task import COPY_KEYS, COPY_RANGE, Task
+
+#: Figures of a segment that is not through yet are told so often.
+PART_S = 1.0
 
 
 @dataclass
@@ -55,6 +60,8 @@ class Segments:
         self._task = task
         self._waiting: deque[Segment] = deque()
         self._news = Progress(task.id, task.start, Counts())
+        self._tells_parts = task.kind in (COPY_RANGE, COPY_KEYS)
+        self._told_at = time.monotonic()
 
     def add(self, found: Found) -> Segment:
         """A new one, after all others."""
@@ -75,12 +82,15 @@ class Segments:
         on with the task does these windows again.
         """
         found: list[Progress] = []
-        before = self._news.position
+        before, now = self._news.position, time.monotonic()
         while self._first_is_done():
             segment = self._waiting.popleft()
             self._news.position = segment.found.position
             self._acknowledge(segment)
+        if self._news.position == before and now - self._told_at > PART_S and not all_of_them:
+            self._tell_a_part()
         if self._news.position != before or self._news.counts.read or ended:
+            self._told_at = now
             found.append(self._taken(ended and finished, opaque))
         if all_of_them and self._waiting:
             for segment in self._waiting:
@@ -100,6 +110,13 @@ class Segments:
         self._news.findings += segment.findings
         if segment.put_off:
             self._news.listed = segment.found.keys
+
+    def _tell_a_part(self) -> None:
+        """Tell what is settled of the first segment, once; nothing of others, as the position may pass this one."""
+        first = self._waiting[0] if self._waiting and self._tells_parts else None
+        if first and not first.put_off:
+            self._acknowledge(first)
+            first.counts, first.asides, first.findings = Counts(), [], []
 
     def _first_is_done(self) -> bool:
         """Whether the oldest segment can be acknowledged; the parts of one reply are acknowledged together."""
