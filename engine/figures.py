@@ -131,15 +131,18 @@ class Watch:
 
     def __init__(self, phase: str) -> None:
         self.phase = phase
+        self._began_at = 0.0  # 0: not yet
         self._samples: deque[tuple[float, int, int, int]] = deque()  # when, keys, bytes, events
 
     def note(self, state: State) -> None:
         """Take in a state; often, so that rates are of the last seconds."""
-        now = time.monotonic()
+        now, events = time.monotonic(), state.live.events if state.live else 0
+        self._began_at = self._began_at or state.began_at
+        if self._samples and state.began_at > self._samples[-1][0]:
+            self._samples.clear()  # another pass of the phase, whose keys are counted from 0
         if not self._samples:
-            self._samples.append((state.began_at, 0, 0, 0))
+            self._samples.append((state.began_at, 0, 0, events))  # those of earlier phases count as well
         if now - self._samples[-1][0] >= SAMPLE_S:
-            events = state.live.events if state.live else 0
             self._samples.append((now, state.counts.read, state.counts.bytes, events))
         while len(self._samples) > 1 and self._samples[1][0] <= now - RECENT_S:
             self._samples.popleft()
@@ -156,7 +159,7 @@ class Watch:
         return Figures(
             phase=self.phase,
             unit=state.unit,
-            seconds=state.seconds,
+            seconds=time.monotonic() - self._began_at,
             share=share,
             keys=keys,
             keys_total=total,

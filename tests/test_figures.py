@@ -10,7 +10,7 @@ from keyferry import figures
 from keyferry.figures import Figures, Watch
 from keyferry.progress import bar_format
 from keyferry.reasons import most_important, split
-from keyferry.state import State
+from keyferry.state import LiveState, State
 from keyferry.workers.news import Counts
 
 
@@ -106,3 +106,27 @@ def test_a_reason_is_a_state_and_what_it_is_about(text: str, parts: tuple[str, s
 def test_the_reason_stands_below_the_line_without_control_characters() -> None:
     line, reason = seen(state(500, 1_000, waiting="target \x1b[2J")).lines()
     assert len(line) <= 80 and reason == "  waiting: target \\x1b[2J"
+
+
+def test_a_phase_of_several_passes_goes_on_counting_seconds_and_has_the_rates_of_its_last_one() -> None:
+    """A verification looks at the source's keys, then at the target's, then at what differs."""
+    watch = Watch("verify")
+    watch.figures(state(50_000, 60_000, seconds=8))
+    later = state(0, 60_000, seconds=0)
+    time.sleep(0.05)
+    later.counts = Counts(copied=1_000, bytes=100_000)
+    found = watch.figures(later)
+    assert found.seconds > 8
+    assert found.keys_per_second > 1_000 and found.bytes_per_second > 100_000
+    assert found.seconds_left is not None and found.seconds_left < 60
+
+
+def test_events_of_an_earlier_phase_are_none_of_this_one() -> None:
+    now = state(0, 0, seconds=0.1)
+    now.live = LiveState(1_000_000, 0, 0.0, 0, False)
+    watch = Watch("live")
+    found = watch.figures(now).live
+    assert found and (found.events, found.events_per_second) == (1_000_000, 0)
+    now.live = LiveState(1_000_500, 0, 0.0, 0, False)
+    later = watch.figures(now).live
+    assert later and 0 < later.events_per_second < 5_001
