@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return EXIT_SIGNAL + signal.SIGINT
+    except Exception as error:
+        return _bug(error, log)
     _forget_secrets()
     # Who asks for the status line (`signals`) before there is one, or after, does not mean to end the run.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -69,10 +71,15 @@ def dispatch(call: Invocation, log: Log) -> int:
     except KeyboardInterrupt:
         return EXIT_SIGNAL + signal.SIGINT
     except Exception as error:
-        _debug(log)
-        bug = InternalError(f"{type(error).__name__}: {error}", hint="please report this; -d shows where it happened")
-        log.error(bug)
-        return bug.exit_code
+        return _bug(error, log)
+
+
+def _bug(error: Exception, log: Log) -> int:
+    """Tell of an error that nobody has foreseen; the exit code."""
+    _debug(log)
+    bug = InternalError(f"{type(error).__name__}: {error}", hint="please report this; -d shows where it happened")
+    log.error(bug)
+    return bug.exit_code
 
 
 def _log_of(words: Sequence[str], environ: Mapping[str, str]) -> Log:
@@ -80,7 +87,8 @@ def _log_of(words: Sequence[str], environ: Mapping[str, str]) -> Log:
     flags = [word.partition("=") for word in words]
     said = [text if sign else (*words, "")[at] for at, (name, sign, text) in enumerate(flags, 1) if name == _FORMAT]
     form = (*said, environ.get(variable(BY_NAME["log-format"]), ""))[0]
-    return Log(form="json" if form == "json" else "text", color="--no-color" not in words)
+    level = DEBUG if {"-d", "--debug"} & set(words) else NOTICE
+    return Log(level, "json" if form == "json" else "text", color="--no-color" not in words)
 
 
 def make_log(call: Invocation, usual: int = NOTICE) -> Log:

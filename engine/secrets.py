@@ -45,6 +45,8 @@ def from_terminal(side: str, address: str) -> str:
         password = getpass(f"Password of {where}: ")
     except EOFError:
         password = ""
+    except UnicodeDecodeError:
+        raise UsageError("the password is not UTF-8 text", side=side, address=address, hint=hint) from None
     if not password:
         raise UsageError("the password is empty", side=side, address=address, hint=hint)
     return password

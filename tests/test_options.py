@@ -109,7 +109,7 @@ def at_a_terminal(
         with start_command(sys.executable, "-c", TERMINAL, os.ttyname(slave), *words, env=environ, input=input) as run:
             for number, text in enumerate(typed, 1):
                 _wait_for_prompts(run, screen, number)
-                os.write(master, text.encode() + b"\n")
+                os.write(master, text.encode(errors="surrogateescape") + b"\n")
             meanwhile(run)
             ran = run.wait()
     finally:

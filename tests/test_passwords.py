@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 from keyferry.grammar import parse
 from keyferry.options import BY_LETTER, BY_NAME, COMMAND_NAMES
 from keyferry.workers.errors import UsageError
+from tests.support.processes import start_command
 from tests.support.words import read, refusal
+from tests.test_options import at_a_terminal as typed_at_a_terminal
 
 
 @pytest.mark.parametrize(
@@ -218,3 +221,23 @@ def test_a_password_is_never_shown(secret: str, form: str, more: list[str]) -> N
 def test_a_password_that_stands_in_the_wrong_place_is_not_shown(words: str, environ: dict[str, str]) -> None:
     """One word before the @ is the password to redis-cli; a URI is easily given where its host alone is asked for."""
     assert "SECRET" not in refusal(words, **environ)
+
+
+def test_a_typed_password_that_is_no_text_is_wrong_usage() -> None:
+    ran, screen = typed_at_a_terminal("ping", "--askpass", typed=["\udcff"])
+    assert ran.code == 2, screen
+    assert "error: 127.0.0.1:6379: the password is not UTF-8 text" in screen
+
+
+def test_what_nobody_has_foreseen_is_told_as_our_bug_before_a_command_runs_too(tmp_path: Path) -> None:
+    """A folder that is gone has no absolute path."""
+    gone = tmp_path / "gone"
+    code = f"import os, sys; os.rmdir({str(gone)!r}); from keyferry.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = [sys.executable, "-c", code, "ping", "-t", "--cacert", "ca.pem"]
+    for more in ([], ["-d"]):
+        gone.mkdir()
+        with start_command(*words, *more, cwd=str(gone)) as run:
+            ran = run.wait()
+        assert ran.code == 70
+        assert ("Traceback" in ran.err) == bool(more)
+        assert [line.partition(": ")[0] for line in ran.err.splitlines()][-2:] == ["error", "hint"]
