@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,6 +25,8 @@ from .workers.start import serve, serve_feed
 
 #: A worker that takes no order for so long, or stops in the midst of a report, is treated as dead.
 PATIENCE_S = 10.0
+#: To start a process changes what all threads share, for a moment: the environment, the main module.
+_one_at_a_time = threading.Lock()
 
 
 class Seat:
@@ -92,11 +95,12 @@ class LocalProcesses:
 
 def _started(target: Callable[[Any], None], name: str, setup: bytes) -> tuple[Pipe, Any]:
     """Our end of the pipe to a new process, and the process."""
-    context = forkserver.begin()
     ours, theirs = socket.socketpair()
-    process = context.Process(target=target, args=(theirs,), name=name, daemon=True)
-    with _no_main_module():
-        process.start()
+    with _one_at_a_time:
+        context = forkserver.begin()
+        process = context.Process(target=target, args=(theirs,), name=name, daemon=True)
+        with _no_main_module():
+            process.start()
     theirs.close()
     pipe = Pipe(ours, PATIENCE_S)
     with contextlib.suppress(OSError):  # it may be dead already; the first wait for its report will tell

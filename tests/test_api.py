@@ -203,3 +203,23 @@ def test_quiet_hides_warnings(pair: tuple[Server, Server], tmp_path: Path) -> No
     values = {"source": source.uri, "target": target.uri}
     assert "warning: " in run_script(tmp_path, "keyferry.replicate(source, target)", **values).err
     assert run_script(tmp_path, "keyferry.replicate(source, target, quiet=True)", **values).err == ""
+
+
+def test_copies_in_several_threads_leave_the_callers_main_module_alone(server: ServerFactory, tmp_path: Path) -> None:
+    source, target = server("7.0"), server("9.1")
+    for db in range(4):
+        write_strings(source, 500, db=db)
+    code = """
+import sys, threading
+main = sys.modules["__main__"]
+def copy(db):
+    keyferry.replicate(source, target, db_map={db: db}, workers=2, no_verify=True, quiet=True)
+for _ in range(3):
+    threads = [threading.Thread(target=copy, args=(db,)) for db in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+print(sys.modules["__main__"] is main)
+"""
+    ran = run_script(tmp_path, code, source=source.uri, target=target.uri)
+    assert (ran.out, ran.err) == ("True\n", "")
+    assert keyspace(target) == {db: all_keys(source, db) for db in range(4)}
