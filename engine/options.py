@@ -226,7 +226,7 @@ OPTIONS = (
                metavar="HOW", default="full"),
     _both("trust", "ttl-tolerance", values.DURATION, "expiries may be so far apart", metavar="TIME",
                default=0.1, default_text="100ms"),
-    _both("trust", "show-diffs", values.COUNT, "list so many differences", default=0, **_HOW_MANY),
+    _both("trust", "show-diffs", values.whole(0), "list so many differences", default=0, **_HOW_MANY),
     _both("trust", "diff-file", values.TEXT, "all differences, a JSON line each", metavar="FILE"),
     _both("trust", "repair", None, "copy what differs, and compare it again"),
     _both("trust", "prune", None, "with --repair, --live: remove what is extra"),

@@ -103,6 +103,8 @@ def _seconds_or_bare(text: str) -> float:
 
 
 def _time_or_command(text: str) -> float | str:
+    if text.isalpha() and text != "replicate":
+        raise ValueError("must be a duration like 5s, for ping: replicate")
     return text if text == "replicate" else _seconds(text)
 
 

@@ -91,6 +91,10 @@ def test_a_long_options_value_is_attached_or_follows(line: str) -> None:
         ("ping --quiet=1", "--quiet takes no value"),
         ("ping -n -1", "-n '-1': must be a whole number"),
         ("ping -h a -h b", "-h says 'a', -h says 'b'"),
+        ("ping a b --for copy", "--for 'copy': must be a duration like 5s, for ping: replicate"),
+        ("ping a b --for 5s", "--for: must be replicate"),
+        ("generate --churn 5 --for replicate", "--for: must be a duration above 0, like 5ms"),
+        ("generate --churn 5 --for 5", "--for '5': the unit is missing"),
         ("ping --log-format xml", "--log-format 'xml': must be one of text, json"),
         ("generate --prefix", "--prefix needs a value"),
     ],
@@ -283,6 +287,10 @@ def test_emptying_a_database_needs_a_second_word() -> None:
 
 def test_expiries_need_keys_to_have_them() -> None:
     assert "--ttl needs --ttl-share" in refusal("generate --ttl 1s-2s")
+
+
+def test_no_difference_is_listed_by_default_and_that_can_be_said() -> None:
+    assert read("compare a b --show-diffs 0").options["show_diffs"] == read("compare a b").options["show_diffs"] == 0
 
 
 # Rule 17: redis-cli
