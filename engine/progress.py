@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -164,11 +165,20 @@ def braced(text: str) -> str:
 KINDS: dict[str, type[Display]] = {"bar": Bar, "log": Lines, "json": Json, "none": Display}
 
 
+def _columns() -> int:
+    """How wide the terminal is; 0 where nobody knows."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return 0
+
+
 def display(how: str, phase: str, log: Log, asked: Callable[[], bool]) -> Display:
     """The display for --progress `how`; `auto` is a bar on a terminal and lines elsewhere; -q shows none."""
     if log.level < NOTICE:
         how = "none"
     elif how == "auto":
-        can_draw = on_terminal() and os.environ.get("TERM") != "dumb"
+        # Some terminals do not know how wide they are: tqdm shows nothing there.
+        can_draw = on_terminal() and os.environ.get("TERM") != "dumb" and _columns() > 0
         how = "bar" if can_draw and log.form == "text" else "log"
     return KINDS[how](phase, log, asked)

@@ -91,6 +91,7 @@ def at_a_terminal(
     *words: str,
     typed: Iterable[str] = (),
     kind: str = "xterm",
+    columns: int = 80,
     input: bytes | None = None,
     env: Mapping[str, str] | None = None,
     meanwhile: Callable[[Run], None] = lambda run: None,
@@ -100,7 +101,7 @@ def at_a_terminal(
     Each text of `typed` is typed when a password is asked for; `meanwhile` is called after that.
     """
     master, slave = pty.openpty()
-    termios.tcsetwinsize(slave, (24, 80))
+    termios.tcsetwinsize(slave, (24 if columns else 0, columns))
     screen: list[str] = []
     reader = threading.Thread(target=_read, args=(master, screen))
     reader.start()

@@ -109,6 +109,8 @@ def test_progress_is_a_bar_at_a_terminal_unless_lines_are_asked_for(pair: tuple[
     assert not BAR.search(screen) and "copy begins" in screen.splitlines()
     ran, screen = at_a_terminal(*words, kind="dumb")
     assert not BAR.search(screen) and "copy begins" in screen.splitlines()
+    ran, screen = at_a_terminal(*words, columns=0)  # one that nobody has told its size
+    assert not BAR.search(screen) and "copy begins" in screen.splitlines()
 
 
 #: tqdm's bar: drawn over itself, with a share.
