@@ -119,6 +119,21 @@ def test_the_plan_shows_how_keys_are_read_and_written_where_that_is_chosen(serve
     assert (told["on_conflict"], told["atomic"], told["no_ttl"]) == ("fail", True, True)
 
 
+@pytest.mark.parametrize("flags", ["", "Kl"])
+def test_the_plan_shows_settings_as_they_would_be_and_as_they_are(flags: str, server: ServerFactory) -> None:
+    source, target = server("7.0", fresh=True), server("9.1")
+    source.call("CONFIG", "SET", "notify-keyspace-events", flags)
+    words = ("--dry-run", "--live", "--feed", "notifications", "--enable-notifications")
+    for more in ((), ("--source-rdbcompression", "off")):
+        lines = [one for one in copied(source, target, *words, *more).out.splitlines() if one.startswith("setting")]
+        assert len(lines) == 1 + bool(more)
+        *first, last = lines
+        assert last.startswith("setting   source notify-keyspace-events ")
+        assert last.endswith(f" for the time of the run; it is {flags or chr(34) * 2} now".replace("Kl", "lK"))
+        assert all(one.endswith("rdbcompression no for the time of the run; it is yes now") for one in first)
+    assert source.call("CONFIG", "GET", "notify-keyspace-events")[1] in (flags.encode(), flags.encode()[::-1])
+
+
 def test_what_the_copy_would_refuse_the_dry_run_refuses(server: ServerFactory) -> None:
     one = server("7.0")
     ran = run_keyferry(*at(one), "replicate", *at(one), "--dry-run")

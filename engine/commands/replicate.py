@@ -12,6 +12,7 @@ from ..output import say_result
 from ..partitioners.cluster import count_slots
 from ..signals import Signals
 from ..text import plural, seconds_text, size_text
+from ..undofile import EMPTY
 
 if TYPE_CHECKING:
     from ..partitioners.topology import Server
@@ -50,6 +51,8 @@ def result(summary: Summary, as_json: bool, quiet: bool | None = False) -> str:
 
 def plan_lines(plan: Plan) -> list[str]:
     """What --dry-run prints."""
+    from ..planning import RDBCOMPRESSION  # loaded by now, with all that a plan is made by
+
     found, setup = plan.survey, plan.setup
     lines = [f"{server.side:<9} {_server(server)}" for server in found.sources + found.targets]
     for part in plan.databases:
@@ -71,8 +74,8 @@ def plan_lines(plan: Plan) -> list[str]:
         lines += [f"filter    {line}" for line in plan.filter_lines]
     for number, wanted in plan.settings:
         at = f"source {found.sources[number].endpoint.address} " if len(found.sources) > 1 else "source "
-        now = f"it is {found.rdbcompression[number]} now"
-        lines.append(f"setting   {at}{wanted.setting} {wanted.value} for the time of the run; {now}")
+        now = (found.rdbcompression if wanted.setting == RDBCOMPRESSION else found.flags)[number] or EMPTY
+        lines.append(f"setting   {at}{wanted.setting} {wanted.value} for the time of the run; it is {now} now")
     if chosen := _choices(setup):
         lines.append(f"keys      {'; '.join(chosen)}")
     lines += [f"warning   {warning}" for warning in plan.warnings]
