@@ -233,3 +233,13 @@ def test_only_the_slots_asked_for_are_scanned_where_cursors_go_by_slot(kind: str
         assert "--slots 5000-5299,5301-5599, by SCAN" in plan
         assert result_of(ran)["skipped"] == 0
         assert asked < count / 50 / 4
+
+
+def test_a_database_that_a_source_cluster_does_not_have_is_told_with_a_hint(
+    cluster: ClusterFactory, server: ServerFactory
+) -> None:
+    ran = run_keyferry("replicate", cluster("7.0").masters[0].address, server("7.0").address, "--dbs", "0,3")
+    assert ran.code == 3
+    error, hint = ran.err.splitlines()
+    assert error.endswith("database 3: ERR SELECT is not allowed in cluster mode")
+    assert hint == "hint: see -n, --dbs and --db-map"

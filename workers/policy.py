@@ -69,7 +69,12 @@ RULES = (
     # The wire.
     Rule("ERR unknown (command|subcommand)|ERR Unknown subcommand", Action.STOP, "a command is missing"),
     Rule("ERR Protocol error", Action.STOP, "the request was not understood"),
-    Rule("ERR DB index is out of range|ERR invalid DB", Action.STOP, "no such database", "see -n, --dbs and --db-map"),
+    Rule(
+        "ERR (DB index is out of range|invalid DB|SELECT is not allowed)",
+        Action.STOP,
+        "no such database",
+        "see -n, --dbs and --db-map",
+    ),
     # Anything else is about the key.
     Rule("", Action.PUT_ASIDE, "refused"),
 )
