@@ -17,6 +17,8 @@ from .workers.compiled import PURE_PYTHON
 #: redis-cli's variable. It names no side, so commands on two servers never read it.
 REDISCLI_AUTH = "REDISCLI_AUTH"
 PREFIX = "KEYFERRY_"
+#: What the command of --on-converged is told (`live_copy.py`); it may run keyferry.
+TOLD = ("KEYFERRY_VERDICT", "KEYFERRY_KEYS", "KEYFERRY_LIVE_KEYS", "KEYFERRY_LAG_MAX_SECONDS")
 
 #: What Kubernetes injects into a pod for a service called keyferry or keyferry-…; KEYFERRY_PORT is told by its value.
 _INJECTED = re.compile(
@@ -42,7 +44,7 @@ def variable(row: Option, side: str = "") -> str:
 
 def warnings(environ: Mapping[str, str]) -> list[str]:
     """A line for each KEYFERRY_* variable that means nothing."""
-    known = {name for row in OPTIONS if row.environment for name in _variables(row)} | {PURE_PYTHON}
+    known = {name for row in OPTIONS if row.environment for name in _variables(row)} | {PURE_PYTHON, *TOLD}
     refused = {variable(row): row for row in OPTIONS if not row.environment and row.place != KEYWORD}
     lines = []
     for name in sorted(environ):

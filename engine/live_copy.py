@@ -10,6 +10,7 @@ from .aside import AsideFile
 from .contacts import Contacts
 from .coordinator import Coordinator
 from .ending import end_early
+from .environment import TOLD
 from .eviction import Watch
 from .executors import LocalProcesses
 from .following import Following, Memory, Parts
@@ -208,12 +209,8 @@ class LiveCopy:
 
     def _on_converged(self, summary: Summary) -> None:
         """Run the user's command; where it fails, so does the run."""
-        facts = {
-            "KEYFERRY_VERDICT": self.verdict.line if self.verdict else "",
-            "KEYFERRY_KEYS": str(summary.counts.copied),
-            "KEYFERRY_LIVE_KEYS": str(self.following.result.keys),
-            "KEYFERRY_LAG_MAX_SECONDS": f"{self.following.result.lag_max_s:.3f}",
-        }
+        verdict, result = self.verdict.line if self.verdict else "", self.following.result
+        facts = dict(zip(TOLD, (verdict, str(summary.counts.copied), str(result.keys), f"{result.lag_max_s:.3f}")))
         # Both sides are equal: nothing is left to cut over, so from here on Ctrl-C ends the run, too.
         signals = from_now_on(self.copy.signals)
         if why := run_hook(self.options["on_converged"], facts, signals):

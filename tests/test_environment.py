@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from keyferry import environment, options
@@ -199,3 +202,11 @@ def test_what_kubernetes_injects_for_a_service_is_ignored_in_silence(service: st
     }
     assert parse(["ping"], around).servers[0].address == "127.0.0.1:6379"
     assert parse(["replicate", "a", "b"], around).warnings == parse(["ping"], around).warnings == []
+
+
+def test_what_the_command_of_on_converged_is_told_is_known_to_a_keyferry_that_it_runs() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text().splitlines()
+    row = next(line for line in readme if "--on-converged CMD" in line)
+    told = re.findall(r"`(KEYFERRY_\w+)`", row)
+    assert len(told) == 4
+    assert environment.warnings(dict.fromkeys(told, "1")) == []
