@@ -193,7 +193,23 @@ WORDS = st.lists(
 SECRET = st.text("qwzjkQWZJK%@:/?#[]&=", min_size=8, max_size=16).map(lambda text: "q" + text)
 
 
-@given(SECRET, st.sampled_from(["-a", "-a=", "--pass=", "-u redis://:{}@h", "redis://u:{}@h", "KEYFERRY_PASS"]), WORDS)
+@given(
+    SECRET,
+    st.sampled_from(
+        [
+            "-a",
+            "-a=",
+            "--pass=",
+            "-u redis://:{}@h",
+            "redis://u:{}@h",
+            "-u redis://{}@h",
+            "-h redis://:{}@h",
+            "-p redis://:{}@h",
+            "KEYFERRY_PASS",
+        ]
+    ),
+    WORDS,
+)
 def test_a_password_is_never_shown(secret: str, form: str, more: list[str]) -> None:
     more = [word for word in more if word not in ("-a", "--pass", "--askpass")]
     environ = {"KEYFERRY_PASS": secret} if form.startswith("KEYFERRY") else {}
