@@ -20,7 +20,7 @@ from tests.conftest import ServerFactory
 from tests.support.binaries import bloom
 from tests.support.compare import all_keys, differences
 from tests.support.dataset import fill
-from tests.support.processes import Result, run_keyferry, start_command
+from tests.support.processes import Result, start_command
 from tests.support.respproxy import Proxy
 from tests.support.servers import Server, free_port, start_loading
 from tests.test_options import At, at, write_strings
@@ -374,26 +374,6 @@ USAGE: dict[str, tuple[list[str], str]] = {
     "log file": (["{source}", "{target}", "--log-file", "/none/log"], "--log-file /none/log: No such file"),
     "password file": (["{source}", "{target}", "--pass-file", "/none/pw"], "No such file"),
 }
-
-
-@pytest.mark.parametrize(
-    ("words", "env"),
-    [
-        (["--size", "1-9gb"], {}),
-        (["--elements", "1-9999999999"], {}),
-        (["-u", "redis://{0}", "-u", "redis://{0}"], {}),
-        ([], {"KEYFERRY_BINARY": "maybe"}),
-    ],
-)
-def test_a_data_set_that_cannot_be_made_connects_to_nothing(
-    words: list[str], env: dict[str, str], stage: Stage
-) -> None:
-    address = [] if "-u" in words else [stage.target.address]
-    before = connections_taken(stage.target)
-    ran = run_keyferry("generate", *address, *(word.format(stage.target.address) for word in words), env=env)
-    assert ran.code == 2, ran.err
-    assert ran.err.splitlines()[-1].startswith("hint: ")
-    assert connections_taken(stage.target) == before
 
 
 @pytest.mark.parametrize("name", USAGE)

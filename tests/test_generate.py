@@ -14,6 +14,7 @@ from tests.support.processes import Result, run_keyferry
 from tests.support.servers import Server
 from tests.support.summary import result_of
 from tests.test_options import at, connection_names, write_strings
+from tests.test_options_seen import connections_taken
 
 EPOCH = 4_000_000_000  # seconds since 1970: in the year 2096
 
@@ -153,3 +154,24 @@ def test_what_makes_no_sense_is_refused(words: tuple[str, ...], says: str, serve
     assert ran.code == 2
     assert says in ran.err.splitlines()[0]
     assert target.call("DBSIZE") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "env"),
+    [
+        (["--size", "1-9gb"], {}),
+        (["--elements", "1-9999999999"], {}),
+        (["-u", "redis://{0}", "-u", "redis://{0}"], {}),
+        ([], {"KEYFERRY_BINARY": "maybe"}),
+    ],
+)
+def test_a_data_set_that_cannot_be_made_connects_to_nothing(
+    words: list[str], env: dict[str, str], server: ServerFactory
+) -> None:
+    target = server("9.1")
+    address = [] if "-u" in words else [target.address]
+    before = connections_taken(target)
+    ran = run_keyferry("generate", *address, *(word.format(target.address) for word in words), env=env)
+    assert ran.code == 2, ran.err
+    assert ran.err.splitlines()[-1].startswith("hint: ")
+    assert connections_taken(target) == before
