@@ -181,7 +181,7 @@ def test_a_map_names_addresses_as_servers_tell_them_or_as_we_print_them(text: st
     assert (there.host, there.port, there.address) == ("::1", 7001, "[::1]:7001")
 
 
-@pytest.mark.parametrize("text", ["a:1=b:2,c:3=d:4", "a:1=b:x", "a=b", "a:1", "a:1=b:2=c:3", "a:1= b:2"])
+@pytest.mark.parametrize("text", ["a:1=b:2,c:3=d:4", "a:1=b:x", "a=b", "a:1", "a:1=b:2=c:3", "a:1= b:2", "a:+1=b:2"])
 def test_what_is_no_pair_of_addresses_is_no_map(text: str) -> None:
     with pytest.raises(ValueError, match="HOST:PORT=HOST:PORT"):
         REMAP.read(text)

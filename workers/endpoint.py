@@ -233,8 +233,13 @@ def _host_and_port(place: str) -> dict[str, Any]:
 
 
 def place_of(text: str) -> tuple[str, int]:
-    """Host and port of `host:port`; of IPv6, servers tell the host without the brackets that we print."""
+    """Host and port of `host:port`; of IPv6, servers tell the host without the brackets that we print.
+
+    Raises ValueError where it is none.
+    """
     host, _, port = text.rpartition(":")
+    if not re.fullmatch("[0-9]{1,5}", port):
+        raise ValueError("it is no port")
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host, int(port)
 
 
