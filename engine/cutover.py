@@ -83,6 +83,7 @@ class CutOver:
             now = live.feeding.told.silent
             if not live.field.silent_types or (now == live.silent_at and now >= 0):
                 return
+            live.silent_keys = 0
             for task in live.stream_tasks():
                 run.ledger.add(task)
             yield

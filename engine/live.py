@@ -60,6 +60,7 @@ class Live:
     keys: int = 0  # outcomes of changed keys
     asides: Asides = dataclasses.field(default_factory=Asides)
     silent_at: int = -2  # calls of commands that change streams silently, when streams were copied last
+    silent_keys: int = 0  # streams that there were then
     activity_at: float = 0.0  # when the last event came of a key that exists, whether it could be copied or not
     asked: bool = False  # to cut over now
     _next_task: int = FIRST_TASK
@@ -94,6 +95,11 @@ class Live:
         """Whether streams have changed silently since they were copied last, as far as the source tells."""
         told = self.feeding.told.silent
         return bool(self.field.silent_types) and told >= 0 and told != self.silent_at
+
+    @property
+    def streams_may_change(self) -> bool:
+        """Whether there are streams, and the source does not tell of what changes them silently."""
+        return self.silent_keys > 0 and self.feeding.told.silent < 0
 
     def turn(self, run: Coordinator) -> None:
         """Do what is due. Raises what ends the run."""
@@ -163,6 +169,7 @@ class Live:
 
     def listed(self, worker: Worker, task: Task, keys: list[bytes]) -> None:
         """Names that a STREAMS task has found."""
+        self.silent_keys += len(keys)
         self.generations.mark(task.db, self.field.named(keys), time.monotonic())
         self._owed.append(worker)
 

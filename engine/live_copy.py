@@ -203,7 +203,7 @@ class LiveCopy:
         for text, advice in [*self.watch.warnings(), *(summary.verdict.warnings() if summary.verdict else [])]:
             log.warning(text, advice)
         if result.reason:
-            log.warning(f"not converged: {result.reason}", "stop the writers, and run the same command again")
+            log.warning(f"not converged: {result.reason}", result.advice)
         elif result.equal is None and not self.following.signal:
             log.warning(UNVERIFIED)
 

@@ -22,6 +22,7 @@ class LiveResult:
     equal: bool | None = None  # what verification has found, if nothing was written meanwhile; None: it was not done
     verdict_stands: bool = False  # nothing has been done since the last verification, so its verdict may be shown
     reason: str = ""
+    advice: str = "stop the writers, and run the same command again"  # what is to be done about the reason
     cpu_s: float = 0.0  # of the feed
 
     @property

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
-from tests.support.live import UNTIL_A_SIGNAL, feeds, start_live, wait_until, wait_until_followed
+from tests.support.live import UNTIL_A_SIGNAL, feeds, followed, start_live, wait_until, wait_until_followed
 from tests.support.processes import VERIFIED, Run, start_keyferry
 from tests.support.proxy import FaultProxy
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
@@ -168,3 +168,24 @@ def test_keys_that_could_not_be_copied_are_listed_also_where_the_run_is_ended_at
             assert outcome(tmp_path, run) == (128 + signal.SIGTERM, 1, [b"list"])
         finally:
             target.resume()
+
+
+class WithoutInfo(Hooks):
+    """The user may not ask for INFO."""
+
+    def on_command(self, args: Args) -> Answer:
+        return b"-NOPERM this user has no permissions to run the 'info' command\r\n" if args[0] == b"INFO" else args
+
+
+@pytest.mark.parametrize("key", ["stream", "hash"])
+def test_a_source_that_hides_what_was_done_to_groups_is_not_called_equal(key: str, server: ServerFactory) -> None:
+    """No event tells of XACK, and without INFO no counter: what comes after the comparison would be missed."""
+    source, target = server("7.0"), server("7.0")
+    source.call(*(("XADD", key, "1-1", "field", "value") if key == "stream" else ("HSET", key, "field", "value")))
+    with Proxy(source, WithoutInfo()) as proxy, start_live(proxy, target) as run:
+        done = followed(run)
+    if key == "stream":
+        assert (done.ran.code, done.live["converged"]) == (8, False), done.ran.err
+        assert "INFO" in done.live["reason"] and "INFO" in done.ran.err
+    else:
+        assert (done.ran.code, done.live["converged"]) == (0, True), done.ran.err
