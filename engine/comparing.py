@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from .desk import Desk
 from .differences import DiffFile, diff_file
 from .ending import by_the_first_key, end_early, exit_code_of
 from .forkserver import helpers_cpu_s
@@ -25,7 +26,7 @@ from .summary import Summary
 from .supply import names_file, refuse_to_begin_again, supply_of
 from .survey import Controls
 from .text import plural
-from .verifying import Desk, Verification
+from .verifying import Verification
 from .waiting import waiting
 from .workers.errors import EXIT_SIGNAL, ChangedError, KeyferryError, UsageError
 from .workers.task import COMPARE

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .aside import AsideFile
 from .contacts import Contacts
 from .coordinator import Coordinator
+from .desk import Desk
 from .ending import end_early
 from .environment import TOLD
 from .eviction import Watch
@@ -24,7 +25,7 @@ from .summary import Summary
 from .survey import Controls
 from .text import key_text, plural, shortened
 from .verdict import Verdict
-from .verifying import Desk, Verification
+from .verifying import Verification
 from .workers.errors import EXIT_INCOMPLETE, EXIT_OK, EXIT_SIGNAL, ChangedError, KeyferryError
 from .workers.finding import ONLY_TARGET, Finding
 from .workers.setup import Setup

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .copy_pass import CopyPass
+from .desk import Desk
 from .ending import end_early
 from .plans import Plan
 from .signals import Ended
@@ -16,7 +17,7 @@ from .summary import Summary
 from .supply import supply_of
 from .survey import Controls
 from .verdict import Verdict
-from .verifying import Desk, Verification
+from .verifying import Verification
 from .workers.errors import EXIT_INCOMPLETE, EXIT_SIGNAL, KeyferryError
 from .workers.task import COMPARE
 

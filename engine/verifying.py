@@ -23,35 +23,31 @@ LIMITATIONS
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 from .aside import AsideFile
 from .census import Census, is_written, settle_counts, settle_losses
 from .contacts import Contacts
 from .coordinator import Coordinator
-from .differences import DiffFile, line
+from .desk import Desk
 from .eviction import unread_bytes
 from .executors import LocalProcesses
-from .latency import Latencies
-from .logs import Log
 from .outlook import Outlook
-from .output import say_result
 from .plans import Plan
 from .progress import Display, display
 from .repairing import copy_again, remove
 from .replica_watch import Lag
-from .signals import Signals
+from .reporting import report
 from .spool import Findings, SpooledNames, pattern, unknown_to
 from .supply import Source, Supply, owners_in
 from .survey import Controls, check_identities
 from .text import key_text, shortened
-from .verdict import COPY, KEEP, REMOVE, Verdict
+from .verdict import Verdict
 from .verify_plan import forward_tasks, reverse_tasks
-from .workers.finding import ONLY_TARGET, UNREADABLE, Finding
+from .workers.finding import UNREADABLE, Finding
 from .workers.news import Aside, Counts
 from .workers.setup import Setup
 from .workers.task import COMPARE, RECHECK, Scope, Task
@@ -60,17 +56,6 @@ from .workers.task import COMPARE, RECHECK, Scope, Task
 PAUSE_S, PAUSE_GROWTH = 0.25, 4.0
 #: So many keys that could not be repaired are told one by one.
 TOLD_ASIDE = 5
-
-
-@dataclass
-class Desk:
-    """What a run talks with: its user, and the user's signals."""
-
-    options: dict[str, Any]
-    log: Log
-    signals: Signals
-    latencies: Latencies
-    diff_file: DiffFile | None = None
 
 
 @dataclass
@@ -217,7 +202,7 @@ class Verification:
             differing, extra = self._repair(shown, differing, extra, verdict)
         if self.signal:
             return None
-        self._report(differing, extra, verdict)
+        report(self.desk, differing, extra, verdict)
         return verdict
 
     def _slots_have_moved(self, before: Census, after: Census) -> bool:
@@ -255,39 +240,11 @@ class Verification:
         verdict.kinds = differing.kinds + extra.kinds
         return differing, extra
 
-    def _planned(self, found: Finding, extra: bool) -> str:
-        """What a repair would do about a difference; `extra`: it was found when keys of the target were looked up."""
-        if extra and found.kind == ONLY_TARGET and self.desk.options["prune"]:
-            return REMOVE
-        return KEEP if extra or found.kind == ONLY_TARGET else COPY
-
     def _tell_aside(self, aside: Aside) -> None:
         self.told_aside += 1
         if self.told_aside <= TOLD_ASIDE:
             what = f"{shortened(key_text(aside.key))} (db {aside.db}, {aside.type})"
             self.desk.log.warning(f"not repaired {what}: {aside.reason}", f"{self.aside_path} names all of them")
-
-    def _report(self, differing: Findings, extra: Findings, verdict: Verdict) -> None:
-        """Show the first differences, and write all of them to the file that was asked for."""
-        if self.desk.options["dry_run"]:
-            self._report_plan(differing, extra, verdict)
-        if verdict.kinds[UNREADABLE]:
-            verdict.unreadable = next((one for one in chain(differing, extra) if one.kind == UNREADABLE), None)
-        found = chain(differing, extra)
-        verdict.differences = list(islice(found, self.desk.options["show_diffs"]))
-        if self.desk.diff_file:
-            self.desk.diff_file.write(chain(verdict.differences, found))
-            verdict.diff_file = self.desk.diff_file.path
-
-    def _report_plan(self, differing: Findings, extra: Findings, verdict: Verdict) -> None:
-        """What a repair would do: in figures, and key by key, but beside no JSON object."""
-        verdict.planned = Counter()
-        for found in (differing, extra):
-            for one in found:
-                action = self._planned(one, found is extra)
-                verdict.planned[action] += 1
-                if not self.desk.options["json"]:
-                    say_result(f"{action:<7}{line(one)}")
 
     def _look_again(self, shown: Display, work: str, found: Findings, verdict: Verdict) -> Findings:
         """The findings that are left after another look; keys that turn out equal or gone are added to the verdict."""
