@@ -138,7 +138,7 @@ class Verification:
         """Whether the target may have keys that the source does not have."""
         if self.supply:  # keys that the user did not name, or count out, are none of ours
             return False
-        if not self._whole or not after.targets_still(before):
+        if not (self._whole and after.sources_still(before) and after.targets_still(before)):
             return True
         for target_db, keys in before.target_keys.items():
             parts = [part for part in self.plan.databases if part.target_db == target_db]

@@ -19,8 +19,9 @@ from tests.support.disguises import ClockSkew
 from tests.support.matrix import pairs
 from tests.support.monitor import Monitor
 from tests.support.processes import VERIFIED, Result, run_keyferry
-from tests.support.respproxy import Proxy
+from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
+from tests.support.summary import result_of
 from tests.test_changing import write_and_rest
 from tests.test_options import at, write_strings
 
@@ -175,6 +176,33 @@ def test_two_databases_in_one_are_looked_up_in_both(server: ServerFactory) -> No
     with target.connect(2) as connection:
         connection.call("SET", "c:1", "extra")
     assert verdict_of(compared(source, target, *words)) == "OK:120 V:0 >:0 <:1 T:0"
+
+
+class WrittenTo(Hooks):
+    """A key of the server gets another value, and back, when the first values are read: no key comes or goes."""
+
+    def __init__(self, server: Server) -> None:
+        self.server, self.written = server, False
+
+    def on_command(self, args: Args) -> Answer:
+        if args[0] in (b"MGET", b"GET", b"DUMP") and b"key:0" in args and not self.written:
+            self.written = True
+            for value in ("other", self.server.call("GET", "key:0")):
+                self.server.call("SET", "key:0", value)
+        return args
+
+
+def test_counting_stands_for_a_look_at_the_target_s_keys_only_where_nothing_is_written(server: ServerFactory) -> None:
+    """Of a source that is written to, one key may be read twice and another not at all: the sum proves nothing."""
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        write_strings(one, 300, prefix="key:")
+    still = compared(source, target, "--json")
+    with Proxy(source, WrittenTo(source)) as proxy:
+        written = compared(proxy, target, "--json")
+    for ran, looked_up in ((still, 0), (written, 300)):
+        told = result_of(ran)["verify"]
+        assert (ran.code, told["ok"], told["target_keys_looked_up"]) == (0, 300, looked_up), ran.err
 
 
 def test_a_replica_can_be_compared_with_its_master(server: ServerFactory) -> None:
