@@ -284,7 +284,8 @@ class Coordinator:
             self._restock(self.supply)
         if self.ending.begun or (self.live and not self.live.ready):
             return
-        self.ledger.bring_up_what_was_put_off()
+        if not self.fence.holds_tasks:  # what a dead worker had may be ranges, too
+            self.ledger.bring_up_what_was_put_off()
         for worker in self.crew.workers:
             tasks = []
             while worker.free > 0 and (entry := self._next_for(worker)) is not None:

@@ -17,7 +17,7 @@ from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.errors import ChangedError, RunError
 from keyferry.workers.news import Report
 from keyferry.workers.setup import Node, Setup
-from keyferry.workers.task import COPY_RANGE, Task
+from keyferry.workers.task import COPY_KEYS, COPY_RANGE, Task
 from tests.conftest import ServerFactory
 from tests.support.servers import Server, free_port
 from tests.test_pace import NotedSeat
@@ -148,3 +148,19 @@ def test_a_worker_that_dies_while_a_pass_ends_early_leaves_nothing_that_may_arri
         run.run()
     control.close()
     assert not is_open(target, lost)
+
+
+def test_what_is_put_off_until_all_ranges_are_done_waits_for_those_of_dead_workers_too(target: Server) -> None:
+    """A key of both is to be written, and counted, by the range first."""
+    run = Coordinator(
+        Setup([], [Node(Endpoint(port=target.port))]), [], 0, Mortals(), Contacts(print, print, print),
+        aside=AsideFile(""),
+    )  # fmt: skip
+    run.ledger.put_off.append(Task(0, COPY_KEYS, keys=[b"key"]))
+    run.fence.hold([], entries(1))
+    run._hand_out()
+    assert run.ledger.put_off and not run.ledger.waiting
+    run.losses.give_back()
+    run.ledger.suspects.clear()
+    run._hand_out()
+    assert run.ledger.waiting and not run.ledger.put_off
