@@ -65,13 +65,14 @@ def replicate(source: str | Endpoint, target: str | Endpoint, **options: object)
 def compare(source: str | Endpoint, target: str | Endpoint, **options: object) -> Summary:
     """Compare two servers; options are those of `keyferry compare`. Raises as `replicate` does.
 
-    The Summary's `verdict` has the outcome; its `exit_code` is 0 where nothing differs, else 1.
+    The Summary's `verdict` has the outcome; its `exit_code` is 0 where nothing differs, else 1. With `dry_run` it has
+    the plan of a repair.
     """
     from .comparing import Compare
     from .grammar import from_python
     from .signals import Signals
 
-    call = from_python("compare", [source, target], **{"progress": "none"} | options)
+    call = from_python("compare", [source, target], **{"progress": "none", "json": True} | options)
     with closing(_log(call)) as log:
         return Compare(call, log, Signals()).run()
 

@@ -187,6 +187,17 @@ def test_a_dry_run_copies_nothing(pair: tuple[Server, Server], tmp_path: Path) -
     assert run_script(tmp_path, code, source=source.uri, target=target.uri).out == "300\n"
 
 
+def test_a_plan_of_a_repair_is_in_the_verdict_and_not_on_stdout(pair: tuple[Server, Server], tmp_path: Path) -> None:
+    source, target = pair
+    code = """
+verdict = keyferry.compare(source, target, repair=True, dry_run=True, show_diffs=2).verdict
+print(dict(verdict.planned), len(verdict.differences))
+"""
+    ran = run_script(tmp_path, code, source=source.uri, target=target.uri)
+    assert ran.out == "{'copy': 300} 2\n"
+    assert target.call("DBSIZE") == 0
+
+
 @pytest.mark.parametrize("call", ["replicate", "compare"])
 def test_the_options_of_the_log_have_their_effect(call: str, pair: tuple[Server, Server], tmp_path: Path) -> None:
     source, target = pair
