@@ -31,7 +31,7 @@ from .progress import Display, display
 from .proof import Proof
 from .reaching_side import seeds_of
 from .settings import Settings
-from .signals import Ended, Signals
+from .signals import Ended, Signals, ending_live
 from .summary import Summary
 from .supply import names_file, refuse_to_begin_again, supply_of
 from .survey import Controls
@@ -132,10 +132,12 @@ class Copy:
     def prepare(self, may_write: bool, again: bool = False) -> tuple[Controls, Plan]:
         """Find out about both sides, and make a plan.
 
-        A signal ends that at once, as nothing is on its way: raises Ended.
+        A signal ends that at once, as nothing is on its way: raises Ended. One that asked an earlier pass to cut over
+        asks the next one.
         """
+        signals = ending_live(self.signals) if again and self.options["live"] else self.signals
         try:
-            with self.signals.at_once():
+            with signals.at_once():
                 controls, plan = self._find_out(may_write, again)
         except KeyferryError as error:
             raise self.told(error) from None

@@ -14,6 +14,7 @@ from .executors import LocalProcesses
 from .feed_choice import feed_setup
 from .feeding import Feeding
 from .field import Field
+from .lag import Lag
 from .live import Live
 from .live_result import LiveResult
 from .logs import Log
@@ -52,6 +53,7 @@ class Memory:
     gaps: int = 0
     keys: int = 0
     events: int = 0
+    lag: Lag = field(default_factory=Lag)
     warned: set[str] = field(default_factory=set)  # of replicas: why nobody knows what they lack
 
     def learn_targets(self, targets: dict[int, int], sizes: dict[int, int], prune: bool) -> None:
@@ -120,7 +122,7 @@ class Following:
             timeout_s=max(node.endpoint.timeout_s for node in plan.setup.targets),
             keys=memory.keys,
         )
-        self.live.sweeps.gaps = memory.gaps
+        self.live.sweeps.gaps, self.live.lag = memory.gaps, memory.lag
         # Targets are looked up, too: each node has its share of what may be asked for.
         most = plan.setup.unread_bytes
         more = [min(most)] * max(0, len(plan.setup.targets) - len(most))

@@ -54,8 +54,13 @@ class Signals:
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
         """Within `with`, nothing is on its way: the first ending signal raises Ended, whatever is waited for."""
-        if self._first:
-            raise Ended(self._first)
+        if self.seen():
+            raise Ended(self.seen())
+        with self._at_once():
+            yield
+
+    @contextlib.contextmanager
+    def _at_once(self) -> Iterator[None]:
         self._idle = True
         try:
             yield
@@ -102,9 +107,9 @@ class Reading(Signals):
         return self._signals.status_asked()
 
     @contextlib.contextmanager
-    def at_once(self) -> Iterator[None]:
-        """As of the signals themselves: where nothing is on its way, each of them ends the run."""
-        with self._signals.at_once():
+    def _at_once(self) -> Iterator[None]:
+        """As of the signals themselves: where nothing is on its way, each that comes now ends the run."""
+        with self._signals._at_once():
             yield
 
 

@@ -93,6 +93,14 @@ def test_a_source_that_has_shrunk_since_the_pass_before_ends_the_run() -> None:
     a_pass({0: 1000}, keys=800, again=True, memory=memory, prune=True)
 
 
+def test_the_longest_lag_is_that_of_all_passes() -> None:
+    memory = Memory()
+    a_pass({0: 0}, memory=memory).live.lag.most = 5.0
+    later = a_pass({0: 1000}, again=True, memory=memory)
+    later._describe()
+    assert later.result.lag_max_s == 5.0
+
+
 # ---- how long it stands what was proved -----------------------------------------------------------------------------
 
 

@@ -181,6 +181,20 @@ def test_events_are_counted_over_all_feeds_and_passes(server: ServerFactory) -> 
     assert done.live["events"] == 5
 
 
+def test_a_cut_over_that_was_asked_for_is_the_next_pass_s_as_well(server: ServerFactory) -> None:
+    """Ctrl-C comes while keys are copied; then the source begins anew, and so does the copy."""
+    source, target = server("7.0", fresh=True), server("7.0")
+    generated(source, 2_000)
+    with start_live(source, target, *UNTIL_A_SIGNAL, "--rate", "500") as run:
+        wait_until(lambda: target.call("DBSIZE") > 100)
+        run.signal(signal.SIGINT)
+        run.wait_for_text("cutting over")
+        source.restart(keep_data=True)
+        done = followed(run)
+    assert "the copy begins again" in done.ran.err
+    assert_converged(source, target, done, gaps=None)
+
+
 def test_a_sweep_waits_for_a_target_that_is_out_of_reach(server: ServerFactory) -> None:
     """What it begins with is to look at the target, which comes back later than the source."""
     source, target = server("7.0"), server("7.0")
