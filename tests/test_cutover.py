@@ -188,7 +188,8 @@ def test_a_worker_that_dies_while_so_many_streams_are_marked_that_no_more_are_lo
     live.died(worker)
     live.generations.marked.clear()
     live.feeding.turn = lambda room_bytes: []  # type: ignore[method-assign]
-    live.turn(run)  # no credit goes to the dead
+    live.turn(run)
+    assert not live._owed, "no credit goes to the dead"
     theirs.close()
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import ServerFactory
 from tests.support.binaries import KINDS
-from tests.support.live import Followed, feeds, wait_until
+from tests.support.live import Followed, feeds, lose_feeds, wait_until
 from tests.support.proxy import FaultProxy
 from tests.support.sequencer import KEYS, Command, Sequencer, under_test
 from tests.support.servers import Server
@@ -307,8 +307,7 @@ def test_what_a_pass_has_sent_does_not_arrive_in_the_one_that_follows(server: Se
         steps.hold_request("RESTORE")
         steps.change_to_hold(steps.to_target, becomes("new"))
         steps.to_source.lead_to(other.port)
-        for feed in feeds(source):
-            source.call("CLIENT", "KILL", "ID", feed)
+        lose_feeds(source)
         steps.source = other
         steps.wait_until_all_came()
         steps.release(given_up=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
-from tests.support.live import UNTIL_A_SIGNAL, feeds, followed, start_live, wait_until, wait_until_followed
+from tests.support.live import UNTIL_A_SIGNAL, followed, lose_feeds, start_live, wait_until, wait_until_followed
 from tests.support.processes import VERIFIED, Run, start_keyferry
 from tests.support.proxy import FaultProxy
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
@@ -140,8 +140,7 @@ def test_a_key_that_a_later_pass_copies_is_not_put_aside(server: ServerFactory, 
     with FaultProxy(source.port) as proxy, start_live(proxy, target, *words) as run:
         wait_until_followed(target, "key")
         proxy.lead_to(other.port)
-        for feed in feeds(source):
-            source.call("CLIENT", "KILL", "ID", feed)
+        lose_feeds(source)
         wait_until_followed(target, "list")
         run.signal_all(signal.SIGINT)
         assert outcome(tmp_path, run) == (0, 0, [])

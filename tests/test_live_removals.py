@@ -11,15 +11,18 @@ from tests.support.binaries import bloom
 from tests.support.compare import all_keys, assert_equal
 from tests.support.live import (
     UNTIL_A_SIGNAL,
+    Followed,
     cut_over,
-    feeds,
     followed,
+    lose_feeds,
     start_live,
     wait_for_feed,
     wait_until,
     wait_until_followed,
 )
+from tests.support.processes import Run
 from tests.support.respproxy import Answer, Args, Proxy
+from tests.support.servers import Server
 from tests.test_live_outcome import Verifying
 from tests.test_options import write_strings
 
@@ -105,6 +108,14 @@ def test_removing_ends_where_others_write_to_the_target(
     assert all_keys(target) == {b"a", b"b", b"theirs"}
 
 
+def cut_over_after_a_gap(run: Run, source: Server) -> Followed:
+    """The feed is lost, and everything copied again."""
+    lose_feeds(source)
+    run.wait_for_text("gap: ")
+    wait_for_feed(source)
+    return cut_over(run)
+
+
 @pytest.mark.parametrize(
     "words",
     [("HSETEX", "theirs", "FIELDS", "1", "field", "1"), ("VADD", "theirs", "VALUES", "1", "1", "element")],
@@ -118,11 +129,7 @@ def test_what_others_have_written_outlives_a_sweep(words: tuple[str, ...], serve
         time.sleep(1.5)
         assert target.call(*words) == 1
         time.sleep(3)  # it is noticed
-        for client in feeds(source):
-            source.call("CLIENT", "KILL", "ID", client)
-        run.wait_for_text("gap: ")
-        wait_for_feed(source)
-        done = cut_over(run)
+        done = cut_over_after_a_gap(run, source)
     assert all_keys(target) == {b"a", b"b", b"theirs"}
     assert done.ran.code == 1 and done.live["left"] == 1
 
@@ -139,8 +146,7 @@ def test_what_others_have_written_stays_also_after_a_verification(server: Server
         run.wait_for_text("others write to the target")
         wait_until_followed(target, "meanwhile")
         source.call("DEL", "a")
-        for client in feeds(source):
-            source.call("CLIENT", "KILL", "ID", client)
+        lose_feeds(source)
         done = followed(run)
     assert all_keys(target) == {b"a", b"key", b"meanwhile", b"theirs"}
     assert (done.ran.code, done.live["gaps"], done.live["left"]) == (1, 1, 2)
@@ -157,8 +163,7 @@ def test_what_others_write_while_it_is_verified_outlives_a_sweep(server: ServerF
 
     with Proxy(target, Verifying(write)) as proxy, start_live(source, proxy, "--idle-timeout", "2s") as run:
         wait_until_followed(target, "meanwhile")
-        for client in feeds(source):
-            source.call("CLIENT", "KILL", "ID", client)
+        lose_feeds(source)
         done = followed(run)
     assert all_keys(target) == {b"a", b"key", b"meanwhile", b"theirs"}
     assert "others write to the target" in done.ran.err
@@ -182,11 +187,7 @@ def test_what_others_write_right_before_the_copy_outlives_a_sweep(server: Server
     with Proxy(source, early) as proxy, start_live(proxy, target, *UNTIL_A_SIGNAL) as run:
         wait_until_followed(target, "key")
         time.sleep(3)  # it is noticed
-        for client in feeds(source):
-            source.call("CLIENT", "KILL", "ID", client)
-        run.wait_for_text("gap: ")
-        wait_for_feed(source)
-        done = cut_over(run)
+        done = cut_over_after_a_gap(run, source)
     assert all_keys(target) == {b"a", b"key", b"theirs"}
     assert "others write to the target" in done.ran.err
     assert (done.ran.code, done.live["left"]) == (1, 1)

@@ -132,6 +132,12 @@ def feeds(server: Server) -> list[str]:
     return [line.split()[0].removeprefix("id=") for line in ours]
 
 
+def lose_feeds(server: Server) -> None:
+    """Have the server close the connections of its feeds."""
+    for client in feeds(server):
+        server.call("CLIENT", "KILL", "ID", client)
+
+
 def wait_for_feed(server: Server) -> None:
     """Return once a feed listens to the server."""
     wait_until(lambda: bool(feeds(server)), what="no feed came")
