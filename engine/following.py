@@ -39,7 +39,7 @@ LOOK_S = 60.0
 #: Vector sets are there from this version of Redis on.
 VECTORS_SINCE = (8, 0)
 WRITTEN = "the source was written to until the end"
-HIDDEN = "nobody knows whether groups of streams were changed after they were compared: INFO of the source is refused"
+HIDDEN = "not every change of the source's streams or vector sets has an event, and its INFO is refused"
 LET_US_ASK = "ACL SETUSER … +info; or stop the writers, then keyferry compare"
 
 

@@ -60,7 +60,7 @@ class Live:
     keys: int = 0  # outcomes of changed keys
     asides: Asides = dataclasses.field(default_factory=Asides)
     silent_at: int = -2  # calls of commands that change streams silently, when streams were copied last
-    silent_keys: int = 0  # streams that there were then
+    silent_keys: int = 0  # how many of these there were then, in scope
     activity_at: float = 0.0  # when the last event came of a key that exists, whether it could be copied or not
     asked: bool = False  # to cut over now
     _next_task: int = FIRST_TASK
@@ -169,8 +169,9 @@ class Live:
 
     def listed(self, worker: Worker, task: Task, keys: list[bytes]) -> None:
         """Names that a STREAMS task has found."""
+        keys = self.field.named(keys)
         self.silent_keys += len(keys)
-        self.generations.mark(task.db, self.field.named(keys), time.monotonic())
+        self.generations.mark(task.db, keys, time.monotonic())
         self._owed.append(worker)
 
     @property
