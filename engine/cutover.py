@@ -7,7 +7,8 @@ A FENCE makes sure that the feed has brought every event of what was written bef
 STREAMS are changed by commands of which no feed tells (XACK and its like). Nobody remembers which streams: where one of
 those commands was called since the feed began, or the source does not tell, all streams are copied again. So it is with
 vector sets where notifications are the feed.
-THE LAST LOOK comes after the verification: no write since the beginning of all this, or it begins again.
+THE LAST LOOK comes after the verification: no write since all of this was settled, or it begins again. Not since it
+began: what was written before that may be told of later, over a long link or where much is written.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class CutOver:
     asked: bool
     since: float = 0.0
     began_at: float = field(default_factory=time.monotonic)
+    settled_at: float = 0.0  # what had been told of by then was settled when this was done
     done: bool = False
     failed: bool = False  # something was written meanwhile, or events were lost: not now
     _steps: Iterator[None] | None = None
@@ -76,6 +78,7 @@ class CutOver:
         while not self.live.settled_before(instant):
             yield
         self.live.generations.hurry = False
+        self.settled_at = instant
 
     def _streams(self, run: Coordinator) -> Iterator[None]:
         live = self.live

@@ -26,9 +26,10 @@ class Feeding:
     setup: FeedSetup
     gap: Callable[[str], None]
     told: FeedReport = field(default_factory=FeedReport)
-    told_at: float = 0.0  # when the last report came
     confirmed_once: bool = False
-    passed: dict[int, float] = field(default_factory=dict)  # fences, and when we heard of them
+    passed: dict[int, float] = field(
+        default_factory=dict
+    )  # fences, and when the feed said so: what had arrived by then it had told of, or tells with that
     cpu_s: float = 0.0
     events_before: int = 0  # that feeds have told of which are gone
     _seat: FeedSeat | None = None
@@ -66,7 +67,7 @@ class Feeding:
             if report is None:
                 self._died("died")
             else:
-                dirtied = self._take_in(report, now)
+                dirtied = self._take_in(report)
         elif self._asked_at and now - self._asked_at > SILENCE_S:
             self._died(f"has been silent for {SILENCE_S:g} s")
         if not self._asked_at:
@@ -74,16 +75,16 @@ class Feeding:
             self._seat.send(FeedOrder(ask=True, take=room_bytes))  # one that is gone is noticed when we listen
         return dirtied
 
-    def _take_in(self, report: FeedReport, now: float) -> list[Dirtied]:
+    def _take_in(self, report: FeedReport) -> list[Dirtied]:
         self._asked_at = 0.0
         if report.failure:
             raise errors.unpack(report.failure)
-        self.told, self.told_at = report, now
+        self.told = report
         self.confirmed_once = self.confirmed_once or report.confirmed
         for why in report.gaps:
             self.gap(why)
         for number in report.fences:
-            self.passed[number] = now
+            self.passed[number] = report.made_at
         return report.dirtied
 
     def _died(self, how: str) -> None:

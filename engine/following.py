@@ -155,7 +155,7 @@ class Following:
             if self.signal:
                 return
             assert live.cutting is not None
-            since = live.cutting.began_at
+            since = live.cutting.settled_at
             assert self.last is not None
             equal, self.signal = self.parts.verify(self.last)
             if self.signal:

@@ -236,7 +236,7 @@ class Live:
 
     def settled_before(self, instant: float) -> bool:
         """Whether every event that had arrived at this time is settled, and everything that was marked until then."""
-        if self.feeding.told_at < instant:
+        if self.feeding.told.made_at < instant:
             return False
         oldest = [time for time in (self.generations.oldest, self.feeding.told.oldest) if time]
         return min(oldest, default=instant) >= instant

@@ -54,7 +54,7 @@ def cutting(silent: int = 0) -> tuple[Live, Any, CutOver]:
 def turn(cut: CutOver, run: Any, times: int = 5) -> bool:
     """Whether it is done after so many turns, before each of which the feed was heard; nobody does the tasks."""
     for _ in range(times):
-        cut.live.feeding.told_at = time.monotonic()
+        cut.live.feeding.told.made_at = time.monotonic()
         if not (cut.done or cut.failed):
             cut.turn(run)
     return cut.done
@@ -99,6 +99,16 @@ def generation_of(live: Live) -> list[int]:
     live.generations.begin(["worker"], time.monotonic())
     live.generations.passed("worker", live.generations.barrier, [])
     return list(live.generations.dispatch(["worker"], 1, time.monotonic()))
+
+
+def test_it_waits_until_the_feed_has_said_something_after_the_fence() -> None:
+    live, run, cut = cutting()
+    live.feeding.told.made_at = time.monotonic()
+    for _ in range(5):
+        cut.turn(run)
+    assert not cut.done
+    assert turn(cut, run)
+    assert live.feeding.passed[1] <= cut.settled_at <= live.feeding.told.made_at
 
 
 def test_it_waits_for_names_that_the_feed_has_not_handed_out() -> None:

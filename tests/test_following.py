@@ -109,7 +109,6 @@ class Feed:
 
     def __init__(self) -> None:
         self.told = FeedReport(confirmed=True, silent=0)
-        self.told_at = 0.0
         self.passed: dict[int, float] = {}
         self.cpu_s, self.events = 0.0, 0
         self.happened: Callable[[], None] = lambda: None
@@ -140,6 +139,7 @@ def proved(
             one.live.sweeps._wanted = False
             one.live.silent_at = feed.told.silent
             one.live.cutting = one.live.cutting or CutOver(one.live, asked)
+            one.live.cutting.settled_at = one.live.cutting.settled_at or time.monotonic()
 
         return SimpleNamespace(run=run, state=SimpleNamespace(counts=Counts(), seconds=1.0), cpu_s=0.0, signal=0)
 
@@ -168,6 +168,12 @@ def a_write(one: Following, feed: Feed) -> None:
     one.live.activity_at = time.monotonic()
 
 
+def a_write_of_before(one: Following, feed: Feed) -> None:
+    """Its event came after the cut-over had begun, and it was settled in it."""
+    feed.told.still_since = 0.0
+    one.live.activity_at = one.live.cutting.settled_at  # type: ignore[union-attr]
+
+
 def an_expiry(one: Following, feed: Feed) -> None:
     """The source changes, and what an event names is gone."""
     feed.told.still_since = 0.0
@@ -182,7 +188,15 @@ def a_gap(one: Following, feed: Feed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("meanwhile", "times"), [(nothing, 1), (an_expiry, 1), (a_write, 2), (a_silent_change_of_a_stream, 2), (a_gap, 2)]
+    ("meanwhile", "times"),
+    [
+        (nothing, 1),
+        (an_expiry, 1),
+        (a_write_of_before, 1),
+        (a_write, 2),
+        (a_silent_change_of_a_stream, 2),
+        (a_gap, 2),
+    ],
 )
 def test_what_happens_while_it_is_verified_is_verified_again(
     meanwhile: Callable[[Following, Feed], None], times: int

@@ -89,6 +89,25 @@ def test_a_key_that_changes_in_its_rest_after_it_was_compared_is_copied_and_comp
     assert large_at(target) == b"b"
 
 
+# ---- events on their way --------------------------------------------------------------------------------------------
+
+
+def test_an_event_that_was_on_its_way_when_the_user_cut_over_is_no_write_after_it(server: ServerFactory) -> None:
+    """It arrives behind the signal, and so does the first look at the source that counts the write."""
+    source, target = server("8.2"), server("8.2")
+    with FaultProxy(source.port) as proxy, start_live(proxy, target, *UNTIL_A_SIGNAL) as run:
+        wait_for_feed(source)
+        source.call("SET", "marker", "1")
+        wait_until_followed(target)
+        proxy.set("delay 600ms replies at reply INFO always")
+        proxy.wait_until_fired(10)  # on the feed's connection, which looks at the source all the time
+        source.call("SET", "late", "1")
+        done = cut_over(run)
+    assert done.ran.code == 0, done.ran.err
+    assert done.live["converged"]
+    assert target.call("GET", "late") == b"1"
+
+
 # ---- what dead workers had ------------------------------------------------------------------------------------------
 
 

@@ -120,7 +120,7 @@ def test_a_sweep_begins_where_generation_follows_generation() -> None:
 def sweep(live: Live, run: Any, turns: int = 10, at: float = 1e9) -> None:
     """So many turns, at this time; before each the feed is heard, and after it the workers do what is to be done."""
     for _ in range(turns):
-        live.feeding.told_at = at
+        live.feeding.told.made_at = at
         live.sweeps.turn(run, at)
         if barrier := live.generations.barrier:
             live.generations.passed("worker", barrier, [])

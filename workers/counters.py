@@ -80,7 +80,7 @@ class Stillness:
     """
 
     last: Saves | None = None
-    since: float = 0.0  # when the first of equal looks was asked for; 0: not still
+    since: float = 0.0  # when the first of equal looks was told; 0: not still
     _save_told_at: float = 0.0  # when we first knew of the last save
 
     def look(self, now: Saves | None, asked_at: float, told_at: float) -> None:
@@ -90,7 +90,7 @@ class Stillness:
         elif self.last is None or now.saved_at != self.last.saved_at:
             self.since, self._save_told_at = 0.0, told_at
         elif now != self.last or not self.since:
-            self.since = asked_at if asked_at >= self._save_told_at + SAVE_S else 0.0
+            self.since = told_at if asked_at >= self._save_told_at + SAVE_S else 0.0
         self.last = now
 
 

@@ -145,7 +145,7 @@ class Feed:
             self.quit = True
 
     def _describe(self, report: FeedReport) -> None:
-        listeners = self.listeners
+        listeners, report.made_at = self.listeners, time.monotonic()
         report.confirmed = all(listener.confirmed for listener in listeners)
         report.events, report.dirty, report.oldest = self.events, len(self.dirty), self.dirty.oldest
         still = [listener.stillness.since for listener in listeners]

@@ -78,8 +78,9 @@ class FeedOrder:
 
 @dataclass
 class FeedReport:
-    """The answer to one `FeedOrder.ask`."""
+    """The answer to one `FeedOrder.ask`. Times are of the machine's monotonic clock, which processes share."""
 
+    made_at: float = 0.0
     dirtied: list[Dirtied] = field(default_factory=list)
     confirmed: bool = False  # every source is listened to, and its counters are known
     events: int = 0  # in scope, since the feed began
