@@ -34,7 +34,7 @@ from .workers import errors
 from .workers.news import Aside, Progress, Report
 from .workers.pace import NOTHING
 from .workers.setup import Order, Setup
-from .workers.task import COPY_KEYS, LOOK_UP, SIFT_KEYS, STREAMS, Task
+from .workers.task import COPY_KEYS, LIST_TYPE, LOOK_UP, SIFT_KEYS, Task
 
 if TYPE_CHECKING:
     from .live import Live  # most copies do without
@@ -258,7 +258,7 @@ class Coordinator:
             self.supply.settled(entry.task, worked)
         if news.listed is not None and entry and self.supply and entry.task.kind == SIFT_KEYS:
             self.supply.sifted(entry.task, news.listed)
-        elif news.listed is not None and entry and self.live and entry.task.kind == STREAMS:
+        elif news.listed is not None and entry and self.live and entry.task.kind == LIST_TYPE:
             self.live.listed(worker, entry.task, news.listed)
         elif news.listed is not None and entry:
             self.scanners.listed(worker, entry.task, news.listed)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .live import Live
 
 #: Streams that are changed silently all the time are copied again so often.
-STREAM_TRIES = 3
+SILENT_TRIES = 3
 
 
 @dataclass
@@ -59,7 +59,7 @@ class CutOver:
 
     def _attempt(self, run: Coordinator) -> Iterator[None]:
         yield from self._fence()
-        yield from self._streams(run)
+        yield from self._silent_types(run)
         if left := list(self.live.removals.left):  # some may have gone by themselves since
             for db, key in left:
                 self.live.generations.mark(db, [key], time.monotonic())
@@ -80,14 +80,14 @@ class CutOver:
         self.live.generations.hurry = False
         self.settled_at = instant
 
-    def _streams(self, run: Coordinator) -> Iterator[None]:
+    def _silent_types(self, run: Coordinator) -> Iterator[None]:
         live = self.live
-        for _ in range(STREAM_TRIES):
+        for _ in range(SILENT_TRIES):
             now = live.feeding.told.silent
             if not live.field.silent_types or (now == live.silent_at and now >= 0):
                 return
             live.silent_keys = 0
-            for task in live.stream_tasks():
+            for task in live.silent_tasks():
                 run.ledger.add(task)
             yield
             while not run.tasks_done:

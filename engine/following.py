@@ -164,7 +164,7 @@ class Following:
             if self._undisturbed(since):
                 if equal is not False or not repairs:
                     self.result.equal, self.result.verdict_stands = equal, True
-                    if live.streams_may_change:
+                    if live.may_change_silently:
                         self.result.reason, self.result.advice = HIDDEN, LET_US_ASK
                     return
                 repairs -= 1  # what differs is marked: it is copied like what has changed, and compared again
@@ -210,7 +210,7 @@ class Following:
         if live.sweeps.under_way or self.signal:
             return False
         told = live.feeding.told
-        if live.streams_changed:
+        if live.changed_silently:
             return False
         if told.still_since and told.still_since <= since:
             return True
@@ -218,7 +218,7 @@ class Following:
             return False
         live.cutting = CutOver(live, asked=True, since=since)
         self._coordinate([], "live")
-        written = live.activity_at > since or live.streams_changed
+        written = live.activity_at > since or live.changed_silently
         return not (self.signal or live.sweeps.under_way or written)
 
     @property

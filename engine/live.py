@@ -31,7 +31,7 @@ from .workers.dirty import Dirtied
 from .workers.finding import Finding
 from .workers.news import Aside, Progress, Report
 from .workers.setup import Order
-from .workers.task import LIVE_KEYS, STREAMS, Task
+from .workers.task import LIST_TYPE, LIVE_KEYS, Task
 
 if TYPE_CHECKING:
     from .coordinator import Coordinator
@@ -59,8 +59,8 @@ class Live:
     lag: Lag = dataclasses.field(default_factory=Lag)
     keys: int = 0  # outcomes of changed keys
     asides: Asides = dataclasses.field(default_factory=Asides)
-    silent_at: int = -2  # calls of commands that change streams silently, when streams were copied last
-    silent_keys: int = 0  # how many of these there were then, in scope
+    silent_at: int = -2  # calls of commands that change keys silently, when keys of these types were copied last
+    silent_keys: int = 0  # how many of these keys there were then, in scope
     activity_at: float = 0.0  # when the last event came of a key that exists, whether it could be copied or not
     asked: bool = False  # to cut over now
     _next_task: int = FIRST_TASK
@@ -91,14 +91,14 @@ class Live:
         return self.cutting is not None and self.cutting.done
 
     @property
-    def streams_changed(self) -> bool:
-        """Whether streams have changed silently since they were copied last, as far as the source tells."""
+    def changed_silently(self) -> bool:
+        """Whether keys of such types have, since they were copied last, as far as the source tells."""
         told = self.feeding.told.silent
         return bool(self.field.silent_types) and told >= 0 and told != self.silent_at
 
     @property
-    def streams_may_change(self) -> bool:
-        """Whether there are streams, and the source does not tell of what changes them silently."""
+    def may_change_silently(self) -> bool:
+        """Whether there are such keys, and the source does not tell of what changes them."""
         return self.silent_keys > 0 and self.feeding.told.silent < 0
 
     def turn(self, run: Coordinator) -> None:
@@ -168,7 +168,7 @@ class Live:
             self.generations.mark(record.db, [record.key], time.monotonic())
 
     def listed(self, worker: Worker, task: Task, keys: list[bytes]) -> None:
-        """Names that a STREAMS task has found."""
+        """Keys that a LIST_TYPE task has found."""
         keys = self.field.named(keys)
         self.silent_keys += len(keys)
         self.generations.mark(task.db, keys, time.monotonic())
@@ -262,10 +262,10 @@ class Live:
         lag_s = now - min(since) if since else 0.0
         state.live = LiveState(self.feeding.events, self.unsettled, lag_s, self.sweeps.gaps, self.sweeps.under_way)
 
-    def stream_tasks(self) -> list[Task]:
-        """Tasks that list the streams of each database of each node, and whatever else changes silently."""
+    def silent_tasks(self) -> list[Task]:
+        """Tasks that list the keys that may change silently, of each database of each node."""
         return [
-            Task(0, STREAMS, node, db, self.field.targets[db], checked=False, type=type)
+            Task(0, LIST_TYPE, node, db, self.field.targets[db], checked=False, type=type)
             for type in self.field.silent_types
             for node, db in self.field.scopes
         ]

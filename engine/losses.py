@@ -15,7 +15,7 @@ from .crew import Worker
 from .ledger import DEATHS_TO_SPLIT, Entry
 from .workers.errors import RunError
 from .workers.news import Aside, Counts
-from .workers.task import LIST_KEYS, LOOK_UP, STREAMS
+from .workers.task import LIST_KEYS, LIST_TYPE, LOOK_UP
 
 if TYPE_CHECKING:
     from .coordinator import Coordinator
@@ -53,7 +53,7 @@ class Losses:
         for entry in run.fence.released():
             if entry.lost is not None and run.live:
                 run.live.given_back(entry)
-            elif entry.task.kind == STREAMS:
+            elif entry.task.kind == LIST_TYPE:
                 run.ledger.waiting.append(entry)
             elif entry.task.kind == LIST_KEYS:
                 run.begin_again(entry.task, run.scanners.restarted.get(entry.task.scope, ""))

@@ -26,7 +26,7 @@ from keyferry.workers.listener import Listener, Owner
 from keyferry.workers.news import Counts, Progress
 from keyferry.workers.pipe import Pipe
 from keyferry.workers.setup import Node
-from keyferry.workers.task import STREAMS, Task
+from keyferry.workers.task import LIST_TYPE, Task
 from tests.test_live_rules import finish_tasks, live_copy
 
 EXTRA = Finding(b"extra", 0, 0, 0, ONLY_TARGET)
@@ -159,14 +159,14 @@ def test_a_write_that_comes_meanwhile_ends_the_attempt() -> None:
 def copy_streams(cut: CutOver, run: Any, then_told: int) -> None:
     """All streams of the database are copied; meanwhile the source tells another count."""
     assert not turn(cut, run)
-    assert [entry.task.kind for entry in run.ledger.waiting] == [STREAMS]
+    assert [entry.task.kind for entry in run.ledger.waiting] == [LIST_TYPE]
     finish_tasks(run)
     cut.live.feeding.told.silent = then_told
 
 
 def test_streams_that_have_not_changed_silently_are_not_copied_again() -> None:
     live, run, cut = cutting(silent=3)
-    assert turn(cut, run) and run.ledger.finished and not live.streams_changed
+    assert turn(cut, run) and run.ledger.finished and not live.changed_silently
 
 
 def test_all_streams_are_copied_again_where_one_has_changed_silently_and_again_if_one_does_meanwhile() -> None:
@@ -174,7 +174,7 @@ def test_all_streams_are_copied_again_where_one_has_changed_silently_and_again_i
     live.feeding.told.silent = 4
     copy_streams(cut, run, then_told=5)
     copy_streams(cut, run, then_told=5)
-    assert turn(cut, run) and run.ledger.finished and not live.streams_changed
+    assert turn(cut, run) and run.ledger.finished and not live.changed_silently
 
 
 def test_streams_are_listed_by_another_where_a_worker_dies_that_was_to() -> None:
@@ -193,7 +193,7 @@ def test_a_worker_that_dies_while_so_many_streams_are_marked_that_no_more_are_lo
     ours, theirs = socket.socketpair()
     worker = Worker(Seat(Pipe(ours, patience_s=1), None))
     live.generations.marked.bytes = MARKED_BYTES
-    live.listed(worker, Task(0, STREAMS), [b"stream"])
+    live.listed(worker, Task(0, LIST_TYPE), [b"stream"])
     worker.seat.close()
     live.died(worker)
     live.generations.marked.clear()

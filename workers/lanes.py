@@ -16,7 +16,19 @@ from .list_lane import ListLane
 from .pace import Pace
 from .setup import Setup
 from .sift_lane import SiftLane
-from .task import CHURN, COPY_KEYS, COPY_RANGE, LIST_KEYS, LIVE_KEYS, LOOK_UP, PRUNE, RECHECK, SIFT_KEYS, STREAMS, Task
+from .task import (
+    CHURN,
+    COPY_KEYS,
+    COPY_RANGE,
+    LIST_KEYS,
+    LIST_TYPE,
+    LIVE_KEYS,
+    LOOK_UP,
+    PRUNE,
+    RECHECK,
+    SIFT_KEYS,
+    Task,
+)
 
 
 @dataclass
@@ -43,7 +55,7 @@ class Lanes:
         if task.kind in (COPY_RANGE, COPY_KEYS):
             windows = self.windows
             return Lane(task, link, chooser, self.meter, setup.scan_count, changed, self.pace, filters, windows)
-        if self.windows is not None and task.kind in (LIVE_KEYS, STREAMS):
+        if self.windows is not None and task.kind in (LIVE_KEYS, LIST_TYPE):
             return self._live(task, link, chooser, self.windows)
         if task.kind == LIST_KEYS:
             return ListLane(task, link, setup.scan_count, changed, filters)
@@ -55,7 +67,7 @@ class Lanes:
         from .live_lane import LiveLane
 
         setup, changed = self.setup, self.changed
-        if task.kind == STREAMS:
+        if task.kind == LIST_TYPE:
             return ListLane(task, link, setup.scan_count, changed, Filters(types=(task.type,), scan_type=True))
         removes = lambda: self.removes  # noqa: E731
         shared = (self.meter, setup.scan_count, changed, self.pace)

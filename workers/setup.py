@@ -22,7 +22,7 @@ class Order:
 
     tasks: list[Task] = field(default_factory=list)
     shifts: list[list[int]] | None = None  # Setup.shifts, measured again
-    credit: int = 0  # LIST_KEYS, STREAMS: so many more batches may come up
+    credit: int = 0  # LIST_KEYS, LIST_TYPE: so many more batches may come up
     barrier: int = 0  # its number: tell when every window that is open now is closed
     removes: list[int] | None = None  # Setup.removes from now on
     share: Share | None = None  # of the limits of the run, from now on

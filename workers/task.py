@@ -20,7 +20,7 @@ SIFT_KEYS = "sift"  # hand up those of the keys named that pass the filters
 GENERATE = "generate"  # write one run of blocks of a synthetic data set
 CHURN = "churn"  # keep changing a synthetic data set
 LIVE_KEYS = "live"  # write the keys named as they are now, or remove them
-STREAMS = "streams"  # hand up the streams of a database, or its keys of another type
+LIST_TYPE = "type"  # scan a whole database and hand up its keys of one type
 #: Kinds that read from no source.
 SOURCELESS = (GENERATE, CHURN)
 
@@ -56,7 +56,7 @@ class Task:
     no_field_expiries: bool = False  # COMPARE: nor had a field of a hash, on either side
     raw: bool = False  # COPY_KEYS: these keys have been through no SCAN that filters
     own: bool = False  # keys that exist at the target may have been written by this run
-    type: str = "stream"  # STREAMS: of the keys that are handed up
+    type: str = ""  # LIST_TYPE: of the keys that are handed up
     work: str = COPY
 
     @property
