@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 
 from keyferry.workers.batch import batch_of
 from keyferry.workers.expiry import LATEST, Clock
-from keyferry.workers.read import MOMENT_MS, Apart, expiries_of, values_of
+from keyferry.workers.read import MOMENT_MS, Apart, Method, expiries_of, values_of
 from keyferry.workers.replies import listed
 from keyferry.workers.resp import argument
 from keyferry.workers.unparsed import Alike, Spliced, alike, skip, splice
-from keyferry.workers.window import Method
 from keyferry.workers.write import payloads_request, strings_request
 from tests.support.compiled import compiled
 from tests.test_replies import INTEGERS, NESTED, wire

@@ -24,8 +24,7 @@ from keyferry.workers.resp import argument, argument_value, command, info_fields
 from keyferry.workers.setup import Node, Order, Setup
 from keyferry.workers.slots import slot_of, slots_of
 from keyferry.workers.task import COPY_KEYS, COPY_RANGE, Task
-from keyferry.workers.window import Build
-from keyferry.workers.write import MSET_BYTES, payloads_request, strings_request
+from keyferry.workers.write import MSET_BYTES, Build, payloads_request, strings_request
 
 positions = st.integers(0, RING - 1)
 

@@ -25,7 +25,8 @@ from .resp import argument_value
 from .scan import Found
 from .segments import Segment
 from .task import Task
-from .window import Window, _Part
+from .window import Window
+from .write import Part
 
 #: A window with so many bytes that took so long holds a key that is slow to copy.
 SLOW_BYTES = 4 << 20
@@ -43,7 +44,7 @@ class LiveWindow(Window):
         self.gone = []
         super().start()
 
-    def _write(self, parts: list[_Part]) -> None:
+    def _write(self, parts: list[Part]) -> None:
         if sum([len(part.batch) for part in parts]) < len(self.keys):
             there: set[bytes] = set()
             for part in parts:

@@ -28,6 +28,7 @@ from enum import Enum
 from itertools import chain
 
 from .expiry import Clock, Expiries, none_of, time_ms
+from .policy import Action, rule_for
 from .resp import CRLF, command
 
 #: Commands of one key, up to the key; each also ends the command before it, so that they can join a list of keys.
@@ -155,6 +156,18 @@ def values_of(method: Method, replies: list) -> list:
     if len(replies) == 1 and isinstance(replies[0], list):
         return replies[0]
     return list(chain.from_iterable(replies))  # an error is not iterable
+
+
+def odd_keys(method: Method, keys: Sequence[bytes], values: list) -> Sequence[bytes]:
+    """The keys that are no strings, or gone, as the read for strings tells them; TypeError for any other error."""
+    errors = [value for value in values if isinstance(value, Exception)]
+    if any(method is not Method.GET or rule_for(error).action is not Action.OTHER_METHOD for error in errors):
+        raise TypeError("an error that is not ours to judge here")
+    if method is Method.DUMP:
+        return ()
+    # MGET says nil for both, GET says nil only for a key that is gone.
+    sign = type(None) if method is Method.MGET else Exception
+    return [key for key, value in zip(keys, values) if isinstance(value, sign)]
 
 
 def expiries_of(replies: list, clock: Clock, count: int, strict: bool = True) -> Expiries:

@@ -14,7 +14,6 @@ nothing may be replaced this does not hold: `conflict.py` has the window for tha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import compress
 from typing import TYPE_CHECKING
@@ -23,32 +22,30 @@ from .batch import Batch, batch_of
 from .careful import LOSSES_TO_SUSPECT, Careful
 from .conn import Request
 from .expiry import Expiries, none_of
+from .expiry_retry import ask_expiries
 from .finding import Finding
 from .news import Aside, Counts
 from .policy import Action, Gone, first_error, rule_for
 from .read import (
     INFO_KEYSPACE,
-    MOMENT_TRIES,
     Apart,
     Method,
     database_has_expiries,
     expiries_of,
     expiries_request,
+    odd_keys,
     values_of,
     values_request,
 )
 from .replies import Then, Way
 from .resp import OK, argument_value, arguments
 from .slots import arranged, runs_of, slots_of
-from .write import Build, are_large
+from .write import Build, Part, are_large
 
 if TYPE_CHECKING:
     from .link import Link
     from .router import Sink
 
-#: Expiries that are asked for once more come so many at a time, and fewer at each try that was not one moment. The
-#: request stays far below the 16 KB that a server reads at once.
-MOMENT_KEYS = 50
 #: In a transaction nobody comes in between, so that only a slow machine can part the moments: a few tries will do.
 ATOMIC_TRIES = 5
 #: The first byte of a DUMP payload of a string.
@@ -58,15 +55,6 @@ STRING_PAYLOAD = 0
 Take = Callable[[list, Expiries], None]
 
 _NOTHING: Sequence[bytes] = ()
-
-
-@dataclass
-class _Part:
-    """A batch of a window, how it is written, and the bytes of its values."""
-
-    build: Build
-    batch: Batch
-    size: int
 
 
 class Window:
@@ -160,7 +148,7 @@ class Window:
             if self.link.atomic:  # an expiry that is asked for alone may be of another value
                 self._apart += 1
                 return self.start()
-            self._ask_expiries(keys, lambda expiries: take(values, expiries))
+            ask_expiries(self.link, keys, lambda expiries: take(values, expiries), self._read_failed)
         except TypeError:
             self._read_failed(replies)
 
@@ -170,7 +158,7 @@ class Window:
         try:
             size = sum(map(len, values))
         except TypeError:  # some are gone, or no strings
-            odd = _odd_keys(self.method, keys, values)
+            odd = odd_keys(self.method, keys, values)
             there = [isinstance(value, bytes) for value in values]
             keys, values, expiries = list(compress(keys, there)), list(compress(values, there)), expiries.only(there)
             slots = list(compress(slots, there)) if slots is not None else None
@@ -195,7 +183,7 @@ class Window:
         """Whether several keys may be written by one command."""
         return self.shared or not self.link.to_cluster
 
-    def _dump(self, odd: Sequence[bytes], strings: _Part) -> None:
+    def _dump(self, odd: Sequence[bytes], strings: Part) -> None:
         request, count = values_request(Method.DUMP, odd)
         more, more_count = expiries_request(self.link.clock, odd)
 
@@ -208,7 +196,7 @@ class Window:
 
         self.link.read(request + more, count + more_count, partial(self._told, Method.DUMP, odd, count, take=take))
 
-    def _part(self, build: Build, batch: Batch, size: int, count: int) -> _Part:
+    def _part(self, build: Build, batch: Batch, size: int, count: int) -> Part:
         """What is written of `count` keys whose values had `size` bytes. TypeError: the target would hang up on one."""
         if len(batch) < count:
             size = sum(map(len, batch.all_values()))
@@ -216,33 +204,7 @@ class Window:
             raise TypeError("a value over the target's limit")
         if size > self.usual_bytes:
             self.largest = max(self.largest, *map(len, batch.all_values()))
-        return _Part(build, batch, size)
-
-    def _ask_expiries(self, keys: Sequence[bytes], then: Callable[[Expiries], None]) -> None:
-        """Ask for the expiries again, alone, by requests short enough to be executed in one go."""
-        found: list[int] = []
-        tries = 0
-
-        def ask() -> None:
-            chunk = keys[len(found) : len(found) + max(1, MOMENT_KEYS >> tries)]
-            self.link.reader.ask(*expiries_request(self.link.clock, chunk), answered)
-
-        def answered(replies: list) -> None:
-            nonlocal tries
-            try:
-                count = len(replies) - 2
-                found.extend(expiries_of(replies, self.link.clock, count, strict=tries < MOMENT_TRIES).settled())
-                tries = 0
-                if len(found) < len(keys):
-                    return ask()
-                then(Expiries(found, 0, 0))
-            except Apart:
-                tries += 1
-                ask()
-            except TypeError:
-                self._read_failed(replies)
-
-        ask()
+        return Part(build, batch, size)
 
     def _read_failed(self, replies: list) -> None:
         error = first_error(replies)
@@ -254,7 +216,7 @@ class Window:
 
     # ---- writing --------------------------------------------------------------------------------------------
 
-    def _write(self, parts: list[_Part]) -> None:
+    def _write(self, parts: list[Part]) -> None:
         requests = []
         for part in parts:
             large = are_large(part.size, len(part.batch))
@@ -329,15 +291,3 @@ class Window:
         self.counts, self.asides = careful.counts, careful.asides
         self.strings, self.alone = careful.strings, careful.alone
         self.settled(self)
-
-
-def _odd_keys(method: Method, keys: Sequence[bytes], values: list) -> Sequence[bytes]:
-    """The keys that are no strings, or gone, as the read for strings tells them; TypeError for any other error."""
-    errors = [value for value in values if isinstance(value, Exception)]
-    if any(method is not Method.GET or rule_for(error).action is not Action.OTHER_METHOD for error in errors):
-        raise TypeError("an error that is not ours to judge here")
-    if method is Method.DUMP:
-        return ()
-    # MGET says nil for both, GET says nil only for a key that is gone.
-    sign = type(None) if method is Method.MGET else Exception
-    return [key for key, value in zip(keys, values) if isinstance(value, sign)]

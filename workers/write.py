@@ -163,6 +163,15 @@ def _by_turns(count: int, *columns: Iterable[bytes]) -> list[bytes]:
 Build = Callable[[Batch, bool], tuple[Request, int]]
 
 
+@dataclass
+class Part:
+    """A batch of a window, how it is written, and the bytes of its values."""
+
+    build: Build
+    batch: Batch
+    size: int
+
+
 @dataclass(frozen=True)
 class Writes:
     """How strings and how DUMP payloads are written."""
