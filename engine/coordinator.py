@@ -1,7 +1,7 @@
 """The coordinator: gives tasks to workers, takes in their reports, and outlives them.
 
 WHAT HAPPENS IF a signal comes: the first one stops reading, lets open windows finish and ends the run in order; the
-second one ends it at once. IF a worker dies, or is silent for too long: `losses.py`.
+second one ends it at once. IF a worker dies, or is silent for too long: `losses.py`. Who gets what: `dispatch.py`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from .clocks import Clocks
 from .contacts import Contacts
 from .crew import Crew, Worker
+from .dispatch import Dispatcher
 from .ending import Ending
 from .eviction import Watch
 from .fence import Fence
 from .governor import Governor
-from .ledger import Entry, Ledger
+from .ledger import Ledger
 from .losses import Losses
 from .outages import Outages
 from .outlook import Outlook
@@ -32,7 +33,6 @@ from .state import State
 from .supply import Supply
 from .workers import errors
 from .workers.news import Aside, Progress, Report
-from .workers.pace import NOTHING
 from .workers.setup import Order, Setup
 from .workers.task import COPY_KEYS, LIST_TYPE, LOOK_UP, SIFT_KEYS, Task
 
@@ -80,7 +80,7 @@ class Coordinator:
         if live:
             self.fence.late_writes = live.late_writes
         self.outages = Outages(self.say, contacts.warn, setup.retry_for_s)
-        self.losses = Losses(self)
+        self.losses, self.dispatcher = Losses(self), Dispatcher(self)
         self.ending, self.clocks = Ending(contacts.warn), Clocks(controls)
 
     @classmethod
@@ -174,9 +174,9 @@ class Coordinator:
             self._follow(self.live)
         if self.outlook and not self.ending.begun:
             self._look_out(self.outlook)
-        self._hand_out()
+        self.dispatcher.hand_out()
         if self.governor:
-            self._share_out(self.governor)
+            self.dispatcher.share_out(self.governor)
         self._look_at_silence()
         if not self.ending.begun:  # who is gone has not found its connection again
             self.outages.note(lost for worker in self.crew.workers for lost in worker.down)
@@ -192,7 +192,7 @@ class Coordinator:
             try:
                 live.turn(self)
             except errors.KeyferryError as error:
-                self._fail(error)
+                self.fail(error)
 
     def _update_state(self) -> None:
         self.state.counts = self.ledger.total
@@ -215,7 +215,7 @@ class Coordinator:
                 for task in outlook.tasks():
                     add(task)
         except errors.KeyferryError as error:
-            self._fail(error)
+            self.fail(error)
 
     # ---- reports --------------------------------------------------------------------------------------------
 
@@ -240,9 +240,9 @@ class Coordinator:
         if not worker.tasks:
             worker.alone = False
         if report.failure and not self.ending.failure:
-            self._fail(errors.unpack(report.failure))
+            self.fail(errors.unpack(report.failure))
 
-    def _fail(self, error: errors.KeyferryError) -> None:
+    def fail(self, error: errors.KeyferryError) -> None:
         """End the run; the workers tell what they have written before."""
         self.ending.by_failure(error)
         self._drain()
@@ -277,54 +277,7 @@ class Coordinator:
             self.aside.forget(task.scope)
         self.scanners.take_over(task, why)
 
-    # ---- orders ---------------------------------------------------------------------------------------------
-
-    def _hand_out(self) -> None:
-        if self.supply and not self.ending.begun:
-            self._restock(self.supply)
-        if self.ending.begun or (self.live and not self.live.ready):
-            return
-        if not self.fence.holds_tasks:  # what a dead worker had may be ranges, too
-            self.ledger.bring_up_what_was_put_off()
-        for worker in self.crew.workers:
-            tasks = []
-            while worker.free > 0 and (entry := self._next_for(worker)) is not None:
-                tasks.append(self.ledger.give(entry))
-                worker.tasks.add(entry.task.id)
-                worker.free -= 1
-            if tasks and not worker.seat.send(Order(tasks=tasks)):
-                worker.heard_at = 0.0  # it takes no orders: silence will be noticed at once
-
-    def _restock(self, supply: Supply) -> None:
-        """Put as many tasks into the queue as workers can take now."""
-        wanted = sum(worker.free for worker in self.crew.workers) - len(self.ledger.waiting)
-        try:
-            for task in supply.tasks(wanted):
-                self.ledger.add(task)
-        except errors.KeyferryError as error:
-            self._fail(error)
-
-    def _next_for(self, worker: Worker) -> Entry | None:
-        if worker.alone:
-            return None
-        if self.ledger.suspects and not worker.tasks:
-            worker.alone = True
-            return self.ledger.suspects.popleft()
-        if not self.ledger.waiting:
-            return None
-        task = self.ledger.waiting[0].task
-        if self.scanners.has_to_wait(task) or (self.live and self.live.crowded and task.work == LOOK_UP):
-            return None
-        return self.ledger.waiting.popleft()
-
-    def _share_out(self, governor: Governor) -> None:
-        """Tell each worker its part of the limits; one that has nothing to copy keeps none."""
-        copying = [worker for worker in self.crew.workers if self.live or any(map(self.ledger.copies, worker.tasks))]
-        share = governor.share(len(copying), self.ledger.total.read)
-        for worker in self.crew.workers:
-            theirs = share if worker in copying else NOTHING
-            if theirs != worker.share and worker.seat.send(Order(share=theirs)):
-                worker.share = theirs
+    # ---- what is kept in view -------------------------------------------------------------------------------
 
     def _look_at_silence(self) -> None:
         for worker in self.crew.silent(self.silence_s):

@@ -142,7 +142,7 @@ def test_a_worker_that_dies_while_a_pass_ends_early_leaves_nothing_that_may_arri
     run.crew.launch(run.setup)
     (worker,) = run.crew.workers
     run._take_in(worker, Report(clients=[["target", 0, lost]]))
-    run._fail(ChangedError("it was restarted", side="source"))
+    run.fail(ChangedError("it was restarted", side="source"))
     run.losses.note(worker, "died")
     with pytest.raises(ChangedError):
         run.run()
@@ -158,9 +158,9 @@ def test_what_is_put_off_until_all_ranges_are_done_waits_for_those_of_dead_worke
     )  # fmt: skip
     run.ledger.put_off.append(Task(0, COPY_KEYS, keys=[b"key"]))
     run.fence.hold([], entries(1))
-    run._hand_out()
+    run.dispatcher.hand_out()
     assert run.ledger.put_off and not run.ledger.waiting
     run.losses.give_back()
     run.ledger.suspects.clear()
-    run._hand_out()
+    run.dispatcher.hand_out()
     assert run.ledger.waiting and not run.ledger.put_off

@@ -285,17 +285,17 @@ def test_a_worker_without_work_keeps_nothing_and_only_changes_are_told() -> None
     for _ in range(3):
         run.crew.launch(run.setup)
         run.crew.workers[-1].free = 1
-    run._hand_out()
-    run._share_out(governor)
+    run.dispatcher.hand_out()
+    run.dispatcher.share_out(governor)
     first, second, lister = [worker.seat for worker in run.crew.workers]
     assert [seat.take_shares() for seat in (first, second, lister)] == [[Share(10_000.0)], [Share(10_000.0)], []]
-    run._share_out(governor)
+    run.dispatcher.share_out(governor)
     assert [seat.take_shares() for seat in (first, second, lister)] == [[], [], []]
     run._take_in(run.crew.workers[0], Report([Progress(0, RING, Counts(), finished=True)]))
-    run._share_out(governor)
+    run.dispatcher.share_out(governor)
     assert [seat.take_shares() for seat in (first, second, lister)] == [[NOTHING], [Share(20_000.0)], []]
     run.ledger.forget((0, 0), COPY)  # its worker has lanes for it all the same, until they end
-    run._share_out(governor)
+    run.dispatcher.share_out(governor)
     assert second.take_shares() == []
 
 
