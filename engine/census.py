@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .partitioners import topology
 from .partitioners.control import Control
-from .partitioners.topology import Server
+from .partitioners.server import Server
 from .plans import Plan
 from .survey import Controls, database_size
 from .text import plural

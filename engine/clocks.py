@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
+from .partitioners.clock import clock_shifts_ms
 from .partitioners.control import Control, hurried
-from .partitioners.topology import clock_shifts_ms
 from .workers.errors import AccessError
 
 #: Their difference is measured again after so long.

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .partitioners.control import Control
-from .partitioners.topology import Server
+from .partitioners.server import Server
 from .text import plural
 from .workers.errors import AccessError
 from .workers.resp import info_fields

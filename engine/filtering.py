@@ -7,7 +7,7 @@ from typing import Any
 
 from .partitioners.cluster import range_text
 from .partitioners.control import Control, ReplyError
-from .partitioners.topology import Server
+from .partitioners.server import Server
 from .text import key_text, seconds_text
 from .workers.expiry import time_ms
 from .workers.filters import Filters

@@ -12,7 +12,8 @@ from .generate_permissions import check_generate
 from .latency import Latencies
 from .logs import Log
 from .partitioners.control import Control, ReplyError
-from .partitioners.topology import Server, database_size, refuse_what_we_cannot_copy
+from .partitioners.server import Server
+from .partitioners.topology import database_size, refuse_what_we_cannot_copy
 from .producing import Produced, Producer
 from .reaching import reach
 from .signals import Signals

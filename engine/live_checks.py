@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from .partitioners.control import Control
-from .partitioners.topology import Server
+from .partitioners.server import Server
 from .plans import Survey
 from .workers.errors import RefusedError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .partitioners.topology import Server
+from .partitioners.server import Server
 from .plans import Survey
 from .text import plural
 from .workers.errors import RefusedError, UsageError

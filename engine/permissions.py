@@ -15,7 +15,7 @@ from typing import Any
 from .partitioners import rights
 from .partitioners.control import Control, ReplyError
 from .partitioners.rights import SOURCE, TARGET, Answers, Right, Uses
-from .partitioners.topology import Server
+from .partitioners.server import Server
 from .workers.errors import AccessError
 from .workers.filters import Filters
 

@@ -12,7 +12,7 @@ from .pairs import refuse_keys_at_the_target, refuse_same_database
 from .partitioners import ranges, slots
 from .partitioners.cluster import slots_in
 from .partitioners.ranges import MIN_RANGE_KEYS
-from .partitioners.topology import Database, Server
+from .partitioners.server import Database, Server
 from .plan_warnings import warnings_of
 from .plans import DatabasePlan, Plan, Survey
 from .undo import Wanted

@@ -7,8 +7,8 @@ from typing import Any
 
 from .limits import Limits
 from .partitioners.ranges import Cut, in_turn
+from .partitioners.server import Server
 from .partitioners.slots import density
-from .partitioners.topology import Server
 from .permissions import Permissions
 from .text import plural
 from .undo import Wanted

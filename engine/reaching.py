@@ -10,7 +10,7 @@ from . import undo
 from .logs import Log
 from .partitioners import sentinel, topology
 from .partitioners.control import Control
-from .partitioners.topology import Server
+from .partitioners.server import Server
 from .workers.endpoint import Endpoint
 from .workers.errors import UnreachedError
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from .logs import Log
 from .partitioners import replicas
 from .partitioners.control import Control
-from .partitioners.topology import Server
+from .partitioners.server import Server
 from .reaching import closed_on_error, reach
 from .workers.errors import AccessError, StateError
 

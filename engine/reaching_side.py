@@ -11,7 +11,7 @@ from .logs import Log
 from .partitioners import cluster, topology
 from .partitioners.cluster import Master
 from .partitioners.control import Control
-from .partitioners.topology import Server
+from .partitioners.server import Server
 from .reaching import CONNECT_PAUSE_S, closed_on_error, reach
 from .reaching_replicas import as_replica, take_replicas
 from .workers.endpoint import Endpoint

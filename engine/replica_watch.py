@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from .partitioners.control import Control
 from .partitioners.replicas import Pair, Standing, standing_of
-from .partitioners.topology import Server
+from .partitioners.server import Server
 from .plans import Plan
 from .text import size_text
 from .workers.errors import AccessError, ChangedError

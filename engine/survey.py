@@ -13,10 +13,11 @@ from .filtering import filters_of
 from .logs import Log
 from .pairs import choose_databases, refuse_databases_that_are_not_there
 from .partitioners import cluster, topology
+from .partitioners.clock import clock_shifts_ms
 from .partitioners.control import Control
 from .partitioners.probe import MIN_KEYS, why_not_a_ring
+from .partitioners.server import Server
 from .partitioners.slots import why_not_by_slot
-from .partitioners.topology import Server
 from .planning import RDBCOMPRESSION
 from .plans import Plan, Survey
 from .reaching_side import reach_all
@@ -85,7 +86,7 @@ def survey(
             sources,
             targets,
             target_sizes={db: database_size(controls.targets, db) for db in sorted({db for _, db in pairs})},
-            shifts=topology.clock_shifts_ms(controls.sources, controls.targets),
+            shifts=clock_shifts_ms(controls.sources, controls.targets),
             filters=filters_of(options, controls.sources[0], sources[0]),
             job=os.urandom(4).hex(),
             permissions=allowed,

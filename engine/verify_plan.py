@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from .partitioners.ranges import Cut
+from .partitioners.server import Server
 from .partitioners.slots import density
-from .partitioners.topology import Server
 from .planning import LANES, plan_database
 from .plans import DatabasePlan, Plan, Survey
 from .survey import Controls, look_into

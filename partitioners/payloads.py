@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .topology import Server
+from .server import Server
 
 #: The version of the format that a server writes, from a version of the server on (rdb.h of the servers).
 _FORMATS = {

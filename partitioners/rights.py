@@ -19,7 +19,7 @@ from typing import Any
 
 from ..workers.policy import Action, rule_for
 from .control import Control, ReplyError
-from .topology import Server
+from .server import Server
 
 SOURCE, TARGET = "source", "target"
 #: Stands for a key's name in a probe.

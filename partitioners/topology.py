@@ -1,24 +1,17 @@
-"""What a server is: product, version, identity, databases, memory, limits, clock. Reads only."""
+"""Asking a server what it is: product, version, identity, databases, memory, limits. Reads only."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-from ..workers.endpoint import Endpoint
-from ..workers.errors import AccessError, RefusedError, StateError
-from ..workers.expiry import time_ms
+from ..workers.errors import RefusedError, StateError
 from ..workers.policy import Action, rule_for
 from ..workers.resp import info_fields
-from ..workers.slots import Range
 from . import cluster
 from .control import Control, ReplyError
-from .replicas import Standing
+from .server import DEFAULT_MAX_VALUE_BYTES, Database, Server
 
-#: What servers take as one argument unless told otherwise (proto-max-bulk-len).
-DEFAULT_MAX_VALUE_BYTES = 512 << 20
 #: Fields of INFO by which servers that only speak the protocol say who they are, and their names. What they call
 #: redis_version is the version of Redis whose commands they claim to have: Kvrocks says 4.0.0, whatever it is itself.
 FOREIGN = {
@@ -32,90 +25,11 @@ FOREIGN = {
 DESCENDANTS = {"valkey_version": "Valkey", "redict_version": "Redict", "mvcc_depth": "KeyDB"}
 #: Fields of INFO that count fields of hashes which have expired: Redis 7.4 and Valkey 9.
 EXPIRED_FIELDS = ("expired_subkeys", "expired_fields")
-#: Since when fields of hashes may expire, in versions of products that count them by themselves.
-FIELDS_EXPIRE_SINCE = {"Redis": (7, 4), "Valkey": (9,)}
 #: So many databases are asked about where a server tells neither which hold keys nor how many there are; it refuses
 #: the first that it does not have.
 ASKED_DATABASES = 64
 #: A state that may pass is looked at again after so long.
 STATE_PAUSE_S = 0.2
-
-
-@dataclass(frozen=True)
-class Database:
-    """One numbered database: its keys, how many of them have an expiry, and how many are hashes with fields that do."""
-
-    keys: int
-    expiring: int
-    of_expiring_fields: int = -1  # -1 = not told
-
-
-@dataclass(frozen=True)
-class Server:
-    """One server process as it was when it was asked."""
-
-    endpoint: Endpoint
-    side: str
-    product: str = "Redis"
-    version: str = ""  # of a foreign server, that of Redis whose commands it has
-    own_version: str = ""  # of a foreign server
-    run_id: str = ""
-    replid: str = ""  # master_replid
-    mode: str = "standalone"
-    role: str = "master"
-    foreign: bool = False  # it only speaks the protocol
-    databases: dict[int, Database] = field(default_factory=dict)  # those that hold keys
-    max_databases: int = 0  # 0 = not told
-    used_memory: int = 0
-    dataset_bytes: int = 0
-    maxmemory: int = 0  # 0 = no limit
-    policy: str = ""
-    evicted_keys: int = 0
-    expired_keys: int = -1  # whose time was up, and at most those that lost their last field by that; -1 = not told
-    changes: int = -1  # rdb_changes_since_last_save; -1 = not told
-    saved_at: int = -1  # rdb_last_save_time, seconds; a save begins to count changes anew
-    saving: bool = False
-    time_s: int = -1  # its clock when it was asked; -1 = not told
-    max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES
-    cpu_s: float = 0.0
-    slots: tuple[Range, ...] = ()  # that it owns in its cluster
-    node_id: str = ""  # what its cluster calls it
-    announced: str = ""  # host:port, as its cluster tells it
-    replicas: tuple[Endpoint, ...] = ()
-    standing: Standing | None = None  # of a replica that is read
-    master: Endpoint | None = None  # … and where its master is
-    lag_bytes: int = -1  # … and how far it was behind; -1 = not told
-    modules: frozenset[str] = frozenset()  # that were loaded into it
-
-    @property
-    def clustered(self) -> bool:
-        """It is a node of a cluster."""
-        return self.mode == "cluster"
-
-    @property
-    def name(self) -> str:
-        """Product and version, as users know them."""
-        return f"{self.product} {self.own_version or self.version}".strip()
-
-    @property
-    def version_numbers(self) -> tuple[int, ...]:
-        """The version as numbers that compare."""
-        return tuple(int(part) for part in re.findall(r"\d+", self.version)[:3])
-
-    def knows(self, redis_since: tuple[int, int]) -> bool:
-        """Whether a command of Redis `redis_since` is there; Valkey, which began as Redis 7.2, is newer."""
-        return self.product == "Valkey" or self.version_numbers >= redis_since
-
-    @property
-    def fields_may_expire(self) -> bool:
-        """Whether hashes may have fields that expire; True where nobody knows, as of all other products."""
-        since = FIELDS_EXPIRE_SINCE.get(self.product)
-        return since is None or not self.version_numbers or self.version_numbers >= since
-
-    @property
-    def keys(self) -> int:
-        """Keys of all databases."""
-        return sum(database.keys for database in self.databases.values())
 
 
 #: A line of INFO for each module; these come with the server.
@@ -291,44 +205,3 @@ def database_size(control: Control, db: int) -> int:
     if isinstance(size, ReplyError):
         raise control.refused(f"database {db}", size)
     return int(size)
-
-
-Bounds = tuple[float, float]  # ms: how far a server's clock is ahead of our monotonic one, at least and at most
-
-
-def clock_of(control: Control) -> Bounds:
-    """A server's clock. Each TIME reply lies between our two readings of the monotonic clock around it."""
-    found = [_clock_bounds(control) for _ in range(3)]
-    return max(low for low, _ in found), min(high for _, high in found)
-
-
-def clock_shift_ms(source: Bounds, target: Bounds) -> int:
-    """How far the target's clock is ahead of the source's, in ms; 0 unless that is proved.
-
-    The two bounds of each clock bound their difference from both sides; as long as 0 is within, the clocks may be
-    equal, and expiries are carried over unchanged to the millisecond.
-    """
-    low, high = target[0] - source[1], target[1] - source[0]
-    return 0 if low <= 0 <= high else round((low + high) / 2)
-
-
-def clock_shifts_ms(sources: Sequence[Control], targets: Sequence[Control]) -> list[list[int]]:
-    """`clock_shift_ms` for each source node, to each target node. Raises AccessError."""
-    ours, theirs = [clock_of(one) for one in sources], [clock_of(one) for one in targets]
-    return [[clock_shift_ms(source, target) for target in theirs] for source in ours]
-
-
-def _clock_bounds(control: Control) -> Bounds:
-    before = time.monotonic() * 1000
-    reply = control.call("TIME")
-    after = time.monotonic() * 1000
-    if isinstance(reply, ReplyError):
-        raise AccessError(
-            f"TIME refused: {reply}",
-            side=control.side,
-            address=control.endpoint.address,
-            hint="the copy needs TIME to carry expiries over",
-        )
-    there = time_ms(reply)
-    # TIME is cut down to whole milliseconds here, so the true value may be almost 1 ms later.
-    return there - after, there + 1 - before

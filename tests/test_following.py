@@ -14,7 +14,7 @@ from keyferry.cutover import CutOver
 from keyferry.following import WRITTEN, Following, Memory, Parts
 from keyferry.grammar import from_python
 from keyferry.logs import ERROR, Log
-from keyferry.partitioners.topology import Server
+from keyferry.partitioners.server import Server
 from keyferry.planning import Survey
 from keyferry.signals import Signals
 from keyferry.survey import Controls

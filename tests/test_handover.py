@@ -13,7 +13,7 @@ from keyferry.eviction import Evicted
 from keyferry.handover import go_on, kept_of, left_by, told
 from keyferry.ledger import Ledger
 from keyferry.lookout import Lookout
-from keyferry.partitioners.topology import Server
+from keyferry.partitioners.server import Server
 from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.errors import ChangedError
 from keyferry.workers.news import Counts

@@ -11,7 +11,7 @@ from keyferry.copying import Copy
 from keyferry.grammar import from_python
 from keyferry.logs import WARNING, Log
 from keyferry.partitioners.replicas import Standing
-from keyferry.partitioners.topology import Server
+from keyferry.partitioners.server import Server
 from keyferry.signals import Signals
 from keyferry.survey import Controls
 from keyferry.workers.endpoint import Endpoint

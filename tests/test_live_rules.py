@@ -20,7 +20,7 @@ from keyferry.lag import Lag
 from keyferry.ledger import Ledger
 from keyferry.live import Live
 from keyferry.live_result import LiveResult
-from keyferry.partitioners.topology import Database, Server
+from keyferry.partitioners.server import Database, Server
 from keyferry.plans import Survey
 from keyferry.removals import Removals, refuse_what_has_shrunk
 from keyferry.sweeps import SWEEPS_MAX

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from keyferry.partitioners.payloads import format_of, restores
-from keyferry.partitioners.topology import Server as Described
+from keyferry.partitioners.server import Server as Described
 from keyferry.partitioners.topology import describe
 from keyferry.workers.endpoint import Endpoint
 from tests.conftest import ServerFactory

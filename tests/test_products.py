@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keyferry.partitioners.topology import Server
+from keyferry.partitioners.server import Server
 from keyferry.workers.endpoint import Endpoint
 
 

@@ -15,7 +15,7 @@ import keyferry
 from keyferry import given, permissions
 from keyferry.partitioners import rights
 from keyferry.partitioners.rights import SOURCE, TARGET, Right, Uses
-from keyferry.partitioners.topology import Server as Described
+from keyferry.partitioners.server import Server as Described
 from keyferry.partitioners.topology import describe
 from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.binaries import KINDS

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyferry.given import filled
-from keyferry.partitioners.topology import Server
+from keyferry.partitioners.server import Server
 from keyferry.planning import make
 from keyferry.plans import Plan, Survey
 from keyferry.verify_plan import _runs, forward_tasks

@@ -16,7 +16,8 @@ from ..partitioners import cluster
 from ..partitioners.control import Control
 from ..partitioners.rights import SOURCE, TARGET
 from ..partitioners.sentinel import master_of
-from ..partitioners.topology import Server, describe, refuse_no_cluster
+from ..partitioners.server import Server
+from ..partitioners.topology import describe, refuse_no_cluster
 from ..permissions import Role, role_of
 from ..text import plural
 from ..workers.endpoint import Endpoint

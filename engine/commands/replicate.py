@@ -15,7 +15,7 @@ from ..text import plural, seconds_text, size_text
 from ..undofile import EMPTY
 
 if TYPE_CHECKING:
-    from ..partitioners.topology import Server
+    from ..partitioners.server import Server
     from ..plans import Plan
     from ..summary import Summary
     from ..workers.setup import Setup
