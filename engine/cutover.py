@@ -48,7 +48,7 @@ class CutOver:
             self._steps = self._last_look() if self.since else self._attempt(run)
         if self._disturbed:
             self.failed = True
-            self.live.generations.hurry = False
+            self.live.generations.slow.hurry = False
         elif next(self._steps, self) is self:
             self.done = True
 
@@ -73,11 +73,11 @@ class CutOver:
         yield from self._settle(feeding.passed[number])
 
     def _settle(self, instant: float) -> Iterator[None]:
-        self.live.generations.hurry = True  # what rests has to be settled, too
+        self.live.generations.slow.hurry = True  # what rests has to be settled, too
         yield  # so that the feed has been heard since
         while not self.live.settled_before(instant):
             yield
-        self.live.generations.hurry = False
+        self.live.generations.slow.hurry = False
         self.settled_at = instant
 
     def _silent_types(self, run: Coordinator) -> Iterator[None]:

@@ -20,8 +20,7 @@ WHAT HAPPENS IF
     a worker dies: its windows count as open until its connections are killed at the target (`fence.py`); then what it
     was given is dirty again. Until a window is acknowledged its names are kept here (`flights`), and those of the dead
     until they are given back (`lost`): at no moment are they nobody's, however long the target is out of reach.
-    a key is slow to copy and always changing: it rests (`rests`), at least ten times as long as its copy took. Its
-    event waits all the while: nobody may call it settled before the copy that follows the rest is acknowledged.
+    a key is slow to copy and always changing: it rests, and its event waits all the while (`slow_keys.py`).
     nothing is acknowledged: no more than MOST_IN_FLIGHT_BYTES of names are given out, and the others wait in the feed.
 """
 
@@ -30,6 +29,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from .slow_keys import Name, SlowKeys
 from .workers.dirty import NAME_BYTES, Dirtied, DirtySet, wire_bytes
 
 #: Names that a worker gets in one generation: few enough to be sent while the coordinator has other things to do.
@@ -40,12 +40,7 @@ TASK_KEYS = 500
 MOST_IN_FLIGHT_BYTES = 16 << 20
 #: Marks are names that the run itself wants to be read again; they are bounded like those of the feed.
 MOST_MARKED_BYTES = 256 << 20
-#: A key that takes long to copy rests so many times as long before it is copied again.
-REST = 10.0
-#: Keys that are known to be slow, at most.
-MOST_SLOW = 10_000
 
-Name = tuple[int, bytes]  # database and key
 Who = Hashable  # a worker
 
 
@@ -67,14 +62,6 @@ class _Held:
     waiting: list[Dirtied] = field(default_factory=list)
 
 
-@dataclass
-class _Slow:
-    """A key that takes long to copy: not again before `due`."""
-
-    due: float
-    dirtied: Dirtied | None = None  # it has changed meanwhile
-
-
 class Generations:
     """Call `gather`, `begin`, `passed`, `dispatch`, `settled`, …; times are of `time.monotonic`."""
 
@@ -88,8 +75,7 @@ class Generations:
         self.in_flight_bytes = 0
         self.held: dict[tuple[Who, int], _Held] = {}
         self.lost: list[Dirtied] = []  # what dead workers had, until nothing more of them can arrive
-        self.slow: dict[Name, _Slow] = {}
-        self.hurry = False  # nothing rests any more: the run is to end
+        self.slow = SlowKeys()
         self._barriers = 0
 
     # ---- what waits -----------------------------------------------------------------------------------------
@@ -97,7 +83,7 @@ class Generations:
     @property
     def idle(self) -> bool:
         """Nothing waits, nothing is under way, and nothing rests."""
-        return not (len(self.marked) or self._awake or self.barrier or self.held or self._resting)
+        return not (len(self.marked) or self._awake or self.barrier or self.held or self.slow.resting)
 
     @property
     def landed(self) -> bool:
@@ -106,12 +92,12 @@ class Generations:
 
     def __len__(self) -> int:
         """Names that are not settled."""
-        return len(self.marked) + sum(len(one.keys) for one in [*self._awake, *self._resting])
+        return len(self.marked) + sum(len(one.keys) for one in [*self._awake, *self.slow.resting])
 
     @property
     def oldest(self) -> float:
         """When the event arrived that is unsettled for longest, 0 where none is; those of keys that rest count too."""
-        return _first([self.marked.oldest, *(one.oldest for one in [*self._awake, *self._resting])])
+        return _first([self.marked.oldest, *(one.oldest for one in [*self._awake, *self.slow.resting])])
 
     @property
     def behind_since(self) -> float:
@@ -124,10 +110,6 @@ class Generations:
         flying = [flight.dirtied for flight in self.flights.values()]
         held = [one for held in self.held.values() for one in held.waiting]
         return [*self.gathered, *self.forming, *flying, *held, *self.lost]
-
-    @property
-    def _resting(self) -> list[Dirtied]:
-        return [slow.dirtied for slow in self.slow.values() if slow.dirtied]
 
     def mark(self, db: int, keys: Iterable[bytes], now: float) -> None:
         """These are to be read again, though no event has told of them."""
@@ -148,7 +130,7 @@ class Generations:
     def begin(self, workers: Iterable[Who], now: float) -> int:
         """Form a generation of what is dirty; the number of the barrier that goes to these workers. 0: none is due."""
         workers = set(workers)
-        self._wake(now)
+        self.gathered += self.slow.wake(now)  # what has rested joins this generation
         room = self.room_bytes(len(workers))
         if room and len(self.marked):
             # What the run marks itself is no sign of a writer.
@@ -208,8 +190,8 @@ class Generations:
         if self.held:
             keys = self._hold_back(dirtied, keys)
         alone: list[bytes] = []
-        if self.slow:
-            keys, alone = self._rest(dirtied, keys, now)
+        if self.slow.known:
+            keys, alone = self.slow.sift(dirtied, keys, now)
         parts = [keys[at : at + TASK_KEYS] for at in range(0, len(keys), TASK_KEYS)] + [[key] for key in alone]
         return [replace(dirtied, keys=part) for part in parts]
 
@@ -220,41 +202,6 @@ class Generations:
                 held.waiting.append(replace(dirtied, keys=waiting))
                 keys = [key for key in keys if (dirtied.db, key) not in held.names]
         return keys
-
-    # ---- keys that are slow to copy -------------------------------------------------------------------------
-
-    def rests(self, db: int, key: bytes, took_s: float, now: float) -> None:
-        """The copy of a key took so long: it is not copied again before it has rested."""
-        if known := self.slow.get((db, key)):
-            known.due = now + REST * took_s  # what rests already goes on
-        elif len(self.slow) < MOST_SLOW:
-            self.slow[db, key] = _Slow(now + REST * took_s)
-
-    def _rest(self, dirtied: Dirtied, keys: list[bytes], now: float) -> tuple[list[bytes], list[bytes]]:
-        """Those of the keys that are not slow, and those that are slow and have rested."""
-        quick, alone = [], []
-        for key in keys:
-            slow = self.slow.get((dirtied.db, key))
-            if slow is None:
-                quick.append(key)
-            elif self.hurry or slow.due <= now:
-                alone.append(key)
-            else:
-                before = slow.dirtied or dirtied
-                oldest, newest = min(before.oldest, dirtied.oldest), max(before.newest, dirtied.newest)
-                slow.dirtied = Dirtied(dirtied.db, [key], oldest, newest)
-        return quick, alone
-
-    def _wake(self, now: float) -> None:
-        """Let what has rested join the next generation, and forget what was slow once and has not changed since."""
-        for name, slow in list(self.slow.items()):
-            if not (self.hurry or slow.due <= now):
-                continue
-            if slow.dirtied:
-                self.gathered.append(replace(slow.dirtied, woken=now))
-                slow.dirtied = None
-            elif slow.due + REST <= now:
-                del self.slow[name]
 
     # ---- ends -----------------------------------------------------------------------------------------------
 

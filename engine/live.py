@@ -151,7 +151,7 @@ class Live:
         if news.counts.copied or news.counts.aside:
             self.activity_at = max(self.activity_at, dirtied.newest)
         for key, took_s in news.slow:
-            self.generations.rests(dirtied.db, key, took_s, now)
+            self.generations.slow.rests(dirtied.db, key, took_s, now)
         self.removals.settled(dirtied.db, dirtied.keys, news.left)
         self.asides.take_out(dirtied.db, dirtied.keys)
         for aside in news.asides:

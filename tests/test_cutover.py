@@ -81,7 +81,7 @@ def test_it_waits_until_a_key_that_rests_is_copied_once_more() -> None:
     """The fence wakes it. It has to be read before it may rest again, and to be acknowledged before this is done."""
     live, run, cut = cutting()
     generations, before = live.generations, time.monotonic()
-    generations.rests(0, b"a", 60.0, before)
+    generations.slow.rests(0, b"a", 60.0, before)
     generations.gathered.append(Dirtied(0, [b"a"], before, before))
     assert not generation_of(live)
     assert not turn(cut, run), "it rests"
@@ -91,7 +91,7 @@ def test_it_waits_until_a_key_that_rests_is_copied_once_more() -> None:
     (number,) = generations.dispatch(["worker"], 1, time.monotonic())
     assert not turn(cut, run), "its window is open"
     generations.settled(number)
-    assert turn(cut, run) and not generations.hurry
+    assert turn(cut, run) and not generations.slow.hurry
 
 
 def generation_of(live: Live) -> list[int]:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyferry.generations import MOST_IN_FLIGHT_BYTES, REST, Generations
+from keyferry.generations import MOST_IN_FLIGHT_BYTES, Generations
+from keyferry.slow_keys import REST
 from keyferry.workers.dirty import Dirtied
 from tests.support.generations import Model, Window
 
@@ -281,7 +282,7 @@ def test_no_more_is_given_out_than_the_bound() -> None:
 
 def test_a_key_that_is_slow_to_copy_rests_and_is_copied_at_the_end() -> None:
     model = Model({A: "0", B: "0"}, {A: "0", B: "0"})
-    model.generations.rests(0, A, 2.0, model.now)
+    model.generations.slow.rests(0, A, 2.0, model.now)
     model.change(A, "1")
     model.change(B, "1")
     windows = model.generation()
@@ -292,17 +293,17 @@ def test_a_key_that_is_slow_to_copy_rests_and_is_copied_at_the_end() -> None:
     (late,) = model.generation()
     assert late.keys == [A]
     late.finish(model)
-    model.generations.rests(0, A, 2.0, model.now)
+    model.generations.slow.rests(0, A, 2.0, model.now)
     model.change(A, "2")
     assert model.generation() == []
-    model.generations.hurry = True
+    model.generations.slow.hurry = True
     model.settle()
     assert model.source == model.target
 
 
 def resting(model: Model) -> Generations:
     """A key that is slow to copy has changed at 1.0, and rests until 21.0."""
-    model.generations.rests(0, A, 2.0, model.now)
+    model.generations.slow.rests(0, A, 2.0, model.now)
     model.change(A, "1")
     assert model.generation() == []
     return model.generations
@@ -346,7 +347,7 @@ def test_a_key_that_changes_as_it_wakes_is_read_once_and_both_events_are_remembe
 def test_a_key_that_rests_is_not_forgotten_where_another_copy_of_it_was_slow_too() -> None:
     model = Model({A: "0"}, {A: "0"})
     generations = resting(model)
-    generations.rests(0, A, 3.0, model.now)
+    generations.slow.rests(0, A, 3.0, model.now)
     model.settle()
     assert model.source == model.target
 

@@ -130,7 +130,8 @@ def sweep(live: Live, run: Any, turns: int = 10, at: float = 1e9) -> None:
 
 def test_gaps_that_follow_each_other_end_it_with_their_cause() -> None:
     live, run = live_copy()
-    live.generations.slow[0, b"a"] = SimpleNamespace(dirtied=Dirtied(0, [b"a"], 1.0, 1.0), due=1e9)  # never settled
+    never_settled = SimpleNamespace(dirtied=Dirtied(0, [b"a"], 1.0, 1.0), due=1e9)
+    live.generations.slow.known[0, b"a"] = never_settled
     for _ in range(SWEEPS_MAX):
         live.sweeps.gap("the feed was cut")
         sweep(live, run)

@@ -113,7 +113,8 @@ class Model:
         fenced = not self.graves or self.without == "what a dead worker had waits for the fence"
         opened = []
         if generations.barrier and not waits and fenced:
-            flights = generations.dispatch(self.workers, 1000 + len(generations.slow) + int(self.now * 100), self.now)
+            first_id = 1000 + len(generations.slow.known) + int(self.now * 100)
+            flights = generations.dispatch(self.workers, first_id, self.now)
             for task, flight in flights.items():
                 window = Window(flight.who, flight.dirtied.keys, task)  # type: ignore[arg-type]
                 opened.append(self._open(flight.who, window))  # type: ignore[arg-type]
