@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from .partitioners import rights
+from .partitioners import acl
+from .partitioners.acl import Answers
 from .partitioners.control import Control
 from .partitioners.generate_rights import CREATING, rights_of_generate
-from .partitioners.rights import Answers
 from .permissions import missing
 from .workers.churn import operations_for
 from .workers.errors import AccessError
@@ -23,10 +23,10 @@ def check_generate(control: Control, options: Mapping[str, Any], db: int) -> Non
     )
     key = f"{options['prefix']}probe:{os.urandom(16).hex()}".encode()
     creating = [right for right in rows if right.command in CREATING]
-    answers = rights.ask(control, [right for right in rows if right not in creating], key)
+    answers = acl.ask(control, [right for right in rows if right not in creating], key)
     removing = [right for right in rows if right.command == "UNLINK"]
     if creating and not any(refusal.right in removing for refusal in answers.refused):
-        more = rights.ask(control, [right for one in creating for right in (one, *removing)], key)
+        more = acl.ask(control, [right for one in creating for right in (one, *removing)], key)
         answers = Answers(answers.refused + more.refused, answers.key_refused or more.key_refused)
     if answers.needed:
         raise missing(control, answers, None)

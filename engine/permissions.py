@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .partitioners import rights
+from .partitioners import acl, rights
+from .partitioners.acl import Answers
 from .partitioners.control import Control, ReplyError
-from .partitioners.rights import SOURCE, TARGET, Answers, Right, Uses
+from .partitioners.rights import SOURCE, TARGET, Right, Uses
 from .partitioners.server import Server
 from .workers.errors import AccessError
 from .workers.filters import Filters
@@ -72,9 +73,9 @@ def ask(control: Control, server: Server, uses: Uses, may_write: bool, found: Pe
     rows = rights.rights_of(uses, control.side, server)
     writes = [right for right in rows if right.writes]
     if may_write or control.side == SOURCE or not writes:
-        return rights.ask(control, rows, key)
-    answers = rights.ask(control, [right for right in rows if not right.writes], key)
-    dry = rights.ask_dry(control, writes, key)
+        return acl.ask(control, rows, key)
+    answers = acl.ask(control, [right for right in rows if not right.writes], key)
+    dry = acl.ask_dry(control, writes, key)
     if dry is None:
         found.unchecked.append(
             f"{control.side}: whether we may write (ACL DRYRUN is not answered, and a dry run does not try)"
@@ -125,7 +126,7 @@ def role_of(control: Control, server: Server, side: str, options: Mapping[str, A
     """Try all that `replicate` with its defaults sends to that side."""
     uses = uses_of(options, [server], [server])
     rows = rights.rights_of(uses, side, server)
-    answers = rights.ask(control, rows, f"keyferry:{os.urandom(16).hex()}".encode())
+    answers = acl.ask(control, rows, f"keyferry:{os.urandom(16).hex()}".encode())
     lacking = [refusal.right for refusal in answers.needed]
     keys = "~*" if answers.key_refused else ""
     error = missing(control, answers, uses) if lacking else None
@@ -164,7 +165,7 @@ def check_keys(
 def _check_names(control: Control, server: Server, uses: Uses, names: list[bytes], found: Permissions) -> None:
     user = control.endpoint.user or "default"
     row = _cheapest(rights.rights_of(uses, control.side, server))
-    refused = rights.refused_keys(control, row, names) if row else []
+    refused = acl.refused_keys(control, row, names) if row else []
     if refused and len(refused) == len(names):
         text = f"permission refused: user {user} may not touch the keys, by their names"
         hint = f"ACL SETUSER {user} ~*; or copy only what it may touch, by --match"
