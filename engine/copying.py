@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from . import handover
-from .aside import AsideFile, key_fields
+from .aside_log import AsideLog
 from .contacts import Contacts
 from .coordinator import Coordinator
 from .copy_pass import CopyPass
@@ -35,16 +35,12 @@ from .signals import Ended, Signals, ending_live
 from .summary import Summary
 from .supply import names_file, refuse_to_begin_again, supply_of
 from .survey import Controls
-from .text import key_text, plural, shortened
+from .text import plural
 from .waiting import waiting
 from .workers.errors import EXIT_SIGNAL, ChangedError, KeyferryError
-from .workers.news import Aside
 
 if TYPE_CHECKING:
     from .following import Memory
-
-#: So many keys that are put aside are told one by one, while the run goes on.
-TOLD_ASIDE = 5
 
 
 class Copy:
@@ -55,8 +51,7 @@ class Copy:
         self.options: dict[str, Any] = call.options
         self.summary: Summary | None = None
         self.began_at = time.monotonic()
-        self.told_aside = 0
-        self.aside_path = ""
+        self.aside_log = AsideLog(log)
         self.names: NamesFile | None = None  # of --keys-from
         assert call.source is not None and call.target is not None
         self.seeds = seeds_of(call.source, call.target)
@@ -216,8 +211,7 @@ class Copy:
 
     def _pass(self, plan: Plan, controls: Controls, shown: Display) -> CopyPass:
         """What is at work for a plan; it goes on where the pass before has ended, as far as that is of use."""
-        aside = AsideFile(plan.put_aside, self.tell_aside)
-        self.aside_path = aside.path
+        aside = self.aside_log.file(plan.put_aside)
         watch = Watch(zip(controls.sources, plan.survey.sources), zip(controls.targets, plan.survey.targets))
         outlook = self.look_out(plan, controls)
         coordinator = Coordinator.of_plan(
@@ -281,20 +275,9 @@ class Copy:
         """What the user should know of the copy, before it is verified."""
         if self.names:
             self._tell_what_was_passed_over(self.names)
-        if summary.counts.aside:
-            text = f"{plural(summary.counts.aside, 'key')} could not be copied: see {now.aside.path}"
-            self.log.warning(text, "mend the reason that it names for each key, then run the same command again")
+        self.aside_log.tell_all(summary.counts.aside)
         for text, advice in now.watch.warnings():
             self.log.warning(text, advice)
-
-    def tell_aside(self, aside: Aside) -> None:
-        """The first keys that are put aside are told at once: their user may rather end the run and mend the cause."""
-        self.told_aside += 1
-        if self.told_aside <= TOLD_ASIDE:
-            text = f"put aside {shortened(key_text(aside.key))} (db {aside.db}, {aside.type}): {aside.reason}"
-            self.log.warning(text, db=aside.db, **key_fields(aside.key))
-        elif self.told_aside == TOLD_ASIDE + 1:
-            self.log.warning(f"more keys are put aside: {self.aside_path} names them all")
 
     def _tell_what_was_passed_over(self, names: NamesFile) -> None:
         if names.repeated:

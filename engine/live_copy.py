@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from .aside import AsideFile
 from .contacts import Contacts
 from .coordinator import Coordinator
 from .desk import Desk
@@ -23,7 +22,7 @@ from .progress import Display, display
 from .signals import Ended, ending_live, from_now_on
 from .summary import Summary
 from .survey import Controls
-from .text import key_text, plural, shortened
+from .text import key_text, shortened
 from .verdict import Verdict
 from .verifying import Verification
 from .workers.errors import EXIT_INCOMPLETE, EXIT_OK, EXIT_SIGNAL, ChangedError, KeyferryError
@@ -49,8 +48,7 @@ class LiveCopy:
         self.copy, self.plan, self.controls = copy, plan, controls
         self.options: dict[str, Any] = copy.options
         self.signals = ending_live(copy.signals)
-        self.aside = AsideFile(plan.put_aside, copy.tell_aside)
-        copy.aside_path = self.aside.path
+        self.aside = copy.aside_log.file(plan.put_aside)
         found = plan.survey
         self.watch = Watch(zip(controls.sources, found.sources), zip(controls.targets, found.targets))
         self.shown: Display | None = None
@@ -195,9 +193,7 @@ class LiveCopy:
 
     def _tell(self, summary: Summary) -> None:
         log, result = self.copy.log, self.following.result
-        if summary.counts.aside:
-            text = f"{plural(summary.counts.aside, 'key')} could not be copied: see {self.aside.path}"
-            log.warning(text, "mend the reason that it names for each key, then run the same command again")
+        self.copy.aside_log.tell_all(summary.counts.aside)
         for db, key in list(self.following.removals.left)[:TOLD_LEFT]:
             shown = f"{shortened(key_text(key))} (db {db})"
             log.warning(f"gone or filtered out at the source, and still at the target: {shown}")

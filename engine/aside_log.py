@@ -1,0 +1,41 @@
+"""What the user is told of keys that are put aside: the first ones at once, their number at the end."""
+
+from __future__ import annotations
+
+from .aside import AsideFile, key_fields
+from .logs import Log
+from .text import key_text, plural, shortened
+from .workers.news import Aside
+
+#: So many keys that are put aside are told one by one, while the run goes on.
+TOLD_ASIDE = 5
+
+
+class AsideLog:
+    """Of one run, in all its passes; each has a `file` of its own."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.told = 0
+        self.path = ""
+
+    def file(self, path: str) -> AsideFile:
+        """The put-aside file of the next pass, whose keys are told."""
+        aside = AsideFile(path, self.tell)
+        self.path = aside.path
+        return aside
+
+    def tell(self, aside: Aside) -> None:
+        """The first keys that are put aside are told at once: their user may rather end the run and mend the cause."""
+        self.told += 1
+        if self.told <= TOLD_ASIDE:
+            text = f"put aside {shortened(key_text(aside.key))} (db {aside.db}, {aside.type}): {aside.reason}"
+            self.log.warning(text, db=aside.db, **key_fields(aside.key))
+        elif self.told == TOLD_ASIDE + 1:
+            self.log.warning(f"more keys are put aside: {self.path} names them all")
+
+    def tell_all(self, keys: int) -> None:
+        """At the end: so many are in the file."""
+        if keys:
+            text = f"{plural(keys, 'key')} could not be copied: see {self.path}"
+            self.log.warning(text, "mend the reason that it names for each key, then run the same command again")
