@@ -1,7 +1,6 @@
 """Kinds of values of options: how the text of each is read, and what its value is.
 
-A kind serves the command line, the environment and the Python API alike. Texts carry units, values do not:
-durations become float seconds, sizes whole bytes, shares fractions of 1.
+A kind serves the command line, the environment and the Python API alike. Texts carry units, values do not (`units.py`).
 """
 
 from __future__ import annotations
@@ -12,16 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from . import units
 from .workers import globs
 from .workers.endpoint import checked_host, place_of
 
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-#: As redis.conf has them: 1k is 1000 bytes, 1kb is 1024.
-_BYTES = {"": 1, "b": 1, "k": 10**3, "kb": 1 << 10, "m": 10**6, "mb": 1 << 20, "g": 10**9, "gb": 1 << 30}
 #: What TYPE says of keys; a module's type has a name of nine letters, digits or `-_`.
 KEY_TYPES = ("string", "list", "set", "zset", "hash", "stream", "vectorset")
 _MODULE_TYPE = re.compile(r"[A-Za-z0-9_-]{9}")
-_DIGITS_MAX = 15  # more digits than any value needs; bounds the work on absurd input
 #: The kernel and the servers count in numbers that longer times, in ms, and larger sizes do not fit into.
 _LONGEST_S, _LARGEST = 10**9, 1 << 63
 
@@ -69,17 +65,13 @@ def _is_text(value: object) -> bool:
 def whole(least: int, most: int = 10**12) -> Kind:
     """A whole number from `least` to `most`."""
     wanted = f"a whole number from {least} to {most}" if most < 10**12 else f"a whole number of at least {least}"
-    return Kind(wanted, lambda text: _digits(text, wanted), lambda value: _is_whole(value) and least <= value <= most)
-
-
-def _digits(text: str, wanted: str) -> int:
-    if not re.fullmatch(rf"-?[0-9]{{1,{_DIGITS_MAX}}}", text):
-        raise ValueError(f"must be {wanted}")
-    return int(text)
+    return Kind(
+        wanted, lambda text: units.digits(text, wanted), lambda value: _is_whole(value) and least <= value <= most
+    )
 
 
 def _count(text: str) -> int:
-    return _digits(text, COUNTS.wanted)
+    return units.digits(text, COUNTS.wanted)
 
 
 def choice(*names: str) -> Kind:
@@ -87,68 +79,31 @@ def choice(*names: str) -> Kind:
     return Kind(f"one of {', '.join(names)}", str, lambda value: value in names)
 
 
-def _seconds(text: str) -> float:
-    """A duration with its unit, as seconds."""
-    found = re.fullmatch(rf"([0-9]{{1,{_DIGITS_MAX}}}(?:\.[0-9]{{1,{_DIGITS_MAX}}})?)(ms|s|m|h)?", text)
-    if not found:
-        raise ValueError("must be a duration like 250ms, 5s, 10m or 2h")
-    number, unit = found.groups()
-    if not unit:
-        raise ValueError("the unit is missing", f"{number}s is seconds, {number}ms is milliseconds")
-    return float(number) * _SECONDS[unit]
-
-
-def _seconds_or_bare(text: str) -> float:
-    return _seconds(text + "s" if re.fullmatch(r"[0-9.]+", text) else text)
-
-
 def _time_or_command(text: str) -> float | str:
     if text.isalpha() and text != "replicate":
         raise ValueError("must be a duration like 5s, for ping: replicate")
-    return text if text == "replicate" else _seconds(text)
-
-
-def _seconds_or_bare_ms(text: str) -> float:
-    return _seconds(text + "ms" if re.fullmatch(r"[0-9.]+", text) else text)
-
-
-def _bytes(text: str) -> int:
-    """A size as redis.conf writes it, as bytes."""
-    found = re.fullmatch(rf"([0-9]{{1,{_DIGITS_MAX}}})([a-z]*)", text.lower())
-    if not found or found[2] not in _BYTES:
-        raise ValueError("must be a size like 100, 1k (1000), 1kb (1024), 1m or 1mb")
-    return int(found[1]) * _BYTES[found[2]]
+    return text if text == "replicate" else units.seconds(text)
 
 
 def _rate(text: str) -> int:
-    return _digits(text, RATE.wanted)
+    return units.digits(text, RATE.wanted)
 
 
 def _bandwidth(text: str) -> int:
     """A size, as bytes a second."""
     try:
-        return _bytes(text)
+        return units.size(text)
     except ValueError:
         raise ValueError(f"must be {BANDWIDTH.wanted}", "10mb is 10 * 1024 * 1024 bytes, 10m is 10,000,000") from None
 
 
 def _sample(text: str) -> float:
     """A share as a number below 1, or 1.0 for 100%; a number of keys as an int."""
-    return _share(text) if text.endswith("%") else _digits(text, "a number of keys, or a share like 1%")
+    return units.share(text) if text.endswith("%") else units.digits(text, "a number of keys, or a share like 1%")
 
 
 def _is_sample(value: object) -> bool:
     return (isinstance(value, float) and 0 < value <= 1) or (_is_whole(value) and value > 0)  # type: ignore[operator]
-
-
-def _share(text: str) -> float:
-    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)(%?)", text)
-    if not found:
-        raise ValueError("must be a share like 25%")
-    number, unit = found.groups()
-    if not unit:
-        raise ValueError("the unit is missing", f"{number}% is {number} of 100 keys; all keys are 100%")
-    return float(number) / 100
 
 
 def _span(one: Callable[[str], Any]) -> Callable[[str], tuple[Any, Any]]:
@@ -183,7 +138,7 @@ def _databases(text: str) -> str | list[int]:
     """`all`, or numbers in the order given."""
     if text == "all":
         return text
-    return [_digits(part.strip(), DATABASES.wanted) for part in text.split(",")]
+    return [units.digits(part.strip(), DATABASES.wanted) for part in text.split(",")]
 
 
 def _are_databases(value: object) -> bool:
@@ -203,10 +158,10 @@ def _renames(text: str) -> dict[int, int]:
         source, sign, target = part.partition(":")
         if not sign:
             raise ValueError(f"must be {RENAMES.wanted}")
-        db = _digits(source.strip(), RENAMES.wanted)
+        db = units.digits(source.strip(), RENAMES.wanted)
         if db in renames:
             raise ValueError(f"names the source's database {db} twice")
-        renames[db] = _digits(target.strip(), RENAMES.wanted)
+        renames[db] = units.digits(target.strip(), RENAMES.wanted)
     return renames
 
 
@@ -272,26 +227,28 @@ HOST = Kind("a host's name or address", checked_host, _is_text)
 PORT = whole(1, 65535)
 COUNT = whole(1)
 DATABASE = whole(0, 10**9)
-TIMEOUT = Kind("above 0 seconds", _seconds_or_bare, lambda value: _is_time(value) and value > 0)
+TIMEOUT = Kind("above 0 seconds", units.seconds_or_bare, lambda value: _is_time(value) and value > 0)
 IDLE = Kind(
     "a duration above 0, like 5s; a bare number is milliseconds",
-    _seconds_or_bare_ms,
+    units.seconds_or_bare_ms,
     lambda value: _is_time(value) and value > 0,
 )
-DURATION = Kind("a duration of 0 seconds or more", _seconds, lambda value: _is_time(value) and value >= 0)
-ABOVE_0 = Kind("a duration above 0, like 5ms", _seconds, lambda value: _is_time(value) and value > 0)
+DURATION = Kind("a duration of 0 seconds or more", units.seconds, lambda value: _is_time(value) and value >= 0)
+ABOVE_0 = Kind("a duration above 0, like 5ms", units.seconds, lambda value: _is_time(value) and value > 0)
 TIME_OR_COMMAND = Kind(
     "a duration above 0, like 5ms", _time_or_command, lambda value: value == "replicate" or ABOVE_0.holds(value)
 )
 RATE = Kind("whole keys a second, like 20000", _rate, lambda value: _is_whole(value) and value > 0)
 BANDWIDTH = Kind("bytes a second, like 10mb or 10m", _bandwidth, lambda value: _is_whole(value) and value > 0)
 SAMPLE = Kind("a number of keys, or a share like 1%, at most 100%", _sample, _is_sample)
-SHARE = Kind("a share from 0% to 100%", _share, lambda value: _is_number(value) and 0 <= value <= 1)
-SIZE = Kind("a size from 0 bytes to 8,000,000,000gb", _bytes, lambda value: _is_whole(value) and 0 <= value < _LARGEST)
-SIZES = Kind("bytes, the smaller first: 10-100", _span(_bytes), lambda value: _is_span(value, _is_whole, 0))
+SHARE = Kind("a share from 0% to 100%", units.share, lambda value: _is_number(value) and 0 <= value <= 1)
+SIZE = Kind(
+    "a size from 0 bytes to 8,000,000,000gb", units.size, lambda value: _is_whole(value) and 0 <= value < _LARGEST
+)
+SIZES = Kind("bytes, the smaller first: 10-100", _span(units.size), lambda value: _is_span(value, _is_whole, 0))
 COUNTS = Kind("numbers from 1, the smaller first: 1-50", _span(_count), lambda value: _is_span(value, _is_whole, 1))
 DURATIONS = Kind(
-    "at least 1 ms, the shorter first: 60s-1h", _span(_seconds), lambda value: _is_span(value, _is_time, 0.001)
+    "at least 1 ms, the shorter first: 60s-1h", _span(units.seconds), lambda value: _is_span(value, _is_time, 0.001)
 )
 GLOB = Kind("a glob like user:*", str.encode, _is_glob)
 TYPES = Kind("types with commas: string,hash", _key_types, _are_key_types)
