@@ -40,6 +40,15 @@ class Signals:
         """The number of the ending signal that came first, or 0."""
         return self._first
 
+    def obey(self) -> None:
+        """Raise Ended once an ending signal is seen."""
+        if self.seen():
+            raise Ended(self._came())
+
+    def _came(self) -> int:
+        """The number of the signal that has come: a run ends with it, whatever a part of the run made of it."""
+        return self._first
+
     def status_asked(self) -> bool:
         """Whether SIGUSR1 has come since this was last asked."""
         asked, self._status = self._status, False
@@ -54,8 +63,7 @@ class Signals:
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
         """Within `with`, nothing is on its way: the first ending signal raises Ended, whatever is waited for."""
-        if self.seen():
-            raise Ended(self.seen())
+        self.obey()
         with self._at_once():
             yield
 
@@ -101,6 +109,9 @@ class Reading(Signals):
         """The number of the ending signal, or 0."""
         found = self._signals.seen()
         return self._meaning(found) if found else 0
+
+    def _came(self) -> int:
+        return self._signals._came()
 
     def status_asked(self) -> bool:
         """Whether SIGUSR1 has come since anybody asked."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .logs import Log
 from .outages import Outages
 from .partitioners.control import Control, ReplyError
-from .signals import Ended, Signals, ending_live
+from .signals import Signals, ending_live
 from .workers.errors import StateError, UnreachedError
 from .workers.patience import Patience
 from .workers.policy import Action, rule_for
@@ -57,8 +57,7 @@ class Waiting:
             raise error from None
         self.outages.hear([[*where, error.message]])
         self.signals.pause(pause_s)
-        if number := self.signals.seen():
-            raise Ended(number)
+        self.signals.obey()
         if self.outlook:
             self.outlook.check()
 

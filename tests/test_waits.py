@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 
 from keyferry.hook import run_hook
+from keyferry.logs import Log
+from keyferry.partitioners.control import Control
 from keyferry.signals import Ended, Reading, Signals, ending_live
+from keyferry.waiting import Waiting
+from keyferry.workers.endpoint import Endpoint
 from tests.conftest import ServerFactory
 from tests.support.live import start_live
 from tests.support.processes import start_keyferry
@@ -43,6 +47,19 @@ def test_what_a_part_of_a_run_makes_of_a_signal_does_not_keep_the_run_waiting() 
         with Signals() as signals, pytest.raises(Ended), reading(signals).at_once():
             os.kill(os.getpid(), signal.SIGINT)
             raise AssertionError("it went on")
+
+
+def test_a_run_ends_with_the_signal_that_has_come_whatever_a_part_of_it_makes_of_it() -> None:
+    """As a demo with Ctrl-C, which to its live copy is SIGTERM: also where it came right before the copy began."""
+    control = Control(Endpoint(port=free_port()), "source")
+    with Signals() as signals:
+        os.kill(os.getpid(), signal.SIGINT)
+        reading = Reading(signals, lambda number: signal.SIGTERM)
+        with pytest.raises(Ended) as begins, reading.at_once():
+            raise AssertionError("it went on")
+        with pytest.raises(Ended) as waits:
+            Waiting(30.0, Log(0), reading)(control, control.open)
+    assert begins.value.number == waits.value.number == signal.SIGINT
 
 
 def test_a_pause_ends_with_the_first_signal() -> None:

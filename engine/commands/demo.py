@@ -15,7 +15,7 @@ from ..generating import Generation
 from ..grammar import Invocation, from_python
 from ..logs import Log
 from ..output import say_result
-from ..signals import Ended, Reading, Signals
+from ..signals import Reading, Signals
 from ..text import plural
 from ..writer import Writer
 
@@ -52,8 +52,7 @@ class _Demo:
 
     def stop(self) -> None:
         """Raise Ended once a signal has come."""
-        if number := self.signals.seen():
-            raise Ended(number)
+        self.signals.obey()
 
     def run(self, source: Embedded, target: Embedded) -> int:
         """Generate, change, copy, verify; the exit code."""
