@@ -63,8 +63,8 @@ class Signals:
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
         """Within `with`, nothing is on its way: the first ending signal raises Ended, whatever is waited for."""
-        self.obey()
         with self._at_once():
+            self.obey()  # only now: none may come in between
             yield
 
     @contextlib.contextmanager

@@ -41,6 +41,21 @@ def test_a_signal_that_has_come_before_ends_what_begins_to_wait() -> None:
             raise AssertionError("it went on")
 
 
+class Crossed(Signals):
+    """A signal comes right after somebody has seen none."""
+
+    def seen(self) -> int:
+        found = super().seen()
+        if not found:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return found
+
+
+def test_a_signal_that_comes_just_when_a_wait_begins_ends_it() -> None:
+    with Crossed() as signals, pytest.raises(Ended), signals.at_once():
+        raise AssertionError("it went on")
+
+
 def test_what_a_part_of_a_run_makes_of_a_signal_does_not_keep_the_run_waiting() -> None:
     """Ctrl-C may mean to cut over, or to end as SIGTERM does: where nothing is on its way, it ends the run."""
     for reading in (ending_live, lambda signals: Reading(signals, lambda number: signal.SIGTERM)):
