@@ -13,10 +13,12 @@ import pytest
 from tests.conftest import ServerFactory
 from tests.support.compare import differences
 from tests.support.dataset import fill, fill_large
+from tests.support.live import wait_until
 from tests.support.monitor import Monitor
 from tests.support.processes import run_keyferry, start_keyferry
 from tests.support.servers import Server
 from tests.support.summary import result_of
+from tests.test_live_busy import is_busy
 from tests.test_options import at, copied, write_strings
 
 KINDS = ("6.2", "7.0", "8.2", "9.1")
@@ -146,14 +148,14 @@ def test_a_transaction_that_meets_a_busy_server_is_made_again(server: ServerFact
 
 
 def busy_for(server: Server, seconds: float) -> None:
-    """Let a script hold the server for some time; it answers BUSY meanwhile."""
+    """Let a script hold the server for some time, in which it answers BUSY."""
     with server.connect() as stuck, server.connect() as other:
         script = threading.Thread(target=stuck.call, args=("EVAL", "while true do end", 0))
         script.start()
+        wait_until(lambda: is_busy(server))
         time.sleep(seconds)
-        while script.is_alive():  # it may begin late
-            other.call("SCRIPT", "KILL")
-            script.join(0.05)
+        other.call("SCRIPT", "KILL")
+        script.join()
 
 
 @pytest.mark.parametrize("missing", ["multi", "exec"])

@@ -26,9 +26,11 @@ from keyferry.workers.task import COPY_RANGE, Task
 from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal
 from tests.support.dataset import fill_large
+from tests.support.live import wait_until
 from tests.support.processes import VERIFIED, start_command, start_keyferry
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Server, free_port
+from tests.test_live_busy import is_busy
 from tests.test_options import at, write_strings
 from tests.test_pace import NotedSeats
 from tests.test_signals import SLOWLY, wait_for_keys
@@ -234,7 +236,7 @@ def test_a_server_that_is_busy_at_the_verification_is_waited_for(server: ServerF
             script = threading.Thread(target=run_until_killed, args=(source,))
             script.start()
             try:
-                time.sleep(0.5)
+                wait_until(lambda: is_busy(source))
                 proxy.release()
                 run.wait_for_text("busy running a script")
             finally:
