@@ -101,7 +101,7 @@ def test_expiries_on_equal_clocks_are_equal_to_the_millisecond(server: ServerFac
 
 
 class BusyInBetween(Hooks):
-    """Other clients' work falls before each twentieth PTTL, for 40 ms."""
+    """Other clients' work falls before each twentieth PTTL, for 200 ms."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -110,7 +110,7 @@ class BusyInBetween(Hooks):
         if args[0] == b"PTTL":
             self.asked += 1
             if self.asked % 20 == 0:
-                time.sleep(0.04)
+                time.sleep(0.2)
         return args
 
 
@@ -118,11 +118,11 @@ class BusyInBetween(Hooks):
 def test_a_busy_old_source_tells_expiries_to_the_few_milliseconds(careful: bool, server: ServerFactory) -> None:
     """6.2 tells only what is left of an expiry, and its clock has to be asked in the same moment.
 
-    It may be kept waiting between the two by the machine; but not for as long as all the others' work takes.
+    It may be kept waiting between the two by the machine; but not for as long as the others' work takes once.
     """
     source, target = server("6.2"), server("7.0")
     seconds, _ = source.call("TIME")
-    instants = {b"key:%d" % n: (int(seconds) + 1000) * 1000 + n for n in range(200)}
+    instants = {b"key:%d" % n: (int(seconds) + 1000) * 1000 + n for n in range(80)}
     with source.connect() as connection:
         connection.pipeline([("SET", key, b"v", "PXAT", instant) for key, instant in instants.items()])
     settled: list[Window] = []
@@ -136,7 +136,7 @@ def test_a_busy_old_source_tells_expiries_to_the_few_milliseconds(careful: bool,
         finally:
             loop.close()
     found = {key: target.call("PEXPIRETIME", key) for key in instants}
-    assert {key: found[key] - instants[key] for key in instants if abs(found[key] - instants[key]) > 35} == {}
+    assert {key: found[key] - instants[key] for key in instants if abs(found[key] - instants[key]) > 150} == {}
 
 
 # ---- connections -------------------------------------------------------------------------------------------
