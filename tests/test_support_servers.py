@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,16 @@ def test_a_server_is_the_version_asked_for_and_answers_on_both_addresses(server:
     assert str(one.call("NOSUCH")).startswith("ERR unknown command")
     assert len(one.call("DEBUG", "DIGEST")) == 40
     assert len(one.run_id) == 40
+
+
+def test_threads_that_call_at_once_get_a_reply_each_to_their_own_command(server: ServerFactory) -> None:
+    one = server("7.0")
+
+    def echoed(name: str) -> bool:
+        return all(one.call("ECHO", f"{name}:{number}") == f"{name}:{number}".encode() for number in range(2_000))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(echoed, "abcd"))
 
 
 def test_a_server_with_certificates_has_a_port_for_tls_besides_its_plain_one(

@@ -13,6 +13,7 @@ A server dies with the thread that started it: start a cluster from a thread tha
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
@@ -61,6 +62,7 @@ class Cluster:
         self._shares = list(slots) or _equal_shares(masters)
         self._lost: dict[str, frozenset[int]] = {}  # the slots of killed masters, by id
         self._kept: ClusterConnection | None = None
+        self._calls = threading.Lock()
         words = [*_settings(password, node_timeout_ms), *extra]
         words += ["--tls-cluster", "yes", "--tls-replication", "yes"] if tls else []
         try:
@@ -143,10 +145,14 @@ class Cluster:
         return ClusterConnection(self, db)
 
     def call(self, *command: Arg, key: Arg | None = None) -> Any:
-        """The reply of the node that owns the key of the command, or `key`; error replies are values."""
-        if self._kept is None:
-            self._kept = self.connect()
-        return self._kept.call(*command, key=key)
+        """The reply of the node that owns the key of the command, or `key`; error replies are values.
+
+        Threads take turns.
+        """
+        with self._calls:
+            if self._kept is None:
+                self._kept = self.connect()
+            return self._kept.call(*command, key=key)
 
     def call_all(self, *command: Arg) -> list[Any]:
         """The replies of all running nodes, in order."""

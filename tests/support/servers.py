@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,6 +82,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self._client: redis.Redis | None = None
         self._kept: Connection | None = None
+        self._calls = threading.Lock()
         try:
             self._start_on_a_free_port(wait)
         except BaseException:
@@ -147,10 +149,14 @@ class Server:
         return Connection(at, db=db, password=self.password, timeout_s=timeout_s, protocol=protocol)
 
     def call(self, *args: Arg) -> Any:
-        """The reply to a command on a connection kept for this; error replies are values. Stays on database 0."""
-        if self._kept is None:
-            self._kept = self.connect()
-        return self._kept.call(*args)
+        """The reply to a command on a connection kept for this; error replies are values. Stays on database 0.
+
+        Threads take turns: what stands before a server calls it while the test does.
+        """
+        with self._calls:
+            if self._kept is None:
+                self._kept = self.connect()
+            return self._kept.call(*args)
 
     @property
     def client(self) -> redis.Redis:
