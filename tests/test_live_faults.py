@@ -162,7 +162,7 @@ def test_a_feed_process_that_is_killed_is_replaced_and_its_gap_made_good(server:
 def test_events_are_counted_over_all_feeds_and_passes(server: ServerFactory) -> None:
     """One feed process is killed, and another one meets a source that has begun anew, so that the copy does as well."""
     source, target = server("7.0", fresh=True), server("7.0")
-    with start_live(source, target, *UNTIL_A_SIGNAL) as run:
+    with start_live(source, target, *UNTIL_A_SIGNAL, "--progress", "json") as run:
         known: list[str] = []
         for number, then in enumerate((lambda: kill_the_process(run, source), lambda: source.restart(keep_data=True))):
             wait_until(lambda: bool(set(feeds(source)) - set(known)))
@@ -170,7 +170,7 @@ def test_events_are_counted_over_all_feeds_and_passes(server: ServerFactory) -> 
             for name in ("one", "two"):
                 source.call("SET", f"{name}:{number}", "1")
                 wait_until_followed(target, f"{name}:{number}")
-            time.sleep(0.5)  # until the feed has told of them
+            run.wait_for_text(f'"live": {{"events": {2 + 2 * number},')
             then()
         run.wait_for_text("the copy begins again")
         wait_for_feed(source)
