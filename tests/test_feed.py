@@ -49,7 +49,7 @@ def test_a_report_that_nobody_takes_does_not_keep_the_feed_from_the_source(serve
         seat.send(FeedOrder(ask=True, take=MOST_BYTES))
         time.sleep(0.5)
         write(source, 30_000, 150_000)
-        wait_until(lambda: unread_bytes(source) == 0, timeout_s=10, what="what has changed waits at the source")
+        wait_until(lambda: unread_bytes(source) == 0, what="what has changed waits at the source")
         report = seat.receive()
         names = sum(len(one.keys) for one in report.dirtied) if report else 0
         while names < 150_000:

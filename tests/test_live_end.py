@@ -100,7 +100,7 @@ def test_an_event_that_was_on_its_way_when_the_user_cut_over_is_no_write_after_i
         source.call("SET", "marker", "1")
         wait_until_followed(target)
         proxy.set("delay 600ms replies at reply INFO always")
-        proxy.wait_until_fired(10)  # on the feed's connection, which looks at the source all the time
+        proxy.wait_until_fired(60)  # on the feed's connection, which looks at the source all the time
         source.call("SET", "late", "1")
         done = cut_over(run)
     assert done.ran.code == 0, done.ran.err

@@ -228,7 +228,7 @@ def test_gap_after_gap_is_made_good_while_the_source_is_written_to(server: Serve
         wait_for_writes(source)
         for gaps in ("1 gap", *(f"{number} gaps" for number in range(2, SWEEPS_MAX + 2))):
             kill_the_feed(source, target)
-            wait_until(lambda: asked_for_its_status(run, f"{gaps} made good"), 30)
+            wait_until(lambda: asked_for_its_status(run, f"{gaps} made good"))
             time.sleep(1)
         end_writer(writer)
         done = followed(run)
@@ -266,7 +266,7 @@ def test_a_signal_ends_it_in_order_while_the_target_stands_still(loses: bool, se
             source.call("SET", "a", "2")  # so that a write is on its way
             time.sleep(3)
             run.signal_all(signal.SIGTERM)
-            done = followed(run, timeout_s=25)
+            done = followed(run, timeout_s=50)  # a server is waited for a minute, what is on its way for 15 s
         finally:
             target.resume()
     assert done.ran.code == 128 + signal.SIGTERM, done.ran.err

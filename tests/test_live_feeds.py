@@ -182,7 +182,7 @@ def test_a_signal_ends_the_wait_for_the_last_look(server: ServerFactory) -> None
     source, target, hooks = server("7.0"), server("7.0"), AnswersNoLook()
     write_strings(source, 100)
     with Proxy(source, hooks) as proxy, start_live(proxy, target) as run:
-        assert hooks.asked.wait(30), run.err
+        assert hooks.asked.wait(60), run.err
         run.signal_all(signal.SIGTERM)
         done = followed(run)
     assert done.ran.code == 128 + signal.SIGTERM, done.ran.err

@@ -17,7 +17,7 @@ from keyferry.signals import Ended, Reading, Signals, ending_live
 from keyferry.waiting import Waiting
 from keyferry.workers.endpoint import Endpoint
 from tests.conftest import ServerFactory
-from tests.support.live import start_live
+from tests.support.live import start_live, wait_until
 from tests.support.processes import start_keyferry
 from tests.support.servers import free_port
 from tests.test_options import at, write_strings
@@ -90,10 +90,7 @@ def test_the_command_at_the_end_of_a_live_copy_ends_with_the_run(server: ServerF
     write_strings(source, 10)
     begun = tmp_path / "begun"
     with start_live(source, target, "--on-converged", f"echo > {begun}; sleep 100; exit 0") as run:
-        deadline = time.monotonic() + 30
-        while not begun.exists():
-            assert time.monotonic() < deadline and run.running, run.err
-            time.sleep(0.05)
+        wait_until(begun.exists)
         run.signal(signal.SIGINT)  # nothing is left to cut over: it ends the run
         ran = run.wait(50)
     assert ran.code == 130, ran.err
