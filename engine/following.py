@@ -43,6 +43,10 @@ HIDDEN = "not every change of the source's streams or vector sets has an event, 
 LET_US_ASK = "ACL SETUSER … +info; or stop the writers, then keyferry compare"
 
 
+#: Side, run_id and master_replid; "" where the server does not tell.
+Identity = tuple[str, str, str]
+
+
 @dataclass
 class Memory:
     """What later passes of a run have to know of the first: a server that changed makes a pass begin again."""
@@ -50,11 +54,17 @@ class Memory:
     targets: dict[int, int] = field(default_factory=dict)  # where databases go
     allowed: set[int] = field(default_factory=set)  # target databases where keys may be removed
     sizes: dict[int, int] = field(default_factory=dict)  # of the source's databases
+    servers: set[Identity] = field(default_factory=set)
     gaps: int = 0
     keys: int = 0
     events: int = 0
     lag: Lag = field(default_factory=Lag)
     warned: set[str] = field(default_factory=set)  # of replicas: why nobody knows what they lack
+
+    def learn_servers(self, servers: set[Identity]) -> bool:
+        """Take in who serves the next pass; whether any of them may be another one than in the pass before."""
+        before, self.servers = self.servers, servers
+        return bool(before) and (before != servers or not all(run_id and replid for _, run_id, replid in servers))
 
     def learn_targets(self, targets: dict[int, int], sizes: dict[int, int], prune: bool) -> None:
         """Keys may go in databases that were empty when the first pass began to fill them, or with --prune in all.
@@ -93,10 +103,12 @@ class Following:
         sizes: dict[int, int] = {}
         for part in plan.databases:
             sizes[part.db] = sizes.get(part.db, 0) + part.keys
-        refuse_what_has_shrunk(memory.sizes if plan.again else {}, sizes, options["prune"])
+        # The same servers serve another pass where a database has appeared: what has gone there was removed by clients.
+        changed = memory.learn_servers(_identities(plan))
+        refuse_what_has_shrunk(memory.sizes if changed else {}, sizes, options["prune"])
         memory.sizes = sizes
         # With --prune nothing is too much to be removed: it need not be counted first.
-        planning = plan.again and not options["prune"]
+        planning = changed and not options["prune"]
         self.removals = Removals(self.targets, memory.allowed, options["prune"], planning)
         self.removals.target_keys = sum(plan.survey.target_sizes.values())
         setup = feed_setup(plan.survey, plan.setup, sorted(self.targets), options, plan.feed)
@@ -177,7 +189,8 @@ class Following:
 
     def _first_tasks(self) -> list[Task]:
         tasks = [] if self.parts.options["live_only"] else self.plan.tasks()
-        if self.removals.planning or (self.parts.options["prune"] and self.removals.target_keys):
+        # What went between two passes is told by no feed.
+        if self.plan.again or (self.parts.options["prune"] and self.removals.target_keys):
             lookups = self.live.field.lookups()
             tasks += [replace(task, id=number) for number, task in enumerate(lookups, len(tasks))]
         return tasks
@@ -264,6 +277,11 @@ class Following:
 def _sizes_by_now(plan: Plan, controls: Controls) -> dict[int, int]:
     """Of the target's databases; those that were empty are looked at again, now that writes of others are noticed."""
     return {db: keys or database_size(controls.targets, db) for db, keys in plan.survey.target_sizes.items()}
+
+
+def _identities(plan: Plan) -> set[Identity]:
+    """Of all servers of a plan."""
+    return {(one.side, one.run_id, one.replid) for one in plan.survey.sources + plan.survey.targets}
 
 
 def _has_vectors(plan: Plan) -> bool:

@@ -33,13 +33,19 @@ def a_pass(
     keys: int = 1000,
     again: bool = False,
     memory: Memory | None = None,
+    run_id: str = "",
     **more: Any,
 ) -> Following:
-    """The databases of one server go to those of another, which hold so many keys; `again`: a server has changed."""
+    """The databases of one server go to those of another, which hold so many keys; `again`: it is not the first pass.
+
+    `run_id`: the source's, where it tells who it is.
+    """
     options = from_python("replicate", ["redis://h", "redis://h"], live=True, **more).options
     plan: Any = SimpleNamespace(
         databases=[SimpleNamespace(db=db, target_db=db, keys=keys, scope=(0, db)) for db in target_keys],
-        survey=Survey([Server(Endpoint(), "source")], [], target_sizes=target_keys, flags=[""]),
+        survey=Survey(
+            [Server(Endpoint(), "source", run_id=run_id, replid=run_id)], [], target_sizes=target_keys, flags=[""]
+        ),
         setup=Setup([Node(Endpoint())], [Node(Endpoint())]),
         tasks=lambda: [Task(0, COPY_RANGE)],
         feed=TRACKING,
@@ -83,6 +89,17 @@ def test_with_prune_nothing_has_to_be_counted_so_no_names_are_kept_until_then() 
     assert not later.removals.planning and later.setup.removes == [0]
     later.live.field.lookups = lambda: [Task(0, COPY_RANGE, work=LOOK_UP)]
     assert [task.work for task in later._first_tasks()] == ["copy", "look up"]
+
+
+def test_where_the_servers_are_the_same_nothing_was_lost_between_two_passes() -> None:
+    memory = Memory()
+    a_pass({0: 0}, keys=1000, memory=memory, run_id="a")
+    later = a_pass({0: 1000, 1: 0}, keys=500, again=True, memory=memory, run_id="a")
+    assert not later.removals.planning and later.setup.removes == [0, 1]
+    later.live.field.lookups = lambda: [Task(0, COPY_RANGE, work=LOOK_UP)]
+    assert [task.work for task in later._first_tasks()] == ["copy", "look up"]
+    with pytest.raises(NotConverged, match="database 0 has 100 keys now, not 500"):
+        a_pass({0: 500}, keys=100, again=True, memory=memory, run_id="b")
 
 
 def test_a_source_that_has_shrunk_since_the_pass_before_ends_the_run() -> None:
