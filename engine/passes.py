@@ -12,7 +12,7 @@ from .reaching import closed_on_error
 from .reaching_side import Seeds, add_nodes
 from .summary import Summary
 from .survey import Controls, first_line, survey
-from .workers.errors import ChangedError, RunError
+from .workers.errors import AppearedError, ChangedError, RunError
 
 #: A server that is another one at every look is not worth more passes than this.
 PASSES_MAX = 10
@@ -24,14 +24,17 @@ def until_servers_stay(
     """The summary of the first attempt during which no server has changed.
 
     `attempt(again)` makes one; it raises ChangedError where one has. `what_then(changed)` says what the next one does,
-    in words for the user, or raises RunError where there can be none. Raises RunError where servers change at each.
+    in words for the user, or raises RunError where there can be none. Raises RunError where servers change at each;
+    databases that appear do not count, as there are only so many.
     """
-    for number in range(PASSES_MAX):
+    again, passes = False, 0
+    while passes < PASSES_MAX:
         try:
-            return attempt(number > 0)
+            return attempt(again)
         except ChangedError as changed:
             log.warning(f"{changed}: {what_then(changed)}")
-            last = changed
+            again, last = True, changed
+            passes += not isinstance(changed, AppearedError)
     raise RunError(f"{last.message}, {PASSES_MAX} times", side=last.side, address=last.address)
 
 

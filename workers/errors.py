@@ -6,6 +6,7 @@
       │    └─ UnreachedError       … or not reached: those who wait for servers that are starting try again
       ├─ RunError           5      ended after the first key: connection gone, disk full, workers keep dying
       │    └─ ChangedError         a server is not the one that the copy began with: another pass follows
+      │         └─ AppearedError   … the same, and a database has appeared that the plan does not know
       ├─ RefusedError       6      we will not do this: same database, unsupported pair
       ├─ StateError         7      the server answers, but LOADING, OOM, READONLY, … lasted too long
       ├─ NotConverged       8      live: it cannot be claimed that both sides are equal
@@ -85,6 +86,10 @@ class ChangedError(RunError):
     """A server's identity has changed; what was copied until then proves nothing."""
 
 
+class AppearedError(ChangedError):
+    """A database has appeared that is to be copied too: it takes another plan."""
+
+
 class RefusedError(KeyferryError):
     """Something that would be unsafe, so it is not done."""
 
@@ -124,7 +129,7 @@ def key_text(key: bytes) -> str:
 
 
 _REACH = (UsageError, AccessError, UnreachedError, RefusedError)
-_RUN = (RunError, ChangedError, StateError, NotConverged, InternalError)
+_RUN = (RunError, ChangedError, AppearedError, StateError, NotConverged, InternalError)
 _KINDS = {kind.__name__: kind for kind in _REACH + _RUN}
 
 

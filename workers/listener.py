@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from .conn import Lost
 from .counters import Calls, Mute, Saves, Stillness, Watched
-from .errors import ChangedError, NotConverged, StateError
+from .errors import AppearedError, NotConverged, StateError
 from .feed_conn import PING, FeedConnection
 from .feed_task import NOTIFICATIONS, FeedSetup, enough_flags
 from .policy import Action, rule_for
@@ -156,7 +156,7 @@ class Listener:
         """Raise Lost where a database is in scope that the plan does not know: another one is made."""
         if self.setup.every_db and db not in self.setup.dbs:
             text = f"database {db} has appeared, and is to be copied too"
-            raise Lost(ChangedError(text, side="source", address=self.node.endpoint.address))
+            raise Lost(AppearedError(text, side="source", address=self.node.endpoint.address))
 
     def _check_mute(self, saves: Saves | None, asked_at: float) -> None:
         silent = self.watched.calls.silent
