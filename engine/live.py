@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 #: Numbers of live tasks begin here: the ledger has those below.
 FIRST_TASK = 1 << 40
+#: What is not known yet of what the feed counts: it is the feed's next count.
+NOT_TAKEN = -2
 #: Names that the run itself has marked: as long as they take less, more are asked for.
 MARKED_BYTES = 32 << 20
 
@@ -59,7 +61,7 @@ class Live:
     lag: Lag = dataclasses.field(default_factory=Lag)
     keys: int = 0  # outcomes of changed keys
     asides: Asides = dataclasses.field(default_factory=Asides)
-    silent_at: int = -2  # calls of commands that change keys silently, when keys of these types were copied last
+    silent_at: int = NOT_TAKEN  # calls of commands that change keys silently, when such keys were copied last
     silent_keys: int = 0  # how many of these keys there were then, in scope
     activity_at: float = 0.0  # when the last event came of a key that exists, whether it could be copied or not
     asked: bool = False  # to cut over now
@@ -71,7 +73,7 @@ class Live:
 
     def __post_init__(self) -> None:
         self.sweeps = Sweeps(self.feeding, self.field, self.generations, self.settled_before, self.warn)
-        self.feeding.gap = self.sweeps.gap
+        self.feeding.gap = self._gap
 
     # ---- for the coordinator --------------------------------------------------------------------------------
 
@@ -109,7 +111,7 @@ class Live:
             self.generations.gathered.append(dirtied)
         if not self.ready:
             return
-        if self.silent_at == -2:
+        if self.silent_at == NOT_TAKEN:
             self.silent_at = self.feeding.told.silent
         if run.fence.holds_tasks:
             self.trespass.restart()
@@ -131,6 +133,11 @@ class Live:
             self.generations.passed(worker, barrier, left)
         for window in report.closed:
             self.generations.closed(worker, window)
+
+    def _gap(self, why: str) -> None:
+        """Events may be lost, and counters may have begun anew: such keys are copied again, too, with all else."""
+        self.silent_at = NOT_TAKEN
+        self.sweeps.gap(why)
 
     def late_writes(self) -> None:
         """Bytes of a lost connection may still be executed, for as long as a command may take."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 
 import pytest
 
@@ -97,6 +98,28 @@ def test_a_feed_that_never_tells_anything_is_found_out(server: ServerFactory) ->
         done = followed(run)
     assert done.ran.code == 8
     assert "its feed brings no events, though it is written to" in done.ran.err
+
+
+def test_a_stream_that_changes_silently_after_the_counters_were_reset_is_copied_again(server: ServerFactory) -> None:
+    """They come to what they had come to before."""
+    source, target = server("7.0"), server("7.0")
+    source.call("XADD", "stream", "1-1", "field", "value")
+    source.call("XADD", "stream", "2-1", "field", "value")
+    source.call("XGROUP", "CREATE", "stream", "group", "0")
+    source.call("XREADGROUP", "GROUP", "group", "consumer", "STREAMS", "stream", ">")
+    source.call("CONFIG", "RESETSTAT")
+    source.call("XACK", "stream", "group", "1-1")
+    with start_live(source, target, "--no-verify", *UNTIL_A_SIGNAL) as run:
+        wait_until_followed(target, "stream")
+        source.call("CONFIG", "RESETSTAT")
+        run.wait_for_text("counters were reset")
+        source.call("SET", "marker", "1")
+        wait_until_followed(target)
+        time.sleep(1)  # until the stream is copied again, too
+        source.call("XACK", "stream", "group", "2-1")
+        done = cut_over(run)
+    assert done.ran.code == 0, done.ran.err
+    assert target.call("XPENDING", "stream", "group")[0] == 0
 
 
 def test_vector_sets_are_copied_again_as_notifications_do_not_tell_of_them(server: ServerFactory) -> None:
