@@ -27,6 +27,7 @@ from .replica_watch import pairs_of
 from .signals import Signals, ending_live
 from .supply import owners_in
 from .survey import Controls, check_identities, database_size
+from .sweeps import SWEEPS_MAX
 from .trespass import Trespass
 from .verify_plan import reverse_tasks
 from .workers.errors import NotConverged
@@ -39,6 +40,8 @@ LOOK_S = 60.0
 #: Vector sets are there from this version of Redis on.
 VECTORS_SINCE = (8, 0)
 WRITTEN = "the source was written to until the end"
+LOST = f"events were lost during each of {SWEEPS_MAX} verifications"
+MEND = "mend the cause that the warnings name, and run the same command again"
 HIDDEN = "not every change of the source's streams or vector sets has an event, and its INFO is refused"
 LET_US_ASK = "ACL SETUSER … +info; or stop the writers, then keyferry compare"
 
@@ -160,7 +163,7 @@ class Following:
             self._describe()
 
     def _run_until_proved(self) -> None:
-        live, first, repairs = self.live, True, int(self.parts.options["repair"])
+        live, first, repairs, lost = self.live, True, int(self.parts.options["repair"]), 0
         while True:
             self._coordinate(self._first_tasks() if first else [], "copy" if first else "live")
             first = False
@@ -183,8 +186,12 @@ class Following:
             elif self.signal:
                 return
             elif live.asked:
-                self.result.reason, self.result.verdict_stands = WRITTEN, True  # the reason says what it is worth
-                return
+                lost += live.sweeps.under_way  # a gap is no sign of a writer, and is made good
+                if lost == SWEEPS_MAX or not live.sweeps.under_way:
+                    self.result.reason, self.result.verdict_stands = WRITTEN, True  # the reason says what it is worth
+                    if live.sweeps.under_way:
+                        self.result.reason, self.result.advice = LOST, MEND
+                    return
             live.cutting = None
 
     def _first_tasks(self) -> list[Task]:

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from keyferry.cutover import CutOver
-from keyferry.following import WRITTEN, Following, Memory, Parts
+from keyferry.following import LOST, WRITTEN, Following, Memory, Parts
 from keyferry.grammar import from_python
 from keyferry.logs import ERROR, Log
 from keyferry.partitioners.server import Server
 from keyferry.planning import Survey
 from keyferry.signals import Signals
 from keyferry.survey import Controls
+from keyferry.sweeps import SWEEPS_MAX
 from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.errors import NotConverged
 from keyferry.workers.feed_task import TRACKING, FeedReport
@@ -144,9 +145,9 @@ class Feed:
 
 
 def proved(
-    meanwhile: Callable[[Following, Feed], None], asked: bool = False, equal: bool = True, **more: Any
+    meanwhile: Callable[[Following, Feed], None], asked: bool = False, equal: bool = True, times: int = 1, **more: Any
 ) -> tuple[Following, int]:
-    """A pass during whose first verification something happens; and how often it was verified."""
+    """A pass during whose first verification something happens, or first `times`; and how often it was verified."""
     one, feed, verified = a_pass({0: 0}, **more), Feed(), 0
     one.live.feeding = feed  # type: ignore[assignment]
     one.live.asked = asked
@@ -164,7 +165,7 @@ def proved(
         nonlocal verified
         verified += 1
         assert verified < 5, "it goes round in circles"
-        if verified == 1:
+        if verified <= times:
             feed.happened = partial(meanwhile, one, feed)
         return equal, 0
 
@@ -227,6 +228,13 @@ def test_what_differs_is_compared_again_once_where_it_is_to_be_mended() -> None:
     for repair, times in ((False, 1), (True, 2)):
         one, verified = proved(nothing, equal=False, repair=repair)
         assert (verified, one.result.converged) == (times, False)
+
+
+def test_after_a_signal_a_gap_while_it_is_verified_is_made_good_a_few_times() -> None:
+    one, verified = proved(a_gap, asked=True)
+    assert (verified, one.result.converged) == (2, True)
+    one, verified = proved(a_gap, asked=True, times=SWEEPS_MAX)
+    assert (verified, one.result.reason, one.result.converged) == (SWEEPS_MAX, LOST, False)
 
 
 def test_after_a_signal_a_write_while_it_is_verified_leaves_it_unproved() -> None:

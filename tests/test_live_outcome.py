@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
-from tests.support.live import UNTIL_A_SIGNAL, followed, lose_feeds, start_live, wait_until, wait_until_followed
+from tests.support.live import (
+    UNTIL_A_SIGNAL,
+    cut_over,
+    followed,
+    lose_feeds,
+    start_live,
+    wait_until,
+    wait_until_followed,
+)
 from tests.support.processes import VERIFIED, Run, start_keyferry
 from tests.support.proxy import FaultProxy
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
@@ -54,6 +62,17 @@ def test_a_verdict_of_before_the_last_writes_is_not_shown(words: tuple[str, ...]
     else:
         assert "not verified" in ran.out and "OK:" not in ran.out, ran.out
         assert "what was found before does not stand any more" in ran.out
+
+
+def test_events_that_are_lost_after_the_signal_are_no_writes_after_it(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    source.call("SET", "key", "value")
+    with Proxy(target, Verifying(lambda: lose_feeds(source))) as proxy:
+        with start_live(source, proxy, *UNTIL_A_SIGNAL) as run:
+            wait_until_followed(target, "key")
+            done = cut_over(run)
+    assert done.ran.code == 0, done.ran.err
+    assert done.live["converged"] and done.live["gaps"] == 1
 
 
 def test_differences_of_before_the_last_writes_are_in_no_file(server: ServerFactory, tmp_path: Path) -> None:
