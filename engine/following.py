@@ -195,9 +195,10 @@ class Following:
             live.cutting = None
 
     def _first_tasks(self) -> list[Task]:
-        tasks = [] if self.parts.options["live_only"] else self.plan.tasks()
-        # What went between two passes is told by no feed.
-        if self.plan.again or (self.parts.options["prune"] and self.removals.target_keys):
+        # What was written between two passes, and what went, is told by no feed.
+        again = self.plan.again
+        tasks = self.plan.tasks() if again or not self.parts.options["live_only"] else []
+        if again or (self.parts.options["prune"] and self.removals.target_keys):
             lookups = self.live.field.lookups()
             tasks += [replace(task, id=number) for number, task in enumerate(lookups, len(tasks))]
         return tasks

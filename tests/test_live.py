@@ -186,6 +186,23 @@ def test_databases_that_appear_end_nothing_whatever_has_gone_until_then(server: 
         assert_equal(source, target, db=db, target_db=db)
 
 
+def test_a_database_that_appears_while_changes_only_are_followed_is_copied_whole(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    notify(source)
+    source.call("SET", "key", 1)
+    with start_live(source, target, "--dbs", "all", "--live-only", "--no-verify", *UNTIL_A_SIGNAL) as run:
+        wait_for_feed(source)
+        with source.connect(7) as connection:
+            connection.call("SET", "first", 1)
+            run.wait_for_text("database 7 has appeared")
+            with target.connect(7) as there:
+                connection.call("SET", "marker", 1)
+                wait_until(lambda: there.call("EXISTS", "marker") == 1)
+        done = cut_over(run)
+    assert done.ran.code == 0, done.ran.err
+    assert all_keys(target, 7) == {b"first", b"marker"}
+
+
 def test_keys_that_go_on_expiring_do_not_keep_it_from_ending(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
     with source.connect() as connection:
