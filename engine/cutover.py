@@ -1,6 +1,6 @@
 """The end of a live copy, up to the proof: nothing that was written before it is missing at the target.
 
-    fence ─→ all that had arrived is settled ─→ streams again ─→ what was not removed, again ─→ done
+    fence ─→ all that had arrived is settled ─→ streams again ─→ what was not removed, again ─→ fence, settled ─→ done
                                                                               … then, outside: verify, last look
 
 A FENCE makes sure that the feed has brought every event of what was written before it (`workers/listener.py`).
@@ -8,7 +8,9 @@ STREAMS are changed by commands of which no feed tells (XACK and its like). Nobo
 those commands was called since the feed began, or the source does not tell, all streams are copied again. So it is with
 vector sets where notifications are the feed.
 THE LAST LOOK comes after the verification: no write since all of this was settled, or it begins again. Not since it
-began: what was written before that may be told of later, over a long link or where much is written.
+began: what was written before that may be told of later, over a long link or where much is written. A source that is
+still since a look proves that only if this was told before the second fence: a server answers a look that counts a
+write, and sends the write's event behind the answer, where both have come to it at once (seen on 6.2 and 7.0).
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ class CutOver:
     asked: bool
     since: float = 0.0
     began_at: float = field(default_factory=time.monotonic)
-    settled_at: float = 0.0  # what had been told of by then was settled when this was done
+    still_by: float = 0.0  # what looks had counted by then was told of when this was done …
+    settled_at: float = 0.0  # … and what had been told of by then was settled
     done: bool = False
     failed: bool = False  # something was written meanwhile, or events were lost: not now
     _steps: Iterator[None] | None = None
@@ -64,6 +67,8 @@ class CutOver:
             for db, key in left:
                 self.live.generations.mark(db, [key], time.monotonic())
             yield from self._settle(time.monotonic())
+        self.still_by = time.monotonic()
+        yield from self._fence()
 
     def _fence(self) -> Iterator[None]:
         feeding = self.live.feeding

@@ -170,13 +170,13 @@ class Following:
             if self.signal:
                 return
             assert live.cutting is not None
-            since = live.cutting.settled_at
+            done = live.cutting
             assert self.last is not None
             equal, self.signal = self.parts.verify(self.last)
             if self.signal:
                 return
             live.asked = live.asked or bool(self.parts.signals.seen())
-            if self._undisturbed(since):
+            if self._undisturbed(done):
                 if equal is not False or not repairs:
                     self.result.equal, self.result.verdict_stands = equal, True
                     if live.may_change_silently:
@@ -222,9 +222,9 @@ class Following:
 
     # ---- the last look --------------------------------------------------------------------------------------
 
-    def _undisturbed(self, since: float) -> bool:
+    def _undisturbed(self, done: CutOver) -> bool:
         """Whether nothing in scope was written since then: a fence, and if need be a look at what events name."""
-        live = self.live
+        live, since = self.live, done.settled_at
         self._wait_for_replicas()
         if not self.signal:
             self._wait_for_fence()
@@ -233,7 +233,7 @@ class Following:
         told = live.feeding.told
         if live.changed_silently:
             return False
-        if told.still_since and told.still_since <= since:
+        if told.still_since and told.still_since <= done.still_by:
             return True
         if self._may_miss_modules:
             return False

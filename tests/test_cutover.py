@@ -108,7 +108,7 @@ def test_it_waits_until_the_feed_has_said_something_after_the_fence() -> None:
         cut.turn(run)
     assert not cut.done
     assert turn(cut, run)
-    assert live.feeding.passed[1] <= cut.settled_at <= live.feeding.told.made_at
+    assert live.feeding.passed[1] <= cut.still_by <= live.feeding.passed[2] == cut.settled_at
 
 
 def test_it_waits_for_names_that_the_feed_has_not_handed_out() -> None:

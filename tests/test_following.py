@@ -157,7 +157,8 @@ def proved(
             one.live.sweeps._wanted = False
             one.live.silent_at = feed.told.silent
             one.live.cutting = one.live.cutting or CutOver(one.live, asked)
-            one.live.cutting.settled_at = one.live.cutting.settled_at or time.monotonic()
+            cut = one.live.cutting
+            cut.still_by = cut.settled_at = cut.settled_at or time.monotonic()
 
         return SimpleNamespace(run=run, state=SimpleNamespace(counts=Counts(), seconds=1.0), cpu_s=0.0, signal=0)
 
@@ -192,6 +193,13 @@ def a_write_of_before(one: Following, feed: Feed) -> None:
     one.live.activity_at = one.live.cutting.settled_at  # type: ignore[union-attr]
 
 
+def a_write_told_of_behind_the_look(one: Following, feed: Feed) -> None:
+    """The second fence's last look has counted it, and its event came when all was settled."""
+    feed.told.still_since = one.live.cutting.settled_at  # type: ignore[union-attr]
+    one.live.cutting.still_by -= 0.1  # type: ignore[union-attr]
+    one.live.activity_at = time.monotonic()
+
+
 def an_expiry(one: Following, feed: Feed) -> None:
     """The source changes, and what an event names is gone."""
     feed.told.still_since = 0.0
@@ -212,6 +220,7 @@ def a_gap(one: Following, feed: Feed) -> None:
         (an_expiry, 1),
         (a_write_of_before, 1),
         (a_write, 2),
+        (a_write_told_of_behind_the_look, 2),
         (a_silent_change_of_a_stream, 2),
         (a_gap, 2),
     ],

@@ -108,6 +108,35 @@ def test_an_event_that_was_on_its_way_when_the_user_cut_over_is_no_write_after_i
     assert target.call("GET", "late") == b"1"
 
 
+#: A short command is taken in at once, whatever it does.
+LATE_BYTES = 40_000_000
+WRITE_LATE = f"redis.call('SET', ('x'):rep({LATE_BYTES}), '1')"
+
+
+@pytest.mark.parametrize("words", [(), ("--no-verify",)], ids=["verified", "not verified"])
+def test_a_write_whose_event_comes_behind_the_look_that_counts_it_is_copied(
+    words: tuple[str, ...], server: ServerFactory
+) -> None:
+    """The source comes to both at once, at the end of a fence; and a large event takes its time."""
+    source, target = server("7.0"), server("7.0")
+    source.call("SET", "marker", "1")
+    with FaultProxy(source.port) as proxy, start_live(proxy, target, "--idle-timeout", "2s", *words) as run:
+        wait_until_followed(target)  # from now on only the feed has anything to ask
+        proxy.set("stall replies at reply PING 2")
+        proxy.wait_until_fired(60)  # the second one of the fence, after which it looks
+        time.sleep(0.3)  # … and until then it asks nothing else
+        with source.connect() as busy, source.connect() as writer:
+            writer.call("PING")
+            busy.send([("DEBUG", "SLEEP", "0.5")])
+            time.sleep(0.1)
+            writer.send([("EVAL", WRITE_LATE, "0")])
+            proxy.set("")
+            proxy.release()
+            done = followed(run)
+    assert done.ran.code == 0, done.ran.err
+    assert target.call("DBSIZE") == 2
+
+
 # ---- what dead workers had ------------------------------------------------------------------------------------------
 
 

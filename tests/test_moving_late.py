@@ -118,11 +118,11 @@ def test_a_master_that_dies_between_two_phases_is_followed_by_its_replica(
 def test_a_master_that_dies_at_the_last_look_of_a_live_copy_is_followed_by_its_replica(
     cluster: ClusterFactory, server: ServerFactory
 ) -> None:
-    """The feed waits for its answer to the fence: it asks the master twice for the cut-over, and twice more here."""
+    """The feed waits for its answer to the fence: it asks the master four times for the cut-over, and twice more here."""
     source, target = cluster("7.0", 3, 1, fresh=True), server("7.0")
     write(source, KEYS)
     first = source.masters[0]
-    with FaultProxy(first.port, "stall at request PING 5 connection 3") as proxy:
+    with FaultProxy(first.port, "stall at request PING 7 connection 3") as proxy:
         words = ("-u", source.uri, "--remap", f"{first.address}={proxy.address}", "replicate", target.uri)
         with start_keyferry(*words, "--live", "--idle-timeout", "500", "--retry-for", "20s", env=VERIFIED) as run:
             proxy.wait_until_fired(60)

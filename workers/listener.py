@@ -1,8 +1,9 @@
 """One source of the feed: its connection, what it tells of itself, and the fences on it.
 
 A LOOK asks for the source's counters, on the connection that brings the events: so what the counters say is known
-after every event of what they count has arrived. Short looks are frequent, and tell whether the source is written to;
-long ones tell of flushes, of swapped databases and of settings.
+after the events of what they count have arrived; but what a server does in the same turn as it answers is counted, and
+told of behind the answer. Short looks are frequent, and tell whether the source is written to; long ones tell of
+flushes, of swapped databases and of settings.
 
 A FENCE is a look, a PING, a second PING at least 100 ms after the first one's answer, and a look again. One PING is not
 enough: a server with several threads for its connections may answer it before it sends an event of an earlier write
