@@ -169,7 +169,7 @@ class Live:
         """A record of a key: it could not be copied, or the target has it and the source does not."""
         if isinstance(record, Aside):
             self.asides.put(record)
-        elif self.removals.planning:
+        elif self.removals.counted_first(record.db):
             self.removals.plan(record.db, [record.key])
         else:
             self.generations.mark(record.db, [record.key], time.monotonic())

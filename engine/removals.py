@@ -61,6 +61,10 @@ class Removals:
 
     # ---- after a change of identity -------------------------------------------------------------------------
 
+    def counted_first(self, db: int) -> bool:
+        """Whether what would go of a source database has to be counted before; where nothing may go, it need not be."""
+        return self.planning and self.targets[db] in self.allowed
+
     def plan(self, db: int, keys: list[bytes]) -> None:
         """These would be removed; raises NotConverged where they are too many."""
         planned = self._planned.setdefault(db, set())

@@ -270,6 +270,23 @@ def test_a_source_that_comes_back_empty_empties_the_target_with_prune(server: Se
     assert all_keys(target) == {b"marker"}
 
 
+def test_keys_that_were_at_the_target_before_end_nothing_when_the_source_comes_back(server: ServerFactory) -> None:
+    """None of them would be removed, so they do not count as what would."""
+    source, target = server("7.0", fresh=True), server("7.0")
+    write_strings(source, 100)
+    with target.connect() as connection:
+        connection.pipeline([("SET", f"theirs:{number}", "1") for number in range(50)])
+    with start_live(source, target, *UNTIL_A_SIGNAL) as run:
+        wait_until(lambda: target.call("DBSIZE") == 150)
+        source.restart(keep_data=True)
+        wait_for_feed(source)
+        source.call("SET", "marker", "1")
+        wait_until_followed(target)
+        done = cut_over(run)
+    assert done.ran.code == 1, done.ran.err
+    assert done.live["left"] == 50 and target.call("DBSIZE") == 151
+
+
 def test_a_source_that_comes_back_with_its_data_is_followed_on(server: ServerFactory) -> None:
     source, target = server("7.0", fresh=True), server("7.0")
     write_strings(source, 500)
