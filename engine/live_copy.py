@@ -19,13 +19,14 @@ from .hook import run_hook
 from .live import Live
 from .plans import Plan
 from .progress import Display, display
+from .proof import MOVES_PAUSE_S, VERIFICATIONS_MAX
 from .signals import Ended, ending_live, from_now_on
 from .summary import Summary
 from .survey import Controls
 from .text import key_text, shortened
 from .verdict import Verdict
 from .verifying import Verification
-from .workers.errors import EXIT_INCOMPLETE, EXIT_OK, EXIT_SIGNAL, ChangedError, KeyferryError
+from .workers.errors import EXIT_INCOMPLETE, EXIT_OK, EXIT_SIGNAL, ChangedError, KeyferryError, NotConverged
 from .workers.finding import ONLY_TARGET, Finding
 from .workers.setup import Setup
 from .workers.task import Task
@@ -147,6 +148,19 @@ class LiveCopy:
         if self.shown:
             self.shown.close()
             self.shown = None
+        for _ in range(VERIFICATIONS_MAX):
+            verification = self._compare(coordinator)
+            if not verification.moved:
+                return self.verdict is not None and self.verdict.clean, verification.signal
+            self.copy.log.notice("slots of the target have moved during the verification: it is made again")
+            self.signals.pause(MOVES_PAUSE_S)
+            if signal := self.signals.seen():
+                return False, signal
+        text = "slots of the target moved during each verification: none proves anything"
+        raise NotConverged(text, hint="when they rest: keyferry compare")
+
+    def _compare(self, coordinator: Coordinator) -> Verification:
+        """One verification; its verdict is there afterwards, unless a signal has ended it, or slots have moved."""
         desk = Desk(self.options, self.copy.log, self.signals, self.copy.latencies, self.copy.diff_file)
         before = 0 if self.options["prune"] else self.copy.extra_before
         opaque, outlook = coordinator.scanners.restarted, self.copy.outlook
@@ -160,7 +174,7 @@ class LiveCopy:
         if self.verdict:
             self.verdict.removed = repaired[ONLY_TARGET]
             self.verdict.repaired = repaired.total() - self.verdict.removed
-        return self.verdict is not None and self.verdict.clean, verification.signal
+        return verification
 
     def _mark(self, found: Finding) -> None:
         """A key that differs goes the way of all that have changed; one that only the target has, with --prune."""

@@ -95,8 +95,8 @@ class Outlook:
         if self.target:
             self._note_target(self.target.look())
 
-    def moves_meanwhile(self, written: Collection[str]) -> bool:
-        """Whether slots have moved on either side since it has begun, as one more look shows. Raises ChangedError.
+    def moves_meanwhile(self, sides: Collection[str], written: Collection[str]) -> bool:
+        """Whether slots have moved on one of these sides since it has begun, as a last look shows. Raises ChangedError.
 
         Keys of a slot that is open all the time may have, if anything was `written` to that side, and slots where no
         node answers.
@@ -104,8 +104,10 @@ class Outlook:
         self.last_look()
         if self.moves:
             self.moves.note(self.moves.lookout.look())
-        may_have = [one.blind or (one.picture.open_slots and one.side in written) for one in self._lookouts]
-        return self.any_moved or any(may_have)
+        lookouts = [one for one in self._lookouts if one.side in sides]
+        may_have = [one.blind or (one.picture.open_slots and one.side in written) for one in lookouts]
+        have = {"source": self.has_moved, "target": self.target_moved}
+        return any(have[side] for side in sides) or any(may_have)
 
     def _note_target(self, found: Changes) -> None:
         """Redirections lead the writers; but whoever scans the target may miss what moves."""

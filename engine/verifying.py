@@ -208,12 +208,14 @@ class Verification:
     def _slots_have_moved(self, before: Census, after: Census) -> bool:
         """Whether slots have, so that a scan may have missed keys.
 
-        A live copy is told of each key that moves, and a file's names lead to their keys, unless replicas are asked.
+        A live copy is told of each key that moves at the source, and a file's names lead to their keys, unless replicas
+        are asked.
         """
-        if self.outlook is None or self.desk.options["live"] or (self.plan.keys_from and not self.outlook.replicas):
+        if self.outlook is None or (self.plan.keys_from and not self.outlook.replicas):
             return False
         still = {"source": after.sources_still(before), "target": after.targets_still(before)}
-        return self.outlook.moves_meanwhile([side for side in still if not still[side]])
+        sides = ["target"] if self.desk.options["live"] else list(still)
+        return self.outlook.moves_meanwhile(sides, [side for side in sides if not still[side]])
 
     # ---- what follows ---------------------------------------------------------------------------------------
 

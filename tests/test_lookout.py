@@ -112,7 +112,9 @@ def test_keys_of_a_slot_that_is_open_may_have_moved_only_where_its_own_side_is_w
         look=lambda: Changes(set(), set()),
     )
     outlook = Outlook(None, quiet, [], [], print)
-    assert not outlook.moves_meanwhile([]) and not outlook.moves_meanwhile(["source"])
-    assert outlook.moves_meanwhile(["target"])
+    both = ["source", "target"]
+    assert not outlook.moves_meanwhile(both, []) and not outlook.moves_meanwhile(both, ["source"])
+    assert outlook.moves_meanwhile(both, ["target"])
     quiet.blind = True
-    assert outlook.moves_meanwhile([])
+    assert outlook.moves_meanwhile(both, [])
+    assert not outlook.moves_meanwhile(["source"], [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 
 import pytest
@@ -9,12 +10,14 @@ import pytest
 from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.clusternodes import Node, slot_of
 from tests.support.clusters import Cluster
+from tests.support.live import UNTIL_A_SIGNAL, followed, wait_until
 from tests.support.processes import VERIFIED, Result, Run, run_keyferry, start_keyferry
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Server
 from tests.test_between_phases import SURVEYED
 from tests.test_compare import verdict_of
 from tests.test_failover import write
+from tests.test_live_cluster import start
 
 KEYS = 6_000
 #: A comparison takes some seconds.
@@ -118,7 +121,7 @@ def test_a_master_that_dies_between_two_phases_is_followed_by_its_replica(
 def test_a_master_that_dies_at_the_last_look_of_a_live_copy_is_followed_by_its_replica(
     cluster: ClusterFactory, server: ServerFactory
 ) -> None:
-    """The feed waits for its answer to the fence: it asks the master four times for the cut-over, and twice more here."""
+    """The feed waits for an answer to its fence: it asks the master four times for the cut-over, and twice here."""
     source, target = cluster("7.0", 3, 1, fresh=True), server("7.0")
     write(source, KEYS)
     first = source.masters[0]
@@ -157,3 +160,30 @@ def test_a_limit_above_all_keys_copies_all_though_slots_move(
         ran = run.wait()
     assert ran.code == 0, ran.err
     assert target.call("EXISTS", late) == 1 and target.call("DBSIZE") == KEYS
+
+
+def test_a_key_of_the_target_that_goes_to_a_node_that_was_read_already_is_found_in_a_live_copy(
+    cluster: ClusterFactory, server: ServerFactory
+) -> None:
+    """Somebody else has written it there: no feed tells of that, nor of its way."""
+    source, target = server("7.0"), cluster("7.0", 2, 0)
+    full, empty = target.masters
+    owners = target.owners()
+    names = [name for n in range(3 * KEYS) if owners[slot_of(name := b"key:%d" % n)] == full.address][:KEYS]
+    with source.connect() as connection:
+        connection.pipeline((b"SET", name, b"value") for name in names)
+    with start(source, target, *SLOWLY, *UNTIL_A_SIGNAL) as run:
+        wait_until(lambda: target.dbsize() == KEYS)
+        extra = scanned_last(full)
+        source.call("DEL", extra)
+        wait_until(lambda: target.dbsize() == KEYS - 1)
+        target.call("SET", extra, "of somebody else", key=extra)
+        scans = full.calls("scan")
+        run.signal(signal.SIGINT)
+        wait_until(lambda: full.calls("scan") > scans)
+        target.move_slot(slot_of(extra), empty)
+        assert run.running
+        done = followed(run)
+    assert done.ran.code == 1, done.ran.err
+    assert done.told["verify"]["only_at_target"] == 1
+    assert "slots of the target have moved during the verification: it is made again" in done.ran.err

@@ -13,14 +13,16 @@ from typing import Any
 
 import pytest
 
-from keyferry import proof
+from keyferry import live_copy, proof
 from keyferry.grammar import from_python
 from keyferry.latency import Latencies
+from keyferry.live_copy import LiveCopy
 from keyferry.logs import ERROR, Log
 from keyferry.proof import Proof
 from keyferry.signals import Ended, Signals
 from keyferry.summary import Summary
 from keyferry.verdict import Verdict
+from keyferry.workers.errors import NotConverged
 from keyferry.workers.finding import ONLY_SOURCE
 
 CLEAN, DIFFERS = Verdict(), Verdict(kinds=Counter({ONLY_SOURCE: 1}))
@@ -107,6 +109,23 @@ def test_slots_that_never_rest_leave_no_verdict(monkeypatch: pytest.MonkeyPatch)
     summary = verified(monkeypatch, [CLEAN] * proof.VERIFICATIONS_MAX, [True] * proof.VERIFICATIONS_MAX)
     assert (summary.exit_code, summary.verdict) == (1, None)
     assert "verify    not done (slots moved meanwhile)" in summary.text()
+
+
+def test_slots_of_the_target_that_never_rest_leave_a_live_copy_unproved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_copy, "MOVES_PAUSE_S", 0.0)
+    compared = []
+    with Signals() as signals:
+        one: Any = SimpleNamespace(
+            options=from_python("replicate", ["redis://h", "redis://h"], live=True).options,
+            copy=SimpleNamespace(log=Log(ERROR)),
+            signals=signals,
+            shown=None,
+            verdict=CLEAN,
+            _compare=lambda _: compared.append(1) or SimpleNamespace(moved=True, signal=0),
+        )
+        with pytest.raises(NotConverged, match="slots of the target moved during each verification"):
+            LiveCopy._verify(one, one)
+    assert len(compared) == proof.VERIFICATIONS_MAX
 
 
 def test_a_copy_that_was_incomplete_before_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
