@@ -27,9 +27,8 @@ class Feeding:
     gap: Callable[[str], None]
     told: FeedReport = field(default_factory=FeedReport)
     confirmed_once: bool = False
-    passed: dict[int, float] = field(
-        default_factory=dict
-    )  # fences, and when the feed said so: what had arrived by then it had told of, or tells with that
+    #: Fences, and when the feed said that they are passed: all that had arrived by then it has told of, or tells with it.
+    passed: dict[int, float] = field(default_factory=dict)
     cpu_s: float = 0.0
     events_before: int = 0  # that feeds have told of which are gone
     _seat: FeedSeat | None = None
