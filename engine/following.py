@@ -56,7 +56,7 @@ class Memory:
 
     targets: dict[int, int] = field(default_factory=dict)  # where databases go
     allowed: set[int] = field(default_factory=set)  # target databases where keys may be removed
-    sizes: dict[int, int] = field(default_factory=dict)  # of the source's databases
+    sizes: dict[int, int] = field(default_factory=dict)  # of the source's databases, as they were last
     servers: set[Identity] = field(default_factory=set)
     gaps: int = 0
     keys: int = 0
@@ -276,6 +276,8 @@ class Following:
     def _describe(self) -> None:
         live, result, memory = self.live, self.result, self.parts.memory
         memory.gaps, memory.keys, memory.events = live.sweeps.gaps, live.keys, live.feeding.events
+        if live.feeding.told.sizes and not self.plan.some_slots:
+            memory.sizes = {db: live.feeding.told.sizes.get(db, 0) for db in memory.sizes}
         result.keys, result.gaps, result.events = memory.keys, memory.gaps, memory.events
         result.lag_max_s, result.lag_p99_s = live.lag.most, live.lag.below(0.99)
         result.left, result.more_left = len(self.removals.left), self.removals.more_left

@@ -287,6 +287,26 @@ def test_keys_that_were_at_the_target_before_end_nothing_when_the_source_comes_b
     assert done.live["left"] == 50 and target.call("DBSIZE") == 151
 
 
+def test_a_source_that_was_made_smaller_before_it_comes_back_is_followed_on(server: ServerFactory) -> None:
+    """What its clients had deleted is not lost; nor what is not copied."""
+    source, target = server("7.0", fresh=True), server("7.0")
+    write_strings(source, 500)
+    with source.connect(db=3) as connection:
+        connection.call("SET", "key", "value")
+    with start_live(source, target, *UNTIL_A_SIGNAL) as run:
+        wait_until(lambda: target.call("DBSIZE") == 500)
+        source.call("DEL", *sorted(all_keys(source))[:200])
+        wait_until(lambda: target.call("DBSIZE") == 300)
+        time.sleep(1)  # until its size is looked at
+        source.restart(keep_data=True)
+        wait_for_feed(source)
+        source.call("SET", "marker", "1")
+        wait_until_followed(target)
+        done = cut_over(run)
+    assert done.ran.code == 0, done.ran.err
+    assert_equal(source, target)
+
+
 def test_a_source_that_comes_back_with_its_data_is_followed_on(server: ServerFactory) -> None:
     source, target = server("7.0", fresh=True), server("7.0")
     write_strings(source, 500)

@@ -16,6 +16,7 @@ import heapq
 import itertools
 import select
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from . import process
@@ -153,6 +154,7 @@ class Feed:
         calls = [listener.watched.calls for listener in listeners]
         report.silent = sum(one.silent for one in calls) if all(one.known for one in calls) else -1
         report.unread_bytes = max(listener.unread_bytes for listener in listeners)
+        report.sizes = sum([Counter(listener.sizes) for listener in listeners], Counter())
         report.cpu_s = time.process_time()
         report.down = [["source", self.setup.sources[at].endpoint.address, why] for at, why in self.down.items()]
 

@@ -92,6 +92,7 @@ class FeedReport:
     silent: int = -1  # calls of commands that change streams silently, at all sources; -1: not told
     unread_bytes: int = 0  # of the sources' memory that events take which wait for us
     cpu_s: float = 0.0
+    sizes: dict[int, int] = field(default_factory=dict)  # keys by database, of all sources; where they tell
     failure: dict[str, str] | None = None  # KeyferryError.pack: the feed cannot go on
     down: list[list[str]] = field(default_factory=list)  # [side, address, reason] of connections lost and not back
 
@@ -99,6 +100,7 @@ class FeedReport:
         """The report as msgpack."""
         packed = {f.name: getattr(self, f.name) for f in fields(self)}
         packed["dirtied"] = [dirtied.pack() for dirtied in self.dirtied]
+        packed["sizes"] = list(self.sizes.items())
         return msgpack.packb(packed)
 
     @classmethod
@@ -106,4 +108,5 @@ class FeedReport:
         """The report that `pack` made."""
         packed = msgpack.unpackb(data)
         packed["dirtied"] = [Dirtied(*dirtied) for dirtied in packed["dirtied"]]
+        packed["sizes"] = dict(packed["sizes"])
         return cls(**packed)

@@ -43,6 +43,7 @@ _LONG = b"".join([
     command(b"CONFIG", b"GET", b"notify-keyspace-events"),
     command(b"INFO", b"keyspace"),
 ])  # fmt: skip
+_SIZES = re.compile(rb"^db(\d+):keys=(\d+)", re.MULTILINE)
 
 
 @dataclass
@@ -68,6 +69,7 @@ class Listener:
         self.stillness = Stillness()
         self.mute = Mute()
         self.unread_bytes = 0
+        self.sizes: dict[int, int] = {}  # keys by database, as the last look has told
         self._looks = 0
         self._fences: list[int] = []  # to be passed, the first one is under way
         self._busy_since = 0.0  # the source is in a state that passes; 0: it is not
@@ -149,9 +151,10 @@ class Listener:
             self.unread_bytes = int(found[1])
         if notifications and self.setup.flags_told:
             self._check_flags(flags)
-        if self.setup.every_db and isinstance(keyspace, bytes):
-            for number in re.findall(rb"^db(\d+):", keyspace, re.MULTILINE):
-                self.check_database(int(number))
+        if isinstance(keyspace, bytes):
+            self.sizes = {int(db): int(keys) for db, keys in _SIZES.findall(keyspace)}
+            for db in self.sizes:
+                self.check_database(db)
 
     def check_database(self, db: int) -> None:
         """Raise Lost where a database is in scope that the plan does not know: another one is made."""
