@@ -27,7 +27,7 @@ class Feeding:
     gap: Callable[[str], None]
     told: FeedReport = field(default_factory=FeedReport)
     confirmed_once: bool = False
-    #: Fences, and when the feed said that they are passed: all that had arrived by then it has told of, or tells with it.
+    #: Fences, and when the feed said that they are passed: what had arrived by then it has told of, or tells with it.
     passed: dict[int, float] = field(default_factory=dict)
     cpu_s: float = 0.0
     events_before: int = 0  # that feeds have told of which are gone

@@ -281,15 +281,17 @@ def test_a_fence_is_passed_once_every_master_has_passed_it() -> None:
 
 
 class Conn:
-    """What a listener asks, and what is to be done with the replies."""
+    """What a listener asks, and what is to be done with the replies; a look in full is answered by `answers`."""
 
     ready = True
 
-    def __init__(self) -> None:
+    def __init__(self, *answers: bytes | None) -> None:
         self.asked: list[tuple[bytes, Callable[[], None]]] = []
+        self.answers = answers
 
     def ask(self, request: bytes, count: int, told: Callable[[list], None]) -> None:
-        self.asked.append((request, lambda: told([None] * count)))
+        replies = list(self.answers) if count == len(self.answers) else [None] * count
+        self.asked.append((request, lambda: told(replies)))
 
 
 def test_a_fence_is_passed_when_a_look_is_answered_that_was_asked_for_after_its_second_ping() -> None:
@@ -310,6 +312,20 @@ def test_a_fence_is_passed_when_a_look_is_answered_that_was_asked_for_after_its_
             seen.append(f"{pause_s:g} s")
             again()
     assert seen == ["look", "PING", "0.1 s", "PING", "look"] and passed == [7]
+
+
+@pytest.mark.parametrize(("loading", "sizes"), [(b"0", {0: 7}), (b"1", {})])
+def test_a_part_of_a_data_set_that_is_being_loaded_is_no_size_of_the_source(
+    loading: bytes, sizes: dict[int, int]
+) -> None:
+    """What has shrunk by more since the last size that was told ends the run, before its keys are removed."""
+    listener = Listener(0, FeedSetup([Node(Endpoint())], [0]), Owner(_nothing, _nothing, _nothing, _nothing))
+    persistence, keyspace = b"loading:%b\r\n" % loading, b"# Keyspace\r\ndb0:keys=7,expires=0,avg_ttl=0\r\n"
+    conn: Any = Conn(persistence, None, None, None, None, keyspace)
+    listener.conn = conn
+    listener._look(True, _nothing)
+    conn.asked[0][1]()
+    assert listener.sizes == sizes
 
 
 def _nothing(*_: object) -> None: ...

@@ -125,7 +125,7 @@ class Listener:
             saves = Saves.told(info)
             self.stillness.look(saves, asked_at, time.monotonic())
             if long:
-                self._take_long(replies, conn)
+                self._take_long(replies, conn, info.get("loading") == "1")
                 self._check_mute(saves, asked_at)
             then()
 
@@ -140,7 +140,7 @@ class Listener:
             raise StateError(text, side="source", address=self.node.endpoint.address, hint=rule.hint)
         self.owner.later(LOOK_S, lambda: again() if conn is self.conn else None)
 
-    def _take_long(self, replies: list, conn: FeedConnection) -> None:
+    def _take_long(self, replies: list, conn: FeedConnection, loading: bool) -> None:
         _, calls, replication, client, flags, keyspace = replies
         notifications = self.setup.mode == NOTIFICATIONS
         for why in self.watched.gaps(Calls.told(calls, notifications), notifications, time.monotonic()):
@@ -151,7 +151,7 @@ class Listener:
             self.unread_bytes = int(found[1])
         if notifications and self.setup.flags_told:
             self._check_flags(flags)
-        if isinstance(keyspace, bytes):
+        if isinstance(keyspace, bytes) and not loading:  # a part of a data set that is being loaded is no size of it
             self.sizes = {int(db): int(keys) for db, keys in _SIZES.findall(keyspace)}
             for db in self.sizes:
                 self.check_database(db)
