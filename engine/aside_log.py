@@ -1,4 +1,4 @@
-"""What the user is told of keys that are put aside: the first ones at once, their number at the end."""
+"""What the user is told of keys that are put aside, or not repaired: the first at once, their number at the end."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ TOLD_ASIDE = 5
 
 
 class AsideLog:
-    """Of one run, in all its passes; each has a `file` of its own."""
+    """Of one run, in all its passes; each has a `file` of its own. `what` they are, in words for the user."""
 
-    def __init__(self, log: Log) -> None:
-        self.log = log
-        self.told = 0
+    def __init__(self, log: Log, what: str = "put aside") -> None:
+        self.log, self.what = log, what
+        self.keys = 0
         self.path = ""
 
     def file(self, path: str) -> AsideFile:
@@ -27,15 +27,15 @@ class AsideLog:
 
     def tell(self, aside: Aside) -> None:
         """The first keys that are put aside are told at once: their user may rather end the run and mend the cause."""
-        self.told += 1
-        if self.told <= TOLD_ASIDE:
-            text = f"put aside {shortened(key_text(aside.key))} (db {aside.db}, {aside.type}): {aside.reason}"
+        self.keys += 1
+        if self.keys <= TOLD_ASIDE:
+            text = f"{self.what} {shortened(key_text(aside.key))} (db {aside.db}, {aside.type}): {aside.reason}"
             self.log.warning(text, db=aside.db, **key_fields(aside.key))
-        elif self.told == TOLD_ASIDE + 1:
-            self.log.warning(f"more keys are put aside: {self.path} names them all")
+        elif self.keys == TOLD_ASIDE + 1:
+            self.log.warning(f"more keys are {self.what}: {self.path} names them all")
 
     def tell_all(self, keys: int) -> None:
         """At the end: so many are in the file."""
         if keys:
-            text = f"{plural(keys, 'key')} could not be copied: see {self.path}"
+            text = f"{plural(keys, 'key')} {self.what}: see {self.path}"
             self.log.warning(text, "mend the reason that it names for each key, then run the same command again")

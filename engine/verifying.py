@@ -28,7 +28,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
-from .aside import AsideFile
+from .aside_log import AsideLog
 from .census import Census, is_written, settle_counts, settle_losses
 from .contacts import Contacts
 from .coordinator import Coordinator
@@ -44,18 +44,15 @@ from .reporting import report
 from .spool import Findings, SpooledNames, pattern, unknown_to
 from .supply import Source, Supply, owners_in
 from .survey import Controls, check_identities
-from .text import key_text, shortened
 from .verdict import Verdict
 from .verify_plan import forward_tasks, reverse_tasks
 from .workers.finding import UNREADABLE, Finding
-from .workers.news import Aside, Counts
+from .workers.news import Counts
 from .workers.setup import Setup
 from .workers.task import COMPARE, RECHECK, Scope, Task
 
 #: Before the second look at what differs while something is written; each later pause is so many times longer.
 PAUSE_S, PAUSE_GROWTH = 0.25, 4.0
-#: So many keys that could not be repaired are told one by one.
-TOLD_ASIDE = 5
 
 
 @dataclass
@@ -71,8 +68,6 @@ class Verification:
     cpu_s: float = 0.0
     signal: int = 0
     any_key: bool = False  # the first one was read
-    told_aside: int = 0
-    aside_path: str = ""
     outlook: Outlook | None = None  # on what may change meanwhile; who gives it closes it
     marks: Callable[[Finding], None] | None = None  # of a live copy, which mends what it is told of here
     moved: bool = False  # slots have moved meanwhile, so that nothing is proved
@@ -224,8 +219,8 @@ class Verification:
     ) -> tuple[Findings, Findings]:
         """Copy what differs, remove what only the target has if that was asked, and compare these keys again."""
         owners = owners_in(self.setup)
-        aside = AsideFile(self.desk.options["put_aside"] or "", self._tell_aside)
-        self.aside_path = aside.path
+        told = AsideLog(self.desk.log, "not repaired")
+        aside = told.file(self.desk.options["put_aside"] or "")
 
         def run(records: Any, supply: Supply, keys: int, writes: bool) -> Counts:
             return self._run(shown, [], records, supply, keys, writes).state.counts
@@ -236,17 +231,12 @@ class Verification:
                 verdict.removed = remove(run, extra, owners, aside.add)
         finally:
             aside.close()
+        told.tell_all(told.keys)
         differing = self._look_again(shown, COMPARE, differing, verdict)
         if verdict.removed:
             extra = self._told_once(differing, self._look_again(shown, RECHECK, extra, Verdict()))
         verdict.kinds = differing.kinds + extra.kinds
         return differing, extra
-
-    def _tell_aside(self, aside: Aside) -> None:
-        self.told_aside += 1
-        if self.told_aside <= TOLD_ASIDE:
-            what = f"{shortened(key_text(aside.key))} (db {aside.db}, {aside.type})"
-            self.desk.log.warning(f"not repaired {what}: {aside.reason}", f"{self.aside_path} names all of them")
 
     def _look_again(self, shown: Display, work: str, found: Findings, verdict: Verdict) -> Findings:
         """The findings that are left after another look; keys that turn out equal or gone are added to the verdict."""

@@ -55,7 +55,7 @@ def test_only_the_first_keys_that_are_put_aside_are_told(server: ServerFactory, 
     assert len(re.findall(r"^warning: put aside ", ran.err, re.MULTILINE)) == 5
     assert f"warning: more keys are put aside: {aside} names them all" in ran.err.splitlines()
     assert len(aside.read_text().splitlines()) == 30
-    last = ran.err.splitlines().index(f"warning: 30 keys could not be copied: see {aside}")
+    last = ran.err.splitlines().index(f"warning: 30 keys put aside: see {aside}")
     assert ran.err.splitlines()[last + 1].startswith("hint: mend the reason that it names for each key")
 
 

@@ -207,7 +207,7 @@ def test_what_the_target_cannot_take_is_put_aside(server: ServerFactory, tmp_pat
     ran = compared(source, target, "--repair", "--put-aside", str(aside))
     assert (ran.code, verdict_of(ran)) == (1, "OK:1 V:1 >:0 <:0 T:0")
     assert [json.loads(line)["key"] for line in aside.read_text().splitlines()] == ["list"]
-    assert "not repaired" in ran.err
+    assert 'not repaired "list" (db 0, list)' in ran.err and f"1 key not repaired: see {aside}" in ran.err
 
 
 @pytest.mark.soak
