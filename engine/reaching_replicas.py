@@ -50,24 +50,32 @@ def take_replicas(
 def as_replica(control: Control, server: Server) -> Server:
     """A replica that the user has named, with what is to be known of one. How far it is behind, its master tells.
 
-    Raises StateError where another server answers at the master's address.
+    That of a replica of a replica is the one at the top: what is between them may be behind as well. Raises StateError
+    where another server answers at a master's address.
     """
     standing = replicas.standing_of(control)
     at = control.endpoint.at(*standing.master) if standing.master else None
-    lag = -1
-    if at is not None:
+    lag, below, where = -1, standing, control.endpoint.address
+    passed = {where}
+    while at is not None:
         master = Control(at.within(MASTER_ANSWER_S), control.side)
         try:
             theirs = replicas.standing_of(master)
-            if theirs.has_data_of(standing):
-                lag = max(0, theirs.offset - standing.offset)
-            elif standing.link_up:
-                text, where = replicas.NOT_ITS_MASTER.format(at.address), control.endpoint.address
-                raise StateError(text, side=control.side, address=where, hint="--remap tells where its master is")
         except AccessError:
-            pass  # many see their own replica only
+            break  # many see their own replica only
         finally:
             master.close()
+        if not theirs.has_data_of(below):
+            if below.link_up:
+                text = replicas.NOT_ITS_MASTER.format(at.address)
+                raise StateError(text, side=control.side, address=where, hint="--remap tells where its master is")
+            break
+        passed.add(at.address)
+        above = control.endpoint.at(*theirs.master) if theirs.master else None
+        if above is None or above.address in passed:
+            lag = max(0, theirs.offset - standing.offset)
+            break
+        at, below, where = above, theirs, at.address
     return replace(server, standing=standing, master=at or server.endpoint, lag_bytes=lag)
 
 

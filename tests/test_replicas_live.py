@@ -77,6 +77,31 @@ def test_a_replica_that_is_behind_does_not_let_a_copy_converge(server: ServerFac
     assert target.call("GET", "late") == b"1"
 
 
+def test_a_replica_of_a_replica_that_is_behind_does_not_let_a_copy_converge(server: ServerFactory) -> None:
+    """It has all that the one above it has, which is not all that was written."""
+    master, between = (server("7.0", *MASTER, fresh=True) for _ in range(2))
+    replica, target = server("7.0", fresh=True), server("7.0")
+    write_strings(master, 100)
+    with FaultProxy(master.port, watch=False) as proxy:
+        assert between.call("REPLICAOF", "127.0.0.1", proxy.port) == b"OK"
+        wait_until(lambda: link_of(between) == "up")
+        wait_until_in_step(master, between)
+        follow(replica, between)
+        with start_live(replica.uri, target.uri, "--idle-timeout", "3s") as run:
+            wait_until(lambda: target.call("DBSIZE") == 100)
+            proxy.set("stall replies after 0 bytes")
+            master.call("SET", "late", "1")
+            run.wait_for_text("verify begins")
+            time.sleep(1.5)
+            assert run.running and target.call("EXISTS", "late") == 0
+            proxy.set("")
+            proxy.release()
+            done = followed(run)
+    assert done.ran.code == 0 and done.live["converged"], done.ran.err
+    assert done.told["replicas"][0]["lag_bytes_most"] > 0
+    assert target.call("GET", "late") == b"1"
+
+
 @pytest.mark.parametrize("kind", ["7.0", pytest.param("8.2", marks=pytest.mark.soak)])
 def test_a_cluster_is_followed_at_its_replicas_while_slots_move(
     kind: str, cluster: ClusterFactory, server: ServerFactory
