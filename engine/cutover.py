@@ -6,7 +6,8 @@
 A FENCE makes sure that the feed has brought every event of what was written before it (`workers/listener.py`).
 STREAMS are changed by commands of which no feed tells (XACK and its like). Nobody remembers which streams: where one of
 those commands was called since the feed began, or the source does not tell, all streams are copied again. So it is with
-vector sets where notifications are the feed.
+vector sets where notifications are the feed. One that has lost its last element is gone, so no list of the source's has
+it: where elements were removed, the target's keys are looked up at the source.
 THE LAST LOOK comes after the verification: no write since all of this was settled, or it begins again. Not since it
 began: what was written before that may be told of later, over a long link or where much is written. A source that is
 still since a look proves that only if this was told before the second fence: a server answers a look that counts a
@@ -92,13 +93,17 @@ class CutOver:
             if not live.field.silent_types or (now == live.silent_at and now >= 0):
                 return
             live.silent_keys = 0
-            for task in live.silent_tasks():
+            removing = live.feeding.told.removing
+            tasks = live.silent_tasks()
+            if live.field.vectors and (removing != live.removing_at or removing < 0):
+                tasks += yield from live.sweeps.made(run, live.silent_lookups)
+            for task in tasks:
                 run.ledger.add(task)
             yield
             while not run.tasks_done:
                 yield
             yield from self._settle(time.monotonic())
-            live.silent_at = now
+            live.silent_at, live.removing_at = now, removing
             if now < 0:
                 return
             yield from self._fence()

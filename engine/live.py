@@ -63,6 +63,7 @@ class Live:
     asides: Asides = dataclasses.field(default_factory=Asides)
     silent_at: int = NOT_TAKEN  # calls of commands that change keys silently, when such keys were copied last
     silent_keys: int = 0  # how many of these keys there were then, in scope
+    removing_at: int = NOT_TAKEN  # calls of commands that remove keys silently, when those at the target were looked up
     activity_at: float = 0.0  # when the last event came of a key that exists, whether it could be copied or not
     asked: bool = False  # to cut over now
     _next_task: int = FIRST_TASK
@@ -112,7 +113,7 @@ class Live:
         if not self.ready:
             return
         if self.silent_at == NOT_TAKEN:
-            self.silent_at = self.feeding.told.silent
+            self.silent_at, self.removing_at = self.feeding.told.silent, self.feeding.told.removing
         if run.fence.holds_tasks:
             self.trespass.restart()
         elif self.trespass.look(run.crew.sent, run.crew.told_at) and self.removals.lapse():
@@ -276,6 +277,10 @@ class Live:
             for type in self.field.silent_types
             for node, db in self.field.scopes
         ]
+
+    def silent_lookups(self) -> list[Task]:
+        """Tasks that find what has gone silently and is still at the target, where it may be removed."""
+        return [task for task in self.field.lookups() if task.target_db in self.removals.now]
 
     # ---- the end --------------------------------------------------------------------------------------------
 

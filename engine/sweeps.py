@@ -93,7 +93,7 @@ class Sweeps:
         held = set(self.generations.held)
         while held.intersection(self.generations.held) or run.fence.holds_tasks:
             yield
-        tasks = yield from self._tasks(run)
+        tasks = yield from self.made(run, lambda: [*self.field.tasks(), *self.field.lookups()])
         for scope in self.field.scopes:
             run.ledger.forget(scope, COPY)
         for task in tasks:
@@ -101,13 +101,13 @@ class Sweeps:
         while not run.tasks_done:
             yield
 
-    def _tasks(self, run: Coordinator) -> Generator[None, None, list[Task]]:
+    def made(self, run: Coordinator, make: Callable[[], list[Task]]) -> Generator[None, None, list[Task]]:
         """What is to be read, once the target can be looked at. Raises UnreachedError where it never can be."""
         since = time.monotonic()
         while True:
             try:
                 with hurried(run.controls[1] if run.controls else ()):
-                    return [*self.field.tasks(), *self.field.lookups()]
+                    return make()
             except UnreachedError:
                 now = time.monotonic()
                 if now - since > run.setup.retry_for_s:

@@ -138,6 +138,23 @@ def test_vector_sets_are_copied_again_as_notifications_do_not_tell_of_them(serve
     assert [target.call("VCARD", name) for name in ("first", "late")] == [2, 1]
 
 
+def test_a_vector_set_that_lost_its_last_element_goes_at_the_target(server: ServerFactory) -> None:
+    """No notification tells of that either: one goes while it is followed, one after all keys were read."""
+    source, target = server("8.2"), server("8.2")
+    notify(source)
+    source.call("SET", "key", "value")
+    for name in ("kept", "first", "late"):
+        source.call("VADD", name, "VALUES", "1", "1", "element")
+    late = Verifying(lambda: source.call("VREM", "late", "element"))
+    with Proxy(target, late) as proxy, start_live(source, proxy, *NOTIFIED, "--idle-timeout", "2s") as run:
+        wait_until_followed(target, "first")
+        wait_for_feed(source)
+        source.call("VREM", "first", "element")
+        done = followed(run)
+    assert done.ran.code == 0 and done.live["converged"], done.ran.err
+    assert sorted(target.call("KEYS", "*")) == [b"kept", b"key"]
+
+
 def test_what_modules_write_after_the_proof_is_not_called_equal(server: ServerFactory) -> None:
     """No notification tells of it, and nobody knows all commands of modules."""
     source, target = (server("7.0", modules=[bloom()]) for _ in range(2))

@@ -17,6 +17,8 @@ _FLUSHES = ("flushall", "flushdb")
 _SILENT = re.compile(r"x(ack|ackdel|claim|autoclaim|readgroup|setid|group)\b")
 #: … and what notifications do not tell besides: changes of vector sets.
 _UNNOTIFIED = re.compile(r"v(add|rem|setattr)\b")
+#: Of these, what takes the key along with its last element.
+_REMOVING = "vrem"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Calls:
     swaps: int = 0
     silent: int = 0  # of streams; where notifications are the feed, also of vector sets
     configured: int = 0  # CONFIG SET; 0 before 7.0, which counts all of CONFIG together
+    removing: int = 0  # of the silent ones, those that may remove a key
 
     @classmethod
     def told(cls, reply: object, notifications: bool = False) -> Calls:
@@ -42,6 +45,7 @@ class Calls:
             swaps=calls.get("swapdb", 0),
             silent=sum(count for name, count in calls.items() if silent(name)),
             configured=calls.get("config|set", 0),
+            removing=calls.get(_REMOVING, 0) if notifications else 0,
         )
 
     def fell(self, before: Calls) -> bool:

@@ -152,7 +152,9 @@ class Feed:
         still = [listener.stillness.since for listener in listeners]
         report.still_since = max(still) if report.confirmed and all(still) else 0.0
         calls = [listener.watched.calls for listener in listeners]
-        report.silent = sum(one.silent for one in calls) if all(one.known for one in calls) else -1
+        known = all(one.known for one in calls)
+        report.silent = sum(one.silent for one in calls) if known else -1
+        report.removing = sum(one.removing for one in calls) if known else -1
         report.unread_bytes = max(listener.unread_bytes for listener in listeners)
         report.sizes = sum([Counter(listener.sizes) for listener in listeners], Counter())
         report.cpu_s = time.process_time()

@@ -90,6 +90,7 @@ class FeedReport:
     fences: list[int] = field(default_factory=list)  # passed: every event of what was written before has arrived
     still_since: float = 0.0  # no source was written to since; 0: they are, or do not tell
     silent: int = -1  # calls of commands that change streams silently, at all sources; -1: not told
+    removing: int = -1  # of these, those that may remove a key
     unread_bytes: int = 0  # of the sources' memory that events take which wait for us
     cpu_s: float = 0.0
     sizes: dict[int, int] = field(default_factory=dict)  # keys by database, of all sources; where they tell
