@@ -12,6 +12,7 @@ from keyferry.workers.budget import WINDOW_BYTES
 from keyferry.workers.elements import CLOSELY, MOST_BYTES, PAYLOAD, kind_of_both, same_of
 from tests.conftest import ServerFactory
 from tests.support.dataset import fill
+from tests.support.live import wait_until
 from tests.support.monitor import Monitor
 from tests.support.processes import VERIFIED, run_keyferry
 from tests.test_compare import compared, verdict_of
@@ -73,6 +74,29 @@ def test_a_field_that_only_the_target_has_is_found_where_one_of_the_sources_has_
     assert source.call("HLEN", "hash") == target.call("HLEN", "hash") == 3_000
     assert (ran.code, verdict_of(ran)) == (1, "OK:0 V:1 >:0 <:0 T:0"), ran.out
     assert 'hash: field "extra"' in ran.out
+
+
+@pytest.mark.parametrize("fields", [2, 3_000])
+@pytest.mark.parametrize("kind", ["8.2", "9.1"])
+def test_a_hash_of_which_all_fields_have_expired_is_no_difference(
+    kind: str, fields: int, server: ServerFactory
+) -> None:
+    """Clients see nothing in it. One side has collected it, the other one has not yet."""
+    source, target = server(kind, fresh=True), server(kind, fresh=True)
+    every = [f"field:{number}" for number in range(fields)]
+    source.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+    for one in (source, target):
+        one.call("HSET", "other", "field", "value")
+    source.call("HSET", "hash", *(word for name in every for word in (name, "value")))
+    source.call("HPEXPIRE", "hash", 1, "FIELDS", fields, *every)
+    wait_until(lambda: source.call("HGETALL", "hash") == [])
+    assert (source.call("TYPE", "hash"), source.call("HLEN", "hash")) == (b"hash", fields)
+    for one, another in ((source, target), (target, source)):
+        ran = compared(one, another)
+        assert (ran.code, verdict_of(ran)) == (0, "OK:1 V:0 >:0 <:0 T:0"), ran.out
+    source.call("HSET", "hash", "field", "value")
+    assert verdict_of(compared(source, target)) == "OK:1 V:0 >:1 <:0 T:0"
+    assert verdict_of(compared(target, source)) == "OK:1 V:0 >:0 <:1 T:0"
 
 
 def test_without_the_right_to_ask_for_sizes_payloads_are_compared(server: ServerFactory) -> None:

@@ -6,7 +6,8 @@ WHAT HAPPENS IF the key changes meanwhile: see `structs/ask.py`. Whatever seems 
 reading of the target and then of the source, so that a key that expired or was deleted in between is no difference.
 
 A key whose time at the source is up within the tolerance of expiries counts as expired: where its copy has gone a
-moment earlier, that is no difference either.
+moment earlier, that is no difference either. So does a hash that only one side has, and all fields of which have
+expired: the other has collected it, or was never given any.
 """
 
 from __future__ import annotations
@@ -93,6 +94,8 @@ def look_for_extra(key: bytes, lens: Lens, questions: Sequence[Question]) -> Ste
         theirs = yield from _facts(TARGET, key, lens)
         if theirs.gone or theirs.ends_within(lens.times.tolerance_ms):
             return False
+        if (yield from _is_empty(TARGET, key, theirs)):
+            return False
         sight = yield from _sight(TARGET, key, theirs)
         return Finding(key, lens.node, lens.db, lens.target_db, ONLY_TARGET, target=sight)
     except (Changing, Unreadable) as error:
@@ -135,6 +138,8 @@ def _confirmed(found: Finding, ours: _Facts, lens: Lens) -> Steps[Finding | bool
     again = yield from _facts(SOURCE, found.key, lens)
     if again.gone or again.ends_within(lens.times.tolerance_ms):
         return False
+    if theirs.gone and (yield from _is_empty(SOURCE, found.key, again)):
+        return False
     kind = found.kind
     still_there = theirs.gone if kind == ONLY_SOURCE else not theirs.gone
     if again.type != ours.type or not Times(0, lens.times.tolerance_ms).equal(ours.expires_ms, again.expires_ms):
@@ -144,6 +149,11 @@ def _confirmed(found: Finding, ours: _Facts, lens: Lens) -> Steps[Finding | bool
     elif not still_there or (kind == EXPIRY and lens.times.equal(_wanted(again, lens), theirs.expires_ms)):
         kind = CHANGING
     return (yield from _with_sights(replace(found, kind=kind), again, theirs))
+
+
+def _is_empty(side: str, key: bytes, facts: _Facts) -> Steps[bool]:
+    """Whether clients see nothing of a key that is there: a hash whose fields have all expired."""
+    return facts.type == "hash" and (yield from structs.hash.is_empty(side, key))
 
 
 def _confirmed_change(found: Finding, lens: Lens) -> Steps[Finding | bool]:

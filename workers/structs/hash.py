@@ -63,6 +63,21 @@ def _extra_field(key: bytes) -> Steps[str]:
             return ""
 
 
+def is_empty(side: str, key: bytes) -> Steps[bool]:
+    """Whether every field has expired: to clients there is nothing, and the server has yet to collect the key.
+
+    False where the side refuses to show the fields.
+    """
+    cursor = b"0"
+    while True:
+        (reply,) = yield from ask_all(side, (b"HSCAN", key, cursor, b"COUNT", SCAN_COUNT))
+        if isinstance(reply, Exception):
+            return False
+        cursor, flat = reply
+        if flat or cursor == b"0":
+            return not flat
+
+
 def _expiries_differ(key: bytes, times: Times, names: Sequence[bytes]) -> Steps[str]:
     """A field that expires at another instant, or ''. A side that does not know such expiries has none."""
     if not names:
