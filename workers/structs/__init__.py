@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import hash, list, module, set, stream, string, vectorset, zset
+from . import hash, list, module, set, stream, string, topk, vectorset, zset
 from .ask import Steps, Times
 
 Differs = Callable[[bytes, Times], Steps[str]]
@@ -21,6 +21,7 @@ _DIFFERS: dict[str, Differs] = {
     "stream": stream.differs,
     "vectorset": vectorset.differs,
     "ReJSON-RL": module.json_differs,
+    "TopK-TYPE": topk.differs,
 }
 
 #: The command that tells how large a value is: bytes of a string, elements of a collection.
