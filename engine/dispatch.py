@@ -58,12 +58,13 @@ class Dispatcher:
         if run.ledger.suspects and not worker.tasks:
             worker.alone = True
             return run.ledger.suspects.popleft()
-        if not run.ledger.waiting:
+        waiting = run.ledger.waiting
+        place = next((place for place, entry in enumerate(waiting) if not run.scanners.has_to_wait(entry.task)), None)
+        if place is None or (run.live and run.live.crowded and waiting[place].task.work == LOOK_UP):
             return None
-        task = run.ledger.waiting[0].task
-        if run.scanners.has_to_wait(task) or (run.live and run.live.crowded and task.work == LOOK_UP):
-            return None
-        return run.ledger.waiting.popleft()
+        entry = waiting[place]
+        del waiting[place]
+        return entry
 
     def share_out(self, governor: Governor) -> None:
         """Tell each worker its part of the limits; one that has nothing to copy keeps none."""

@@ -24,6 +24,7 @@ class Scanners:
         self.restarted: dict[Scope, str] = {}
         self._sources, self._targets = setup.sources, setup.targets
         self._keeps_existing = setup.on_conflict != "replace"
+        self._links = setup.links
         self._ledger, self._crew, self._say = ledger, crew, say
         self._scanning: dict[tuple[Scope, str], Worker] = {}
 
@@ -52,8 +53,28 @@ class Scanners:
             scanning.seat.send(Order(credit=1))
 
     def has_to_wait(self, task: Task) -> bool:
+        """Whether a task is a scanner that must not begin yet. What stands behind it need not wait."""
+        return task.kind == LIST_KEYS and (self._has_no_room(task) or self._meets_ranges_given_up())
+
+    def _has_no_room(self, task: Task) -> bool:
+        """Whether a worker could have all its links held by scanners.
+
+        The names of another one would have to wait there for a link, and their scanner for them (`workers/links.py`).
+        """
+        at_work = [entry.task for entry in self._ledger.given.values() if entry.task.kind == LIST_KEYS]
+        here = sum(other.node == task.node for other in at_work)
+        ways = {_way_of(other) for other in [*at_work, task]}
+        return here >= self._links or len(ways) > self._links
+
+    def _meets_ranges_given_up(self) -> bool:
         """Whether a scanner would write keys that ranges given up, and still under way, would take for others'."""
-        if not self._keeps_existing or task.kind != LIST_KEYS:
+        if not self._keeps_existing:
             return False
         given = self._ledger.given.keys()
         return any(not worker.tasks <= given for worker in self._crew.workers)
+
+
+def _way_of(task: Task) -> tuple[bool, int]:
+    """Where its keys lead: to which side, and to which database there."""
+    turned = task.work == LOOK_UP
+    return turned, task.db if turned else task.target_db

@@ -100,3 +100,25 @@ def test_a_database_is_begun_again_where_cursors_turn_out_to_be_no_positions(
     assert ("cursors cannot be split" in ran.err) == again
     assert_equal(source, target)
     assert result_of(ran)["keys"] == KEYS
+
+
+@pytest.mark.parametrize(("workers", "databases"), [(1, 2), pytest.param(2, 10, marks=pytest.mark.soak)])
+def test_scanners_that_have_to_share_connections_do_not_wait_for_each_other(
+    workers: int, databases: int, server: ServerFactory
+) -> None:
+    """With ten, each of two workers has a scanner, and its other lanes are for names of the other one's database."""
+    source, target = server("7.0"), server("7.0")
+    for db in range(databases):
+        with source.connect(db) as connection:
+            connection.pipeline([("SET", b"key:%d" % number, b"%d" % db) for number in range(KEYS)])
+    pool = ("-m", str(workers))
+    with Proxy(source, TableCursors()) as proxy:
+        ran = run_keyferry(
+            *("-p", str(proxy.port), *pool, "replicate", "-p", str(target.port), *pool),
+            *("--json", "--workers", str(workers), "--dbs", "all"),
+            timeout=110,
+        )
+    assert ran.code == 0, ran.err
+    assert result_of(ran)["keys"] == databases * KEYS
+    for db in range(databases):
+        assert_equal(source, target, db=db)

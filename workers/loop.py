@@ -31,7 +31,7 @@ from .pace import Pace
 from .patience import Patience
 from .pipe import Pipe
 from .setup import Order, Setup
-from .task import LIVE_KEYS, Task
+from .task import COPY_KEYS, LIVE_KEYS, Task
 
 #: News goes up so often: each time costs both processes, and what is not told yet is done again after a death …
 REPORT_S = 0.2
@@ -161,17 +161,25 @@ class Worker:
         self.has_news = True
 
     def _start_queued(self) -> None:
-        """Give tasks of the queue their lanes, as far as links allow, in order."""
-        while self.queue and not self.draining:
-            found = self.links.get(self.queue[0])
-            if found is None:
-                return
-            task = self.queue.popleft()
-            link, chooser = found
-            link.lanes += 1
-            lane = self.lanes[task.id] = self.makes.make(task, link, chooser)
-            if link.ready:
-                lane.go()
+        """Give tasks of the queue their lanes, as far as links allow, in order.
+
+        Names that a scanner has handed up go before those that wait for room: it may hold the link that they wait for,
+        and goes on only once these are copied.
+        """
+        waiting: deque[Task] = deque()
+        try:
+            while self.queue and not self.draining:
+                task = self.queue.popleft()
+                if (waiting and task.kind != COPY_KEYS) or (found := self.links.get(task)) is None:
+                    waiting.append(task)
+                    continue
+                link, chooser = found
+                link.lanes += 1
+                lane = self.lanes[task.id] = self.makes.make(task, link, chooser)
+                if link.ready:
+                    lane.go()
+        finally:
+            self.queue.extendleft(reversed(waiting))
 
     # ---- troubles -------------------------------------------------------------------------------------------
 
