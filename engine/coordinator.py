@@ -275,6 +275,7 @@ class Coordinator:
             self.scanners.restarted[task.scope] = why
         if not self.live:
             self.aside.forget(task.scope)
+        self.fence.forget(task.scope, task.work)
         self.scanners.take_over(task, why)
 
     # ---- what is kept in view -------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from .partitioners.control import Control, ReplyError, hurried
 from .workers.errors import AccessError, RunError
 from .workers.resp import info_fields
 from .workers.setup import Node
+from .workers.task import Scope
 
 #: What could not be killed because the target was not reached is tried again after so long.
 AGAIN_S = 0.5
@@ -66,6 +67,11 @@ class Fence:
             self._graves.remove(grave)
             free += grave.entries
         return free
+
+    def forget(self, scope: Scope, work: str) -> None:
+        """Give back no task of a database whose pass begins again; what was sent for it is kept from arriving."""
+        for grave in self._graves:
+            grave.entries = [entry for entry in grave.entries if (entry.task.scope, entry.task.work) != (scope, work)]
 
     @property
     def held(self) -> list[Entry]:

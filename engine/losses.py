@@ -50,7 +50,8 @@ class Losses:
     def give_back(self) -> None:
         """Queue the tasks of lost workers of which nothing can arrive any more."""
         run = self.run
-        for entry in run.fence.released():
+        # Scanners come last: what begins again with one takes in all of its database, also what its worker had of that.
+        for entry in sorted(run.fence.released(), key=lambda entry: entry.task.kind == LIST_KEYS):
             if entry.lost is not None and run.live:
                 run.live.given_back(entry)
             elif entry.task.kind == LIST_TYPE:

@@ -32,7 +32,8 @@ class Scanners:
         """Give up the pass of a database, and begin it again with one scanner."""
         nodes = self._targets if task.work == LOOK_UP else self._sources
         node = f"{nodes[task.node].endpoint.address} " if len(nodes) > 1 else ""
-        self._say(f"{node}db {task.scanned_db}: its cursors cannot be split ({why}): it is read again by one scanner")
+        cause = f" ({why})" if why else ""  # known since it was planned, where a scanner is lost
+        self._say(f"{node}db {task.scanned_db}: its cursors cannot be split{cause}: it is read again by one scanner")
         self._ledger.forget(task.scope, task.work)
         whole: dict[str, Any] = {"start": 0, "end": RING, "checked": False, "keys": [], "by_slot": False}
         whole |= {"no_expiries": False, "no_field_expiries": False}

@@ -5,6 +5,9 @@ Each stands as a proxy in front of real servers and rewrites SCAN as such a serv
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from tests.conftest import ServerFactory
 from tests.support.compare import all_keys, assert_equal
 from tests.support.dataset import fill_large
 from tests.support.disguises import OffsetCursors, ShardedCursors, TableCursors
-from tests.support.processes import Result, run_keyferry
+from tests.support.processes import Result, run_keyferry, start_keyferry, worker_pids
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
@@ -100,6 +103,27 @@ def test_a_database_is_begun_again_where_cursors_turn_out_to_be_no_positions(
     assert ("cursors cannot be split" in ran.err) == again
     assert_equal(source, target)
     assert result_of(ran)["keys"] == KEYS
+
+
+def test_keys_count_once_where_workers_die_with_a_scanner_and_names_that_it_has_handed_up(
+    server: ServerFactory,
+) -> None:
+    source, target = server("7.0"), server("7.0")
+    fill_large(source, KEYS)
+    with Proxy(source, TableCursors()) as proxy:
+        words = ("-p", str(proxy.port), "replicate", "-p", str(target.port), "--workers", "2", "--rate", "10000")
+        with start_keyferry(*words, "--json") as run:
+            deadline = time.monotonic() + 60
+            while target.call("DBSIZE") < KEYS // 4:
+                assert run.running and time.monotonic() < deadline, run.err
+                time.sleep(0.005)
+            for pid in worker_pids(run.pid):
+                os.kill(pid, signal.SIGKILL)
+            ran = run.wait()
+    assert ran.code == 0, ran.err
+    assert "db 0: its cursors cannot be split: it is read again by one scanner" in ran.err
+    assert result_of(ran)["keys"] == KEYS
+    assert_equal(source, target)
 
 
 @pytest.mark.parametrize(("workers", "databases"), [(1, 2), pytest.param(2, 10, marks=pytest.mark.soak)])
