@@ -295,3 +295,30 @@ def test_a_full_target_is_waited_for(full_s: float, filled: Server, server: Serv
         target.call("CONFIG", "SET", "maxmemory", 0)
         ran = run.wait(END_S)
     assert_copied(ran, filled, target)
+
+
+def test_losses_far_apart_are_no_long_one_where_all_keys_are_left_as_they_are(
+    filled: Server, server: ServerFactory
+) -> None:
+    target = server("7.0")
+    with target.connect() as connection:
+        connection.pipeline([("SET", key, "there") for key in all_keys(filled)])
+    rare = ("--on-conflict", "skip", "--scan-count", "50", "--workers", "1", "--retry-for", "1s")
+    with FaultProxy(target.port, "delay 20ms; cut at request EXISTS 1000 connection 2+ always") as proxy:
+        ran = run_keyferry(*words(filled, proxy, "", *rare), timeout=END_S)
+    assert ran.code == 0, ran.err
+    assert ran.err.count(FOUND) > 3
+    assert result_of(ran)["skipped"] == filled.call("DBSIZE")
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_target_that_closes_idle_connections_is_not_away(live: bool, filled: Server, server: ServerFactory) -> None:
+    target = server("7.0")
+    target.call("CONFIG", "SET", "timeout", "1")
+    target.disconnect()
+    none = ("--match", "nobody:*", "--workers", "1", "--scan-count", "20", "--retry-for", "1s")
+    waits = ("--live", "--idle-timeout", "8000") if live else ()
+    with FaultProxy(filled.port, "" if live else "delay 60ms") as proxy:
+        ran = run_keyferry(*words(proxy, target, "", *none, *waits), timeout=END_S)
+    assert ran.code == 0, ran.err
+    assert ran.err.count(FOUND) > 1

@@ -39,6 +39,8 @@ Request = bytes | list[bytes]
 
 #: A connection that always has more to read must not keep the loop from the others.
 RECVS_A_TURN = 16
+#: Nobody may want to keep a connection that has had nothing to do for so long; to close it is no failure.
+IDLE_S = 1.0
 #: Pieces of a request that are shorter than this on average are joined before they are sent.
 JOIN_BYTES = 2048
 #: At most so many pieces go into one system call (IOV_MAX is 1024).
@@ -277,6 +279,11 @@ class Connection:
         self.close()
         for replies, then in waiting:
             then([GONE] * replies)
+
+    @property
+    def was_idle(self) -> bool:
+        """Whether it has been good, and had nothing to do when it was lost."""
+        return self.ready and not self._replies.due and time.monotonic() - self._alive_at >= IDLE_S
 
     @property
     def to_fence(self) -> tuple[int, ...]:

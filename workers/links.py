@@ -231,6 +231,8 @@ class Links:
             return self._forget(conn)  # who still needs it opens another one, after a pause
         if conn is None or not self._links_of(conn):
             raise lost.error
+        if conn.was_idle:
+            self.patience.over(_where(conn))
         self._forget(conn)
         self._try_later(conn, lost)
 
@@ -238,7 +240,7 @@ class Links:
         self.down[conn] = lost.error.message
         self._turn += 1
         try:
-            pause_s = self.patience.pause_s((conn.side, conn.endpoint.address))
+            pause_s = self.patience.pause_s(_where(conn))
         except TimeoutError as too_long:
             error = lost.error
             text = f"{error.message}, {too_long}"
@@ -264,3 +266,8 @@ class Links:
         self.connections.pop(conn.fd, None)
         self.down.pop(conn, None)
         conn.give_up()
+
+
+def _where(conn: Connection) -> tuple[str, str, str]:
+    """Where it is a trouble that a connection is lost; states of the server are another one."""
+    return conn.side, conn.endpoint.address, "connection"

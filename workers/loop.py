@@ -249,7 +249,7 @@ class Worker:
             ended = lane.ended
             for news in lane.news(last):
                 self.report.progress.append(news)
-                if news.counts.worked:
+                if news.tells_of_success:
                     self.patience.clear()
                     self.report.waiting = ""
             if ended:

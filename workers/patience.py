@@ -8,7 +8,7 @@ import time
 #: A try comes after at least so long, and at most so long.
 PAUSE_MIN_S, PAUSE_MAX_S = 0.05, 2.0
 
-Where = tuple[str, str]  # side and address
+Where = tuple[str, ...]  # side and address, and what of it, where that is apart from others
 
 
 class Patience:
@@ -27,6 +27,10 @@ class Patience:
         pause_s = min(PAUSE_MAX_S, random.uniform(PAUSE_MIN_S, pause_s * 3))
         self._troubles[where] = since, pause_s
         return pause_s
+
+    def over(self, where: Where) -> None:
+        """What comes next there is another trouble."""
+        self._troubles.pop(where, None)
 
     def clear(self) -> None:
         """There was progress."""
