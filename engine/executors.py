@@ -36,11 +36,14 @@ class Seat:
         self.pipe, self.process = pipe, process
 
     def send(self, order: Order | FeedOrder) -> bool:
-        """Give an order; False when it is not taken."""
+        """Give an order; False when it is not taken.
+
+        One that is gone is noticed when we listen, behind what it has said before: that may be why the run has to end.
+        """
         try:
             self.pipe.send(order.pack())
-        except OSError:
-            return False
+        except OSError as error:
+            return not isinstance(error, TimeoutError)
         return True
 
     def receive(self) -> Report | None:

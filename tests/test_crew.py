@@ -1,4 +1,4 @@
-"""Who counts as silent: a worker that says nothing, not one that nobody has listened to."""
+"""Who counts as silent: a worker that says nothing, not one that nobody has listened to, nor one that has left."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 
+from keyferry.aside import AsideFile
+from keyferry.contacts import Contacts
+from keyferry.coordinator import Coordinator
 from keyferry.crew import Crew
 from keyferry.executors import Seat
+from keyferry.workers.endpoint import Endpoint
+from keyferry.workers.errors import RefusedError
 from keyferry.workers.news import Report
 from keyferry.workers.pipe import Pipe
-from keyferry.workers.setup import Setup
+from keyferry.workers.setup import Node, Setup
+from keyferry.workers.task import COPY_RANGE, Task
 
 LONG_S = 60.0
 
@@ -76,3 +83,39 @@ def test_a_worker_that_says_nothing_is_silent_once_it_was_listened_to(talker: Ta
     pass_time(crew, 2 * LONG_S)
     assert hear(crew) == 0
     assert crew.silent(LONG_S) == crew.workers
+
+
+class LeavesBeforeItsOrders(Talker):
+    """Its worker has said why it cannot go on, and is gone, when it is given something to do."""
+
+    class Process:
+        """One that has ended."""
+
+        exitcode = 0
+
+        def join(self, timeout_s: float) -> None:
+            """Nothing to wait for."""
+
+    def launch(self, setup: Setup) -> Seat:
+        assert self.theirs.fileno() >= 0, "another one takes the place of a worker that has told of a failure"
+        self.theirs.send(Report(free=1).pack())
+        talker = self
+
+        class Left(Seat):
+            def send(self, order: Any) -> bool:
+                if talker.theirs.fileno() >= 0:
+                    talker.theirs.send(Report(failure=RefusedError("key a exists").pack()).pack())
+                    talker.theirs.close()
+                return super().send(order)
+
+        return Left(self.ours, self.Process())
+
+
+def test_what_a_worker_said_last_is_heard_though_it_takes_no_more_orders() -> None:
+    said: list[str] = []
+    with closing(LeavesBeforeItsOrders()) as talker:
+        setup, task = Setup([], [Node(Endpoint())]), Task(0, COPY_RANGE)
+        contacts = Contacts(said.append, said.append, print)
+        with pytest.raises(RefusedError, match="key a exists"):
+            Coordinator(setup, [task], 1, talker, contacts, aside=AsideFile("")).run()
+    assert said == []
