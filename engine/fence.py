@@ -12,8 +12,10 @@ from .partitioners.control import Control, ReplyError, hurried
 from .workers.errors import AccessError, RunError
 from .workers.resp import info_fields
 from .workers.setup import Node
-from .workers.task import Scope
+from .workers.task import COPY_KEYS, COPY_RANGE, LIST_KEYS, Scope
 
+#: What a pass over a database is made of.
+_OF_A_PASS = (COPY_RANGE, COPY_KEYS, LIST_KEYS)
 #: What could not be killed because the target was not reached is tried again after so long.
 AGAIN_S = 0.5
 
@@ -69,9 +71,13 @@ class Fence:
         return free
 
     def forget(self, scope: Scope, work: str) -> None:
-        """Give back no task of a database whose pass begins again; what was sent for it is kept from arriving."""
+        """Give back nothing of a database whose pass begins again; what was sent for it is kept from arriving.
+
+        What a live copy had under way is no part of the pass: names of changed keys, and lists of one type.
+        """
+        again = lambda entry: (entry.task.scope, entry.task.work) == (scope, work) and entry.task.kind in _OF_A_PASS  # noqa: E731
         for grave in self._graves:
-            grave.entries = [entry for entry in grave.entries if (entry.task.scope, entry.task.work) != (scope, work)]
+            grave.entries = [entry for entry in grave.entries if not again(entry)]
 
     @property
     def held(self) -> list[Entry]:

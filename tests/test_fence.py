@@ -17,7 +17,7 @@ from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.errors import ChangedError, RunError
 from keyferry.workers.news import Report
 from keyferry.workers.setup import Node, Setup
-from keyferry.workers.task import COPY_KEYS, COPY_RANGE, Task
+from keyferry.workers.task import COPY_KEYS, COPY_RANGE, LIVE_KEYS, Task
 from tests.conftest import ServerFactory
 from tests.support.servers import Server, free_port
 from tests.test_pace import NotedSeat
@@ -164,3 +164,13 @@ def test_what_is_put_off_until_all_ranges_are_done_waits_for_those_of_dead_worke
     run.ledger.suspects.clear()
     run.dispatcher.hand_out()
     assert run.ledger.waiting and not run.ledger.put_off
+
+
+def test_a_pass_that_begins_again_gets_nothing_back_but_live_names_are_not_of_it() -> None:
+    again, other = Task(1, COPY_KEYS, db=3), Task(2, COPY_KEYS, db=4)
+    live = Entry(Task(0, LIVE_KEYS, db=3), 0, lost="names")
+    fence = Fence([], [], 60, print)
+    fence.hold([], [Entry(again, 0), Entry(other, 0), live])
+    fence.forget(again.scope, again.work)
+    assert fence.holds_tasks
+    assert [entry.task for entry in fence.released()] == [other, live.task]
