@@ -29,6 +29,7 @@ from itertools import chain
 from typing import Any
 
 from .aside_log import AsideLog
+from .catching_up import catch_up
 from .census import Census, is_written, settle_counts, settle_losses
 from .contacts import Contacts
 from .coordinator import Coordinator
@@ -36,16 +37,19 @@ from .desk import Desk
 from .eviction import unread_bytes
 from .executors import LocalProcesses
 from .outlook import Outlook
+from .partitioners.control import without_waiting
+from .partitioners.replicas import REMEDY
 from .plans import Plan
 from .progress import Display, display
 from .repairing import copy_again, remove
-from .replica_watch import Lag
+from .replica_watch import Lag, pairs_of
 from .reporting import report
 from .spool import Findings, SpooledNames, pattern, unknown_to
 from .supply import Source, Supply, owners_in
 from .survey import Controls, check_identities
 from .verdict import Verdict
 from .verify_plan import forward_tasks, reverse_tasks
+from .workers.errors import NotConverged, StateError
 from .workers.finding import UNREADABLE, Finding
 from .workers.news import Counts
 from .workers.setup import Setup
@@ -227,16 +231,33 @@ class Verification:
 
         try:
             verdict.repaired = copy_again(run, differing, owners, aside.add)
+            if self.desk.options["prune"] and not self.signal and extra.to_look_at:
+                self._wait_for_replicas()
             if self.desk.options["prune"] and not self.signal:
                 verdict.removed = remove(run, extra, owners, aside.add)
         finally:
             aside.close()
         told.tell_all(told.keys)
         differing = self._look_again(shown, COMPARE, differing, verdict)
-        if verdict.removed:
+        if self.desk.options["prune"]:  # what was looked at and stays may have come to the source since
             extra = self._told_once(differing, self._look_again(shown, RECHECK, extra, Verdict()))
         verdict.kinds = differing.kinds + extra.kinds
         return differing, extra
+
+    def _wait_for_replicas(self) -> None:
+        """A key that a replica does not have yet is not gone. Raises StateError for one that does not get in step."""
+        pairs = pairs_of(self.plan, self.controls.sources)
+        if pairs:
+            self.desk.log.notice("before keys are removed, the replicas get what their masters have now")
+        try:
+            with without_waiting(self.controls.sources):
+                self.signal = catch_up(pairs, self.desk.signals, self.desk.log.warning, set())
+        except NotConverged as error:
+            text = f"{error.message}: nothing was removed"
+            raise StateError(text, side=error.side, address=error.address, hint=REMEDY) from None
+        finally:
+            for pair in pairs:
+                pair.master.close()
 
     def _look_again(self, shown: Display, work: str, found: Findings, verdict: Verdict) -> Findings:
         """The findings that are left after another look; keys that turn out equal or gone are added to the verdict."""

@@ -160,6 +160,30 @@ def test_a_replica_without_its_master_is_read_where_it_was_named_with_a_warning(
     assert_equal(replica, target)
 
 
+@pytest.mark.parametrize("extra", [0, 1])
+def test_what_a_replica_does_not_have_yet_is_not_removed_at_the_target(extra: int, server: ServerFactory) -> None:
+    """To one that is behind, a key that was written to both sides is one that only the target has."""
+    master, replica, target = server("7.0", *MASTER), server("7.0", fresh=True), server("7.0")
+    with FaultProxy(master.port, watch=False) as proxy:
+        write_strings(master, 50)
+        assert replica.call("REPLICAOF", "127.0.0.1", proxy.port) == b"OK"
+        wait_until(lambda: link_of(replica) == "up")
+        wait_until_in_step(master, replica)
+        proxy.set("stall replies after 0 bytes")
+        write_strings(master, 51)
+        write_strings(target, 51)
+        write_strings(target, extra, prefix="extra:")
+        words = ("-u", master.uri, *REPLICA, "compare", "-u", target.uri, "--repair", "--prune")
+        with start_keyferry(*words) as run:
+            wait_until(lambda: "what their masters have now" in run.err or not run.running)
+            assert target.call("DBSIZE") == 51 + extra
+            proxy.set("")
+            proxy.release()
+            ran = run.wait()
+    assert ran.code == 0 and ("1 removed" in ran.out) == bool(extra), ran.out
+    assert_equal(master, target)
+
+
 @pytest.mark.covers("read-from")
 def test_the_target_and_single_servers_have_no_such_option(server: ServerFactory) -> None:
     one = server("7.0")
