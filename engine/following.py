@@ -223,7 +223,7 @@ class Following:
     # ---- the last look --------------------------------------------------------------------------------------
 
     def _undisturbed(self, done: CutOver) -> bool:
-        """Whether nothing in scope was written since then: a fence, and if need be a look at what events name."""
+        """Whether nothing in scope was written since it was done: a fence, if need be a look at what events name."""
         live, since = self.live, done.settled_at
         self._wait_for_replicas()
         if not self.signal:

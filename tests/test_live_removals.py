@@ -297,7 +297,8 @@ def test_a_source_that_was_made_smaller_before_it_comes_back_is_followed_on(serv
         wait_until(lambda: target.call("DBSIZE") == 500)
         source.call("DEL", *sorted(all_keys(source))[:200])
         wait_until(lambda: target.call("DBSIZE") == 300)
-        time.sleep(1)  # until its size is looked at
+        looks = source.calls("config|get")  # each look in full asks for the settings, too
+        wait_until(lambda: source.calls("config|get") >= looks + 3)  # one is through, and its size told
         source.restart(keep_data=True)
         wait_for_feed(source)
         source.call("SET", "marker", "1")
