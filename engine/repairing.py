@@ -2,7 +2,7 @@
 
 HOW IT STAYS RIGHT
     Nothing is written before every window of the comparison is settled, and what is repaired is compared again only
-    when every write is acknowledged: these are passes of their own, with workers of their own. A key is copied as the
+    when every write is acknowledged: these are looks of their own, with workers of their own. A key is copied as the
     source holds it then. One that only the target seems to have is looked at once more on both sides right before it
     is removed (`workers/lookup.py`), by the filters of the run. An error is no answer: what cannot be looked at stays.
 """
@@ -10,15 +10,19 @@ HOW IT STAYS RIGHT
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from .spool import Findings, SpooledNames, pattern
-from .supply import Source, Supply
+from .aside_log import AsideLog
+from .catching_up import catch_up
+from .looks import Looks
+from .partitioners.control import without_waiting
+from .partitioners.replicas import REMEDY
+from .replica_watch import pairs_of
+from .spool import Findings
+from .verdict import Verdict
+from .workers.errors import NotConverged, StateError
 from .workers.finding import Finding
-from .workers.news import Aside, Counts
-from .workers.task import COPY, PRUNE, Scope
-
-Run = Callable[[Any, Supply, int, bool], Counts]  # (records, supply, keys in it, whether it writes)
+from .workers.news import Aside
+from .workers.task import COMPARE, COPY, PRUNE, RECHECK, Scope
 
 
 class Reasons:
@@ -36,18 +40,51 @@ class Reasons:
         """Names are not scanned, so no pass over a database begins again."""
 
 
-def copy_again(run: Run, found: Findings, owners: list[int] | None, aside: Callable[[Aside], None]) -> int:
-    """Copy the keys that differ; how many of them the target has acknowledged."""
-    supply = _supply(COPY, found, owners)
-    return run(Reasons(aside), supply, found.to_look_at, True).copied if found.to_look_at else 0
+def repair(looks: Looks, differing: Findings, extra: Findings, verdict: Verdict) -> tuple[Findings, Findings]:
+    """Copy what differs, remove what only the target has if that was asked, and compare these keys again.
+
+    What differs and what is only at the target then. Raises KeyferryError.
+    """
+    desk = looks.desk
+    told = AsideLog(desk.log, "not repaired")
+    aside = told.file(desk.options["put_aside"] or "")
+    reasons, prunes = Reasons(aside.add), desk.options["prune"]
+    try:
+        verdict.repaired = _write(looks, COPY, differing, reasons)
+        if prunes and not looks.signal and extra.to_look_at:
+            _wait_for_replicas(looks)
+        if prunes and not looks.signal:
+            verdict.removed = _write(looks, PRUNE, extra, reasons)
+    finally:
+        aside.close()
+    told.tell_all(told.keys)
+    differing = looks.again(COMPARE, differing, verdict)
+    if prunes:  # what was looked at and stays may have come to the source since
+        extra = looks.told_once(differing, looks.again(RECHECK, extra, Verdict()))
+    verdict.kinds = differing.kinds + extra.kinds
+    return differing, extra
 
 
-def remove(run: Run, found: Findings, owners: list[int] | None, aside: Callable[[Aside], None]) -> int:
-    """Remove the keys that only the target has; how many were."""
-    supply = _supply(PRUNE, found, owners)
-    return run(Reasons(aside), supply, found.to_look_at, True).copied if found.to_look_at else 0
+def _write(looks: Looks, work: str, found: Findings, reasons: Reasons) -> int:
+    """Copy these keys, or remove them; how many the target has acknowledged."""
+    if not found.to_look_at:
+        return 0
+    done = looks.take([], reasons, looks.supply_of(work, found), found.to_look_at, writes=True)
+    return done.state.counts.copied
 
 
-def _supply(work: str, found: Findings, owners: list[int] | None) -> Supply:
-    sources = [Source(pattern(work, pair), SpooledNames(spool)) for pair, spool in found.spools.items()]
-    return Supply(sources, None, False, owners)
+def _wait_for_replicas(looks: Looks) -> None:
+    """A key that a replica does not have yet is not gone. Raises StateError for one that does not get in step."""
+    desk, sources = looks.desk, looks.controls.sources
+    pairs = pairs_of(looks.plan, sources)
+    if pairs:
+        desk.log.notice("before keys are removed, the replicas get what their masters have now")
+    try:
+        with without_waiting(sources):
+            looks.signal = catch_up(pairs, desk.signals, desk.log.warning, set())
+    except NotConverged as error:
+        text = f"{error.message}: nothing was removed"
+        raise StateError(text, side=error.side, address=error.address, hint=REMEDY) from None
+    finally:
+        for pair in pairs:
+            pair.master.close()
