@@ -40,7 +40,7 @@ from .waiting import waiting
 from .workers.errors import EXIT_SIGNAL, ChangedError, KeyferryError
 
 if TYPE_CHECKING:
-    from .following import Memory
+    from .live_memory import Memory
 
 
 class Copy:
@@ -168,8 +168,8 @@ class Copy:
 
     def _follow(self, plan: Plan, controls: Controls) -> Summary:
         """Copy, and follow the changes."""
-        from .following import Memory
         from .live_copy import LiveCopy
+        from .live_memory import Memory
 
         self.memory = self.memory or Memory()
         return LiveCopy(self, plan, controls, self.memory).run()

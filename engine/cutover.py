@@ -87,23 +87,22 @@ class CutOver:
         self.settled_at = instant
 
     def _silent_types(self, run: Coordinator) -> Iterator[None]:
-        live = self.live
+        live, silent = self.live, self.live.silent
         for _ in range(SILENT_TRIES):
-            now = live.feeding.told.silent
-            if not live.field.silent_types or (now == live.silent_at and now >= 0):
+            now, removing = live.feeding.told.silent, live.feeding.told.removing
+            if not live.field.silent_types or (now >= 0 and not silent.changed):
                 return
-            live.silent_keys = 0
-            removing = live.feeding.told.removing
-            tasks = live.silent_tasks()
-            if live.field.vectors and (removing != live.removing_at or removing < 0):
-                tasks += yield from live.sweeps.made(run, live.silent_lookups)
+            silent.keys = 0
+            tasks = silent.tasks()
+            if silent.may_have_gone:
+                tasks += yield from live.sweeps.made(run, silent.lookups)
             for task in tasks:
                 run.ledger.add(task)
             yield
             while not run.tasks_done:
                 yield
             yield from self._settle(time.monotonic())
-            live.silent_at, live.removing_at = now, removing
+            silent.copied_at, silent.looked_up_at = now, removing
             if now < 0:
                 return
             yield from self._fence()

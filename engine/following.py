@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .catching_up import catch_up
@@ -14,8 +14,8 @@ from .executors import LocalProcesses
 from .feed_choice import feed_setup
 from .feeding import Feeding
 from .field import Field
-from .lag import Lag
 from .live import Live
+from .live_memory import Identity, Memory
 from .live_result import LiveResult
 from .logs import Log
 from .partitioners.commands import harmless_at
@@ -44,40 +44,6 @@ LOST = f"events were lost during each of {SWEEPS_MAX} verifications"
 MEND = "mend the cause that the warnings name, and run the same command again"
 HIDDEN = "not every change of the source's streams or vector sets has an event, and its INFO is refused"
 LET_US_ASK = "ACL SETUSER … +info; or stop the writers, then keyferry compare"
-
-
-#: Side, run_id and master_replid; "" where the server does not tell.
-Identity = tuple[str, str, str]
-
-
-@dataclass
-class Memory:
-    """What later passes of a run have to know of the first: a server that changed makes a pass begin again."""
-
-    targets: dict[int, int] = field(default_factory=dict)  # where databases go
-    allowed: set[int] = field(default_factory=set)  # target databases where keys may be removed
-    sizes: dict[int, int] = field(default_factory=dict)  # of the source's databases, as they were last
-    servers: set[Identity] = field(default_factory=set)
-    gaps: int = 0
-    keys: int = 0
-    events: int = 0
-    lag: Lag = field(default_factory=Lag)
-    warned: set[str] = field(default_factory=set)  # of replicas: why nobody knows what they lack
-
-    def learn_servers(self, servers: set[Identity]) -> bool:
-        """Take in who serves the next pass; whether any of them may be another one than in the pass before."""
-        before, self.servers = self.servers, servers
-        return bool(before) and (before != servers or not all(run_id and replid for _, run_id, replid in servers))
-
-    def learn_targets(self, targets: dict[int, int], sizes: dict[int, int], prune: bool) -> None:
-        """Keys may go in databases that were empty when the first pass began to fill them, or with --prune in all.
-
-        Where that has been taken back (`Removals`), it is for databases that appear later as well.
-        """
-        new = {target_db for db, target_db in targets.items() if db not in self.targets} - set(self.targets.values())
-        if self.allowed or not self.targets:
-            self.allowed |= {target_db for target_db in new if prune or not sizes.get(target_db)}
-        self.targets |= targets
 
 
 @dataclass
@@ -179,7 +145,7 @@ class Following:
             if self._undisturbed(done):
                 if equal is not False or not repairs:
                     self.result.equal, self.result.verdict_stands = equal, True
-                    if live.may_change_silently:
+                    if live.silent.may_have_changed:
                         self.result.reason, self.result.advice = HIDDEN, LET_US_ASK
                     return
                 repairs -= 1  # what differs is marked: it is copied like what has changed, and compared again
@@ -231,7 +197,7 @@ class Following:
         if live.sweeps.under_way or self.signal:
             return False
         told = live.feeding.told
-        if live.changed_silently:
+        if live.silent.changed:
             return False
         if told.still_since and told.still_since <= done.still_by:
             return True
@@ -239,7 +205,7 @@ class Following:
             return False
         live.cutting = CutOver(live, asked=True, since=since)
         self._coordinate([], "live")
-        written = live.activity_at > since or live.changed_silently
+        written = live.activity_at > since or live.silent.changed
         return not (self.signal or live.sweeps.under_way or written)
 
     @property

@@ -24,6 +24,7 @@ from .generations import Generations
 from .lag import Lag
 from .ledger import Entry
 from .removals import Removals
+from .silent import Silent
 from .state import LiveState, State
 from .sweeps import Sweeps
 from .trespass import Trespass
@@ -31,7 +32,7 @@ from .workers.dirty import Dirtied
 from .workers.finding import Finding
 from .workers.news import Aside, Progress, Report
 from .workers.setup import Order
-from .workers.task import LIST_TYPE, LIVE_KEYS, Task
+from .workers.task import LIVE_KEYS, Task
 
 if TYPE_CHECKING:
     from .coordinator import Coordinator
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 
 #: Numbers of live tasks begin here: the ledger has those below.
 FIRST_TASK = 1 << 40
-#: What is not known yet of what the feed counts: it is the feed's next count.
-NOT_TAKEN = -2
 #: Names that the run itself has marked: as long as they take less, more are asked for.
 MARKED_BYTES = 32 << 20
 
@@ -61,9 +60,6 @@ class Live:
     lag: Lag = dataclasses.field(default_factory=Lag)
     keys: int = 0  # outcomes of changed keys
     asides: Asides = dataclasses.field(default_factory=Asides)
-    silent_at: int = NOT_TAKEN  # calls of commands that change keys silently, when such keys were copied last
-    silent_keys: int = 0  # how many of these keys there were then, in scope
-    removing_at: int = NOT_TAKEN  # calls of commands that remove keys silently, when those at the target were looked up
     activity_at: float = 0.0  # when the last event came of a key that exists, whether it could be copied or not
     asked: bool = False  # to cut over now
     _next_task: int = FIRST_TASK
@@ -73,6 +69,7 @@ class Live:
     _began_at: float = dataclasses.field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
+        self.silent = Silent(self.feeding, self.field, self.removals)
         self.sweeps = Sweeps(self.feeding, self.field, self.generations, self.settled_before, self.warn)
         self.feeding.gap = self._gap
 
@@ -93,17 +90,6 @@ class Live:
         """No generation begins any more; what is under way lands."""
         return self.cutting is not None and self.cutting.done
 
-    @property
-    def changed_silently(self) -> bool:
-        """Whether keys of such types have, since they were copied last, as far as the source tells."""
-        told = self.feeding.told.silent
-        return bool(self.field.silent_types) and told >= 0 and told != self.silent_at
-
-    @property
-    def may_change_silently(self) -> bool:
-        """Whether there are such keys, and the source does not tell of what changes them."""
-        return self.silent_keys > 0 and self.feeding.told.silent < 0
-
     def turn(self, run: Coordinator) -> None:
         """Do what is due. Raises what ends the run."""
         now = time.monotonic()
@@ -112,8 +98,7 @@ class Live:
             self.generations.gathered.append(dirtied)
         if not self.ready:
             return
-        if self.silent_at == NOT_TAKEN:
-            self.silent_at, self.removing_at = self.feeding.told.silent, self.feeding.told.removing
+        self.silent.begin()
         if run.fence.holds_tasks:
             self.trespass.restart()
         elif self.trespass.look(run.crew.sent, run.crew.told_at) and self.removals.lapse():
@@ -136,8 +121,8 @@ class Live:
             self.generations.closed(worker, window)
 
     def _gap(self, why: str) -> None:
-        """Events may be lost, and counters may have begun anew: such keys are copied again, too, with all else."""
-        self.silent_at = NOT_TAKEN
+        """Events may be lost: all is copied again."""
+        self.silent.gap()
         self.sweeps.gap(why)
 
     def late_writes(self) -> None:
@@ -178,7 +163,7 @@ class Live:
     def listed(self, worker: Worker, task: Task, keys: list[bytes]) -> None:
         """Keys that a LIST_TYPE task has found."""
         keys = self.field.named(keys)
-        self.silent_keys += len(keys)
+        self.silent.keys += len(keys)
         self.generations.mark(task.db, keys, time.monotonic())
         self._owed.append(worker)
 
@@ -269,18 +254,6 @@ class Live:
         since = [at for at in (self.generations.behind_since, told.oldest) if at]
         lag_s = now - min(since) if since else 0.0
         state.live = LiveState(self.feeding.events, self.unsettled, lag_s, self.sweeps.gaps, self.sweeps.under_way)
-
-    def silent_tasks(self) -> list[Task]:
-        """Tasks that list the keys that may change silently, of each database of each node."""
-        return [
-            Task(0, LIST_TYPE, node, db, self.field.targets[db], checked=False, type=type)
-            for type in self.field.silent_types
-            for node, db in self.field.scopes
-        ]
-
-    def silent_lookups(self) -> list[Task]:
-        """Tasks that find what has gone silently and is still at the target, where it may be removed."""
-        return [task for task in self.field.lookups() if task.target_db in self.removals.now]
 
     # ---- the end --------------------------------------------------------------------------------------------
 

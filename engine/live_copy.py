@@ -13,10 +13,11 @@ from .ending import end_early
 from .environment import TOLD
 from .eviction import Watch
 from .executors import LocalProcesses
-from .following import Following, Memory, Parts
+from .following import Following, Parts
 from .forkserver import helpers_cpu_s
 from .hook import run_hook
 from .live import Live
+from .live_memory import Memory
 from .plans import Plan
 from .progress import Display, display
 from .proof import MOVES_PAUSE_S, VERIFICATIONS_MAX

@@ -47,7 +47,7 @@ def cutting(silent: int = 0) -> tuple[Live, Any, CutOver]:
     """A live copy that is to end, of a source that tells so many calls of commands that change streams silently."""
     live, run = live_copy()
     pass_fences(live)
-    live.silent_at = live.feeding.told.silent = silent
+    live.silent.copied_at = live.feeding.told.silent = silent
     return live, run, CutOver(live, asked=False)
 
 
@@ -166,7 +166,7 @@ def copy_streams(cut: CutOver, run: Any, then_told: int) -> None:
 
 def test_streams_that_have_not_changed_silently_are_not_copied_again() -> None:
     live, run, cut = cutting(silent=3)
-    assert turn(cut, run) and run.ledger.finished and not live.changed_silently
+    assert turn(cut, run) and run.ledger.finished and not live.silent.changed
 
 
 def test_all_streams_are_copied_again_where_one_has_changed_silently_and_again_if_one_does_meanwhile() -> None:
@@ -174,7 +174,7 @@ def test_all_streams_are_copied_again_where_one_has_changed_silently_and_again_i
     live.feeding.told.silent = 4
     copy_streams(cut, run, then_told=5)
     copy_streams(cut, run, then_told=5)
-    assert turn(cut, run) and run.ledger.finished and not live.changed_silently
+    assert turn(cut, run) and run.ledger.finished and not live.silent.changed
 
 
 def test_streams_are_listed_by_another_where_a_worker_dies_that_was_to() -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from keyferry.cutover import CutOver
-from keyferry.following import LOST, WRITTEN, Following, Memory, Parts
+from keyferry.following import LOST, WRITTEN, Following, Parts
 from keyferry.grammar import from_python
+from keyferry.live_memory import Memory
 from keyferry.logs import ERROR, Log
 from keyferry.partitioners.server import Server
 from keyferry.planning import Survey
@@ -149,13 +150,13 @@ def proved(
 ) -> tuple[Following, int]:
     """A pass during whose first verification something happens, or first `times`; and how often it was verified."""
     one, feed, verified = a_pass({0: 0}, **more), Feed(), 0
-    one.live.feeding = feed  # type: ignore[assignment]
+    one.live.feeding = one.live.silent.feeding = feed  # type: ignore[assignment]
     one.live.asked = asked
 
     def follow(*_: Any) -> Any:
         def run() -> None:
             one.live.sweeps._wanted = False
-            one.live.silent_at = feed.told.silent
+            one.live.silent.copied_at = feed.told.silent
             one.live.cutting = one.live.cutting or CutOver(one.live, asked)
             cut = one.live.cutting
             cut.still_by = cut.settled_at = cut.settled_at or time.monotonic()
