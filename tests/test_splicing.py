@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -16,12 +16,15 @@ from keyferry.workers import both, splicing
 from keyferry.workers.compare import Comparison
 from keyferry.workers.compiled import BUILT, PURE_PYTHON
 from keyferry.workers.expiry import LATEST, Clock
+from keyferry.workers.link import TELLING_KEYS
 from keyferry.workers.read import Method
 from keyferry.workers.replies import listed
+from keyferry.workers.slots import SLOTS, slot_of
 from keyferry.workers.splicing import Splicing
 from keyferry.workers.window import Window
-from tests.conftest import ServerFactory
-from tests.support.compare import all_keys, assert_equal
+from tests.conftest import ClustersFactory, ServerFactory
+from tests.support.clusters import Cluster
+from tests.support.compare import all_keys, assert_equal, differences
 from tests.support.compiled import compiled
 from tests.support.dataset import fill
 from tests.support.monitor import Executed, Monitor
@@ -30,7 +33,7 @@ from tests.support.processes import VERIFIED, run_keyferry
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
-from tests.support.window_loop import Loop
+from tests.support.window_loop import BY_TURNS, CLOCK, Loop
 from tests.test_mutations import run
 
 #: So many keys go before the others: until then, nobody knows where in the bytes a request's replies begin.
@@ -40,8 +43,8 @@ FIRST = 50
 class Copier:
     """Copies keys by one window after the other."""
 
-    def __init__(self, source: Server | Proxy, target: Server, clock: Clock) -> None:
-        self.loop = Loop(source, [target], clock, owners=None)
+    def __init__(self, source: Server | Proxy, targets: list[Server], clock: Clock, owners: list[int] | None) -> None:
+        self.loop = Loop(source, targets, clock, owners)
         self.loop.run_until(lambda: self.loop.link.ready)
 
     def copy(self, keys: list[bytes], method: Method = Method.MGET) -> Window:
@@ -52,8 +55,11 @@ class Copier:
 
 
 @contextmanager
-def copier(source: Server | Proxy, target: Server, clock: Clock | None = None) -> Iterator[Copier]:
-    copies = Copier(source, target, clock or Clock(absolute=True))
+def copier(
+    source: Server | Proxy, target: Server | list[Server], clock: Clock = CLOCK, owners: list[int] | None = None
+) -> Iterator[Copier]:
+    """To a server, or to those that own the slots of a cluster."""
+    copies = Copier(source, target if isinstance(target, list) else [target], clock, owners)
     yield copies
     copies.loop.close()
 
@@ -76,6 +82,50 @@ def test_no_reply_is_parsed(method: Method, kind: str, server: ServerFactory, mo
         forbid_parsing(monkeypatch)
         assert copies.copy(keys[FIRST:], method).counts.copied == len(keys) - FIRST
     assert_equal(source, target, ttl_tolerance_ms=100 if kind == "6.2" else 0)
+
+
+@compiled
+@pytest.mark.parametrize("method", [Method.MGET, Method.DUMP])
+@pytest.mark.parametrize("tagged", [0.0, 1.0], ids=["hardly two in a slot", "many in a slot"])
+@pytest.mark.parametrize("from_cluster", [False, True], ids=["from a server", "from a node"])
+def test_no_reply_is_parsed_where_several_nodes_take_the_keys(
+    from_cluster: bool, tagged: float, method: Method, server: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read by MGET, by one for each slot, or by GET; two plain servers, which take any key, stand for the nodes."""
+    source, targets = server("7.0"), [server("7.0"), server("7.0")]
+    fill(source, 500, tagged=tagged)
+    keys = sorted(all_keys(source), key=lambda key: (slot_of(key) % 2, key))
+    with copier(source, targets, owners=BY_TURNS) as copies:
+        copies.loop.link.from_cluster = from_cluster
+        copies.copy(keys[:FIRST], method)
+        forbid_parsing(monkeypatch)
+        assert copies.copy(keys[FIRST:], method).counts.copied == len(keys) - FIRST
+    for number, target in enumerate(targets):
+        assert all_keys(target) == {key for key in keys if slot_of(key) % 2 == number}
+        assert all("missing" in line for line in differences(source, target, limit=1000))
+
+
+@compiled
+@pytest.mark.parametrize("moved", [False, True], ids=["nothing moves", "a slot moves"])
+def test_where_one_node_takes_all_a_slot_that_has_moved_is_left_to_python(moved: bool, server: ServerFactory) -> None:
+    """Nobody knows the slots of keys that lie in any; once a slot has moved on the way, they have to be found out."""
+    source, targets = server("7.0"), [server("7.0"), server("7.0")]
+    fill(source, 500)
+    keys = sorted(all_keys(source))
+    with copier(source, targets, owners=[0] * SLOTS) as copies:
+        link = copies.loop.link
+        link.from_cluster, link.reader.node.slots = True, [(0, SLOTS - 1)]
+        link.note_shared(TELLING_KEYS, shared=False)
+        copies.copy(keys[:FIRST])
+        settled: list[Window] = []
+        Splicing(link, keys, Method.MGET, settled.append).start()
+        gone = {slot_of(keys[-1])} if moved else set()
+        for slot in gone:
+            link.router.move(slot, 1)
+        copies.loop.run_until(lambda: bool(settled))
+    assert settled[0].counts.copied == len(keys)
+    assert all_keys(targets[0]) - all_keys(targets[1]) == {key for key in keys if slot_of(key) not in gone}
+    assert all_keys(targets[1]) == {key for key in keys if slot_of(key) in gone}
 
 
 @compiled
@@ -145,25 +195,34 @@ def test_large_values_are_not_copied_once_more(server: ServerFactory, monkeypatc
 
 
 @compiled
+@pytest.mark.parametrize("tags", [0, 3, 1_000], ids=["servers", "nodes, many in a slot", "nodes, hardly two in a slot"])
 @pytest.mark.parametrize("method", [Method.MGET, Method.GET, Method.DUMP])
 def test_replies_of_both_sides_that_are_the_same_are_not_parsed(
-    method: Method, server: ServerFactory, monkeypatch: pytest.MonkeyPatch
+    method: Method, tags: int, server: ServerFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """But for what is no string, which is asked for by its kind; and what differs is found all the same."""
+    """But for what is no string, which is asked for by its kind; and what differs is found all the same.
+
+    Between clusters, too, where both nodes are asked alike.
+    """
     source, target = server("7.0"), server("7.0")
-    names = [f"key:{number:03}" for number in range(200)]
+    names = [f"{{{number % (tags or 1)}}}key:{number:03}" for number in range(200)]
     for one in (source, target):
         one.call("MSET", *[word for name in names for word in (name, "value of " + name)])
         one.call("EXPIREAT", names[120], 4_000_000_000)
     keys = [name.encode() for name in names]
-    with copier(source, target) as copies:
+    with copier(source, target, owners=[0] * SLOTS if tags else None) as copies:
+        copies.loop.link.from_cluster = bool(tags)
         compare = partial(compared, copies.loop, method)
         compare(keys[:FIRST])
         parsed: list[object] = []
         monkeypatch.setattr(both, "listed", lambda replies: parsed.append(replies) or listed(replies))
         same = compare(keys[FIRST:])
-        assert (same.counts.copied, same.counts.bytes, parsed) == (150, 150 * len("value of key:000"), [])
-        target.call("SET", names[199], "another of 199!!")
+        assert (same.counts.copied, same.counts.bytes, parsed) == (
+            150,
+            sum(len("value of " + name) for name in names[FIRST:]),
+            [],
+        )
+        target.call("SET", names[199], "another")
         differs = compare(keys[FIRST:])
     assert (differs.counts.copied, [one.key for one in differs.findings]) == (149, [keys[199]])
     assert parsed
@@ -222,6 +281,34 @@ def test_with_and_without_the_part_in_c_the_same_is_written(method: str, server:
         assert (ran.code, "unknown" in ran.err) == (0, False), ran.err
         of_keys = written(seen.commands)
         found.append({key: of_keys.get(key) for key in all_keys(source)})  # our tests of what we may do have other keys
+        results.append({name: result_of(ran)[name] for name in ("keys", "bytes", "expired", "put_aside", "retried")})
+        assert_equal(source, target)
+    assert found[0] == found[1]
+    assert results[0] == results[1]
+
+
+@compiled
+@pytest.mark.parametrize("nodes", [3, 2, 0], ids=["divided alike", "divided otherwise", "into one server"])
+@pytest.mark.parametrize("kind", ["7.0", "8.2"])
+def test_with_and_without_the_part_in_c_the_same_is_written_by_a_cluster(
+    kind: str, nodes: int, server: ServerFactory, clusters: ClustersFactory
+) -> None:
+    """Cursors of 8.2 go by slot, so that keys of a slot are read and written together; those of 7.0 do not."""
+    source, *others = clusters((kind, 3, 0), *[(kind, nodes, 0)] * bool(nodes))
+    target = others[0] if others else server(kind)
+    targets = target.masters if isinstance(target, Cluster) else [target]
+    fill(source, 3_000, tagged=0.3)
+    found, results = [], []
+    for pure in ("", "1"):
+        for one in targets:
+            one.call("FLUSHALL")
+        with ExitStack() as stack:
+            monitors = [stack.enter_context(Monitor(one)) for one in targets]
+            words = ("replicate", source.uri, target.uri, "--method", "native", "--json")
+            ran = run_keyferry(*words, env={PURE_PYTHON: pure})
+        assert (ran.code, "unknown" in ran.err) == (0, False), ran.err
+        of_keys = [written(seen.commands) for seen in monitors]
+        found.append([{key: one.get(key) for key in all_keys(source)} for one in of_keys])
         results.append({name: result_of(ran)[name] for name in ("keys", "bytes", "expired", "put_aside", "retried")})
         assert_equal(source, target)
     assert found[0] == found[1]

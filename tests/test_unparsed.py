@@ -6,8 +6,10 @@ import gc
 import random
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress, pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import hiredis
 import pytest
@@ -19,7 +21,9 @@ from keyferry.workers.expiry import LATEST, Clock
 from keyferry.workers.read import MOMENT_MS, Apart, Method, expiries_of, values_of
 from keyferry.workers.replies import listed
 from keyferry.workers.resp import argument
-from keyferry.workers.unparsed import Alike, Spliced, alike, skip, splice
+from keyferry.workers.router import Router
+from keyferry.workers.slots import SLOTS, Owners, in_slot_order, runs_of, slots_of
+from keyferry.workers.unparsed import ONE_NODE, Alike, Asked, Spliced, Takers, alike, skip, splice
 from keyferry.workers.write import payloads_request, strings_request
 from tests.support.compiled import compiled
 from tests.test_replies import INTEGERS, NESTED, wire
@@ -27,28 +31,43 @@ from tests.test_replies import INTEGERS, NESTED, wire
 pytestmark = compiled
 
 NOW_MS = 1_790_000_000_000
+#: A value that is no string, and what GET says of it.
+WRONG, WRONG_TYPE = b"(a list)", "WRONGTYPE Operation against a key holding the wrong kind of value"
 CLOCKS = [None, Clock(True), Clock(True, 1_500), Clock(False), Clock(False, -700), Clock(True, wanted=False)]
 
 
 @dataclass(frozen=True)
 class Window:
-    """Keys with the value that the source has of each, and what it says of when they end."""
+    """Keys with the value that the source has of each, and what it says of when they end.
+
+    A value that is no string is WRONG; where it is asked for by GET, that is what the source says.
+    """
 
     keys: tuple[bytes, ...]
     values: tuple[bytes | None, ...]
     expiries: tuple[int, ...]
-    dumped: bool
+    asked: Asked
     clock: Clock | None
     took_ms: int
+    takers: Takers = ONE_NODE
 
     @property
     def encoded(self) -> list[bytes]:
         return list(map(argument, self.keys))
 
     @property
+    def said(self) -> list[object]:
+        """The replies that have the values."""
+        values = [WRONG_TYPE if value == WRONG else value for value in self.values]
+        if self.asked is Asked.MGETS:
+            assert self.takers.slots is not None
+            return [tuple(values[begin:end]) for begin, end in runs_of(self.takers.slots)]
+        return [tuple(values)] if self.asked is Asked.MGET else list(values)
+
+    @property
     def unparsed(self) -> bytearray:
-        """The replies to MGET, or DUMP of each, and to what `expiries_request` asks."""
-        replies: list[object] = list(self.values) if self.dumped else [self.values]
+        """The replies to what was asked for, and to what `expiries_request` asks."""
+        replies = self.said
         if self.clock and self.clock.wanted:
             replies += [time_reply(NOW_MS), *self.expiries]
             replies += [] if self.clock.absolute else [time_reply(NOW_MS + self.took_ms)]
@@ -56,48 +75,87 @@ class Window:
 
     def spliced(self) -> Spliced | None:
         """What the part in C makes of it."""
-        return splice(self.unparsed, self.encoded, self.dumped, self.clock)
+        return splice(self.unparsed, self.encoded, self.asked, self.clock, self.takers)
 
 
 def time_reply(now_ms: int) -> tuple[bytes, bytes]:
     return b"%d" % (now_ms // 1000), b"%d" % (now_ms % 1000 * 1000 + 999)
 
 
+#: Names that lie in few slots, with others; and how the slots of a cluster may be divided.
+NAMES = st.binary(max_size=20) | st.just(b"k" * 300) | st.sampled_from(b"abc").map(lambda tag: b"{%c}" % tag)
+TAGGED = st.builds(bytes.__add__, st.sampled_from([b"{a}", b"{b}", b"{c}"]), st.binary(max_size=3))
+AHEAD_MS = st.sampled_from([0, 0, 1, -250, 3_600_000])
+
+
 @st.composite
-def windows(draw: st.DrawFn) -> Window:
-    keys = draw(st.lists(st.binary(max_size=20) | st.just(b"k" * 300), max_size=12, unique=True))
-    dumped, clock = draw(st.booleans()), draw(st.sampled_from(CLOCKS))
+def windows(draw: st.DrawFn, asked: Sequence[Asked] = tuple(Asked)) -> Window:
+    keys = draw(st.lists(NAMES | TAGGED, max_size=12, unique=True))
+    how, clock = draw(st.sampled_from(asked)), draw(st.sampled_from(CLOCKS))
+    keys, takers = draw(divided(keys, by_slot=how is Asked.MGETS))
     value = st.binary(max_size=30) | st.just(b"\0" * 5_000) | st.just(b"\r\n$-1\r\n") | st.none()
+    if how is Asked.GET:
+        value |= st.just(WRONG)
     count = {"min_size": len(keys), "max_size": len(keys)}
     near = NOW_MS if clock and clock.absolute else 0
     told = st.sampled_from([-1, -1, -2, 0, 1, near, near + 1, LATEST]) | st.integers(near, near + 10**10) | INTEGERS
     values, expiries = draw(st.lists(value, **count)), draw(st.lists(told, **count))
-    return Window(tuple(keys), tuple(values), tuple(expiries), dumped, clock, draw(st.integers(0, MOMENT_MS)))
+    return Window(tuple(keys), tuple(values), tuple(expiries), how, clock, draw(st.integers(0, MOMENT_MS)), takers)
 
 
-def by_python(window: Window) -> tuple[bytes, int, int, int, list[int]]:
-    """As `Window` of the product does it: the request, its commands, how many keys and bytes, and what was nil."""
-    method = Method.DUMP if window.dumped else Method.MGET
-    replies, count = listed(window.unparsed), len(window.keys) if window.dumped else 1
+@st.composite
+def divided(draw: st.DrawFn, keys: list[bytes], by_slot: bool) -> tuple[list[bytes], Takers]:
+    """The keys, in the order of their slots where several may go together; and the nodes that may take them."""
+    to_cluster, may_share = draw(st.booleans()), draw(st.booleans())
+    ahead_ms = tuple(draw(st.lists(AHEAD_MS, min_size=1, max_size=3 if to_cluster else 1)))
+    if by_slot or (to_cluster and may_share):
+        keys, _ = in_slot_order(keys)
+    owners = [slot % len(ahead_ms) for slot in range(SLOTS)] if to_cluster else None
+    return keys, Takers(ahead_ms, may_share, slots_of(keys) if by_slot or to_cluster else None, owners)
+
+
+@dataclass(frozen=True)
+class Said:
+    """Of a window by Python: (place of the node, request, commands) for each, how many keys and bytes, what is odd."""
+
+    requests: list[tuple[int, bytes, int]]
+    copied: int
+    size: int
+    odd: list[int]
+
+
+def by_python(window: Window) -> Said:
+    """As `Window` of the product does it."""
+    method = {Asked.GET: Method.GET, Asked.DUMP: Method.DUMP}.get(window.asked, Method.MGET)
+    replies, count, takers = listed(window.unparsed), len(window.said), window.takers
     values = values_of(method, replies[:count])
     clock = window.clock or Clock(True, wanted=False)
-    there = [value is not None for value in values]
+    there = [isinstance(value, bytes) for value in values]
     expiries = expiries_of(replies[count:], clock, len(window.keys)).only(there)
-    batch = batch_of(list(compress(window.encoded, there)), list(compress(values, there)), expiries)
-    request, commands = (payloads_request if window.dumped else strings_request)(batch, False)
-    assert isinstance(request, bytes)
-    odd = [place for place, value in enumerate(values) if value is None]
-    return request, commands, len(batch), sum(map(len, batch.all_values())), odd
+    slots = list(compress(takers.slots, there)) if takers.owners and takers.slots is not None else None
+    batch = batch_of(
+        list(compress(window.encoded, there)), list(compress(values, there)), expiries, slots, takers.may_share
+    )
+    sinks: list[Any] = [
+        SimpleNamespace(node=place, later_ms=ahead_ms) for place, ahead_ms in enumerate(takers.ahead_ms)
+    ]
+    router = Router(sinks, Owners(takers.owners) if takers.owners else None)
+    build = payloads_request if window.asked is Asked.DUMP else strings_request
+    parts = router.split(batch) if takers.owners else router.whole(0, batch)
+    requests = sorted((sink.node, *build(part, False)) for sink, part in parts)
+    sign = Exception if method is Method.GET else type(None)
+    odd = [place for place, value in enumerate(values) if isinstance(value, sign)]
+    return Said(requests, len(batch), sum(map(len, batch.all_values())), odd)
 
 
 @given(windows())
 def test_it_writes_what_python_writes(window: Window) -> None:
     found = window.spliced()
     assert found is not None
-    assert (found.request, found.commands, found.copied, found.size, found.odd) == by_python(window)
-    kept = [value for value, told in zip(window.values, _instants(window)) if value is not None and told]
+    assert Said(found.requests, found.copied, found.size, found.odd) == by_python(window)
+    kept = [value for value, told in zip(window.values, _instants(window)) if value not in (None, WRONG) and told]
     assert found.largest == max(map(len, kept), default=0)
-    assert found.strings == sum(not window.dumped or value[:1] == b"\0" for value in kept)
+    assert found.strings == sum(window.asked is not Asked.DUMP or value[:1] == b"\0" for value in kept)
     assert found.past == len(window.unparsed)
 
 
@@ -114,9 +172,8 @@ def test_what_is_cut_short_is_left_to_python(window: Window, data: st.DataObject
     """Every beginning of the replies that is not all of them."""
     whole = window.unparsed
     cut = data.draw(st.integers(0, len(whole) - 1)) if whole else assume(False)
-    found = splice(whole[:cut], window.encoded, window.dumped, window.clock)
-    told = window.clock and window.clock.wanted
-    assert found is None or (window.dumped and not window.keys and not told)
+    found = splice(whole[:cut], window.encoded, window.asked, window.clock, window.takers)
+    assert found is None
 
 
 WORDS = [
@@ -136,17 +193,46 @@ WORDS = [
 def test_any_other_reply_among_them_is_left_to_python(window: Window, word: bytes, data: st.DataObject) -> None:
     """An error, an array, a number that is none, or too few, in the place of any one."""
     assume(window.keys)
-    replies = [wire(value) for value in window.values]
-    place = data.draw(st.integers(0, len(replies) - 1))
-    replies[place] = word
-    head = b"" if window.dumped else b"*%d\r\n" % len(replies)
-    changed = bytearray(head + b"".join(replies)) + window.unparsed[_values_end(window) :]
-    assert splice(changed, window.encoded, window.dumped, window.clock) is None
+    said = window.said
+    replies = [piece for reply in said for piece in _pieces(reply)]
+    values = [at for at, piece in enumerate(replies) if not piece.startswith(b"*")]
+    replies[data.draw(st.sampled_from(values))] = word
+    changed = bytearray(b"".join(replies)) + window.unparsed[_values_end(window) :]
+    assert splice(changed, window.encoded, window.asked, window.clock, window.takers) is None
+
+
+def _pieces(reply: object) -> list[bytes]:
+    """A reply's own head, if it is an array, and what it holds."""
+    return [b"*%d\r\n" % len(reply), *map(wire, reply)] if isinstance(reply, tuple) else [wire(reply)]
 
 
 def _values_end(window: Window) -> int:
-    head = b"" if window.dumped else b"*%d\r\n" % len(window.values)
-    return len(head) + sum(len(wire(value)) for value in window.values)
+    return sum(map(len, map(wire, window.said)))
+
+
+@given(windows([Asked.MGETS]), st.data())
+def test_arrays_of_other_lengths_are_left_to_python(window: Window, data: st.DataObject) -> None:
+    """As many values, but not by slot as they were asked for."""
+    said = [list(one) for one in window.said if isinstance(one, tuple)]
+    assume(len(said) > 1)
+    place = data.draw(st.integers(1, len(said) - 1))
+    said[place - 1].append(said[place].pop(0))
+    replies = b"".join(wire(tuple(one)) for one in said)
+    changed = bytearray(replies) + window.unparsed[_values_end(window) :]
+    assert splice(changed, window.encoded, window.asked, window.clock, window.takers) is None
+
+
+@given(windows([Asked.GET]), st.data())
+def test_a_slot_without_an_owner_is_left_to_python(window: Window, data: st.DataObject) -> None:
+    """Or with one that is not among those that are told."""
+    assume(window.keys and window.takers.owners)
+    slots, owners = window.takers.slots, list(window.takers.owners or ())
+    assert slots is not None
+    owners[data.draw(st.sampled_from(slots))] = data.draw(st.sampled_from([-1, 3, 1 << 20]))
+    assert (
+        splice(window.unparsed, window.encoded, window.asked, window.clock, window.takers._replace(owners=owners))
+        is None
+    )
 
 
 @given(windows(), st.sampled_from(WORDS), st.data())
@@ -158,19 +244,18 @@ def test_any_other_reply_among_the_expiries_is_left_to_python(window: Window, wo
     lines += [] if window.clock and window.clock.absolute else [wire(time_reply(NOW_MS))]
     lines[data.draw(st.integers(0, len(lines) - 1))] = word
     changed = window.unparsed[:end] + b"".join(lines)
-    assert splice(changed, window.encoded, window.dumped, window.clock) is None
+    assert splice(changed, window.encoded, window.asked, window.clock, window.takers) is None
 
 
-@given(windows())
+@given(windows([Asked.MGET]))
 def test_another_number_of_keys_is_left_to_python(window: Window) -> None:
-    assume(not window.dumped)
     encoded = [*window.encoded, argument(b"one more")]
-    assert splice(window.unparsed, encoded, False, window.clock) is None
+    assert splice(window.unparsed, encoded, Asked.MGET, window.clock) is None
 
 
 def test_times_that_are_too_far_apart_are_left_to_python() -> None:
     """There the expiries have to be asked for again: `Apart`."""
-    window = Window((b"key",), (b"value",), (5_000,), False, Clock(False), MOMENT_MS + 1)
+    window = Window((b"key",), (b"value",), (5_000,), Asked.MGET, Clock(False), MOMENT_MS + 1)
     assert window.spliced() is None
     with pytest.raises(Apart):
         by_python(window)
@@ -178,9 +263,9 @@ def test_times_that_are_too_far_apart_are_left_to_python() -> None:
 
 def test_what_follows_the_values_is_told_where_no_expiries_were_asked_for() -> None:
     """So INFO can be looked at, which says that no key expires."""
-    window, info = Window((b"a", b"b"), (b"1", b"2"), (), False, None, 0), b"$4\r\nINFO\r\n"
+    window, info = Window((b"a", b"b"), (b"1", b"2"), (), Asked.MGET, None, 0), b"$4\r\nINFO\r\n"
     replies = window.unparsed + info
-    found = splice(replies, window.encoded, False, None)
+    found = splice(replies, window.encoded, Asked.MGET, None)
     assert found is not None
     assert replies[found.past :] == info
 
@@ -189,51 +274,61 @@ def test_what_follows_the_values_is_told_where_no_expiries_were_asked_for() -> N
 
 TELLING = st.binary(max_size=20) | st.lists(NESTED, min_size=1, max_size=4).map(tuple)
 TOLD = st.lists(TELLING, max_size=6)
+ARRAYS = st.integers(0, 3)
 
 
-def side(values: Sequence[object], in_array: bool, expiries: Sequence[int] | None, now_ms: int) -> bytearray:
-    """What one side says of its keys."""
-    told: list[object] = [tuple(values)] if in_array else list(values)
+def side(values: Sequence[object], arrays: int, expiries: Sequence[int] | None, now_ms: int) -> bytearray:
+    """What one side says of its keys: by itself, or as the parts of so many arrays."""
+    cuts = [len(values) * place // arrays for place in range(arrays + 1)] if arrays else []
+    told: list[object] = [tuple(values[begin:end]) for begin, end in pairwise(cuts)] if arrays else list(values)
     if expiries is not None:
         told += [time_reply(now_ms), *expiries]
     return bytearray(b"".join(map(wire, told)))
 
 
-@given(TOLD, st.booleans(), st.booleans(), st.binary(max_size=5))
-def test_the_same_words_at_another_time_are_alike(
-    values: list[object], in_array: bool, expire: bool, more: bytes
-) -> None:
+@given(TOLD, ARRAYS, st.booleans(), st.binary(max_size=5))
+def test_the_same_words_at_another_time_are_alike(values: list[object], arrays: int, expire: bool, more: bytes) -> None:
     """Whatever follows is left to who has asked for it."""
     expiries = [-1 if place % 2 else NOW_MS + place for place in range(len(values))] if expire else None
-    ours, theirs = side(values, in_array, expiries, NOW_MS), side(values, in_array, expiries, NOW_MS + 1_000_000)
+    ours, theirs = side(values, arrays, expiries, NOW_MS), side(values, arrays, expiries, NOW_MS + 1_000_000)
     size = sum(len(value) for value in values if isinstance(value, bytes) and value != b"OK")
-    found = alike(ours + more, theirs, len(values), in_array, expire)
+    found = alike(ours + more, theirs, len(values), arrays, expire)
     statuses = b"OK" in values  # `wire` sends these as no value is sent
     assert found == (None if statuses else Alike(size, len(ours), len(theirs)))
 
 
-@given(TOLD, st.booleans(), st.booleans(), st.data())
-def test_another_byte_is_not_alike(values: list[object], in_array: bool, expire: bool, data: st.DataObject) -> None:
+@given(TOLD, ARRAYS, st.booleans(), st.data())
+def test_another_byte_is_not_alike(values: list[object], arrays: int, expire: bool, data: st.DataObject) -> None:
     """Anywhere but in TIME, and wherever one side ends."""
     assume(values and b"OK" not in values)
     expiries = [NOW_MS] * len(values) if expire else None
-    ours = side(values, in_array, expiries, NOW_MS)
+    ours = side(values, arrays, expiries, NOW_MS)
     place = data.draw(st.integers(0, len(ours) - 1))
-    time_begins = len(side(values, in_array, None, 0))
+    time_begins = len(side(values, arrays, None, 0))
     assume(not expire or not time_begins <= place < time_begins + len(wire(time_reply(NOW_MS))))
     changed = bytearray(ours)
     changed[place] ^= data.draw(st.integers(1, 255))
-    assert alike(ours, changed, len(values), in_array, expire) is None
-    assert alike(ours, ours[:place], len(values), in_array, expire) is None
-    assert alike(ours[:place], ours, len(values), in_array, expire) is None
+    assert alike(ours, changed, len(values), arrays, expire) is None
+    assert alike(ours, ours[:place], len(values), arrays, expire) is None
+    assert alike(ours[:place], ours, len(values), arrays, expire) is None
+
+
+@given(TOLD, st.integers(1, 3), st.sampled_from([-1, 1]))
+def test_another_number_of_arrays_or_values_is_not_alike(values: list[object], arrays: int, more: int) -> None:
+    """Though both sides say the same: it is not what was asked for."""
+    assume(b"OK" not in values)
+    said = side(values, arrays, None, 0)
+    assert alike(said, said, len(values), arrays, False)
+    assert alike(said, said, len(values) + more, arrays, False) is None
+    assert alike(said, said, len(values), arrays + 1, False) is None
 
 
 @pytest.mark.parametrize("word", [b"$-1\r\n", b"*0\r\n", b"*-1\r\n", b"-ERR no\r\n", b"+OK\r\n", b":1\r\n", b"*1\r\n"])
 def test_what_tells_no_value_is_not_alike_though_both_say_it(word: bytes) -> None:
     """A key that is gone on both sides, or of another type, is looked at closely."""
     said = bytearray(b"$1\r\na\r\n" + word)
-    assert alike(said, said, 2, False, False) is None
-    assert alike(said, said, 1, False, False) == Alike(1, 7, 7)
+    assert alike(said, said, 2, 0, False) is None
+    assert alike(said, said, 1, 0, False) == Alike(1, 7, 7)
 
 
 # ---- where replies end -----------------------------------------------------------------------------------------------
@@ -296,12 +391,13 @@ def test_what_no_server_says_is_found(data: bytes) -> None:
 def test_random_bytes_do_no_harm() -> None:
     """Neither what begins like replies, nor places that do not exist."""
     chance = random.Random(7)
-    keys = [argument(b"a"), argument(b"b")]
+    keys, slots = [argument(b"{a}1"), argument(b"{a}2")], slots_of([b"{a}1", b"{a}2"])
+    takers = [Takers((0,), True, slots), Takers((0, 7), True, slots, [0, 1] * (SLOTS // 2))]
     for _ in range(20_000):
         pieces = chance.choices([b"*2\r\n", b"$1\r\nx\r\n", b"$", b"\r\n", b":", b"-1", b"99", b"\0", *WORDS], k=9)
         data = bytearray(b"".join(pieces))
-        splice(data, keys, chance.random() < 0.5, chance.choice(CLOCKS))
-        alike(data, data[: chance.randint(0, len(data))], 2, chance.random() < 0.5, chance.random() < 0.5)
+        splice(data, keys, chance.choice(list(Asked)), chance.choice(CLOCKS), chance.choice(takers))
+        alike(data, data[: chance.randint(0, len(data))], 2, chance.randint(-1, 3), chance.random() < 0.5)
         try:
             begin, due = skip(data, chance.randint(-5, 99), chance.randint(-1, 9))
         except ValueError:
@@ -313,21 +409,24 @@ def test_random_bytes_do_no_harm() -> None:
 @pytest.mark.parametrize("keys", [["text"], [b""], [b"x"], [None]])
 def test_keys_that_are_no_encoded_arguments_are_refused(keys: list) -> None:
     with pytest.raises(TypeError, match="encoded"):
-        splice(bytearray(b"*1\r\n$1\r\nx\r\n"), keys, False, None)
+        splice(bytearray(b"*1\r\n$1\r\nx\r\n"), keys, Asked.MGET, None)
 
 
 def test_nothing_is_left_behind() -> None:
     """Every way that the part in C can end, a thousand times: no object stays."""
-    whole = Window((b"a", b"b", b"c"), (b"1", None, b"2"), (-1, -1, NOW_MS * 2), False, Clock(True), 0)
+    whole = Window((b"a", b"b", b"c"), (b"1", None, b"2"), (-1, -1, NOW_MS * 2), Asked.MGET, Clock(True), 0)
+    slots = slots_of([b"a", b"b", b"c"])
+    spread = replace(whole, asked=Asked.GET, takers=Takers((0, 5), False, slots, [0, 1] * (SLOTS // 2)))
 
     def all_ways() -> None:
         for _ in range(1000):
             assert whole.spliced()
-            assert splice(whole.unparsed[:-1], whole.encoded, False, whole.clock) is None
+            assert spread.spliced()
+            assert splice(whole.unparsed[:-1], whole.encoded, Asked.MGET, whole.clock) is None
             assert skip(whole.unparsed, 0, 5)[1] == 0
-            assert alike(whole.unparsed[-20:], whole.unparsed, 1, False, True) is None
-            assert alike(bytearray(b"$1\r\na\r\n"), bytearray(b"$1\r\na\r\n"), 1, False, False)
-            for wrong in (lambda: skip(bytearray(b"?"), 0, 1), lambda: splice(bytearray(), [None], False, None)):
+            assert alike(whole.unparsed[-20:], whole.unparsed, 1, 0, True) is None
+            assert alike(bytearray(b"$1\r\na\r\n"), bytearray(b"$1\r\na\r\n"), 1, 0, False)
+            for wrong in (lambda: skip(bytearray(b"?"), 0, 1), lambda: splice(bytearray(), [None], Asked.MGET, None)):
                 with pytest.raises((TypeError, ValueError)):
                     wrong()
 

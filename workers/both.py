@@ -123,7 +123,8 @@ class Both:
         ours, theirs, *others = self._parts
         if self.same is None or others or isinstance(ours.replies, list) or isinstance(theirs.replies, list):
             return False
-        found = alike(ours.replies, theirs.replies, len(self.keys), ours.reading.in_array, self.told_expiries)
+        arrays = ours.count if ours.reading.in_array else 0
+        found = alike(ours.replies, theirs.replies, len(self.keys), arrays, self.told_expiries)
         if found is None:
             self.link.note_unlike()
             return False

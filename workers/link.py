@@ -26,6 +26,7 @@ from .replies import Then, Way
 from .router import Router, Sink
 from .structs.ask import Times
 from .suspects import Suspects
+from .unparsed import Takers
 from .write import ONLY_NEW, REPLACING, Writes
 
 #: A window of fewer keys tells nothing of how they lie in slots; and one of so many looks again.
@@ -109,17 +110,17 @@ class Link:
     @property
     def splices(self) -> bool:
         """Replies to reads can become writes as they are: see `splicing.py`."""
-        return not (self.by_slot or self.atomic or self.keeps_existing)
+        return not (self.atomic or self.keeps_existing)
 
     def compares_unparsed(self, expiries: bool) -> bool:
         """Whether the next replies of both sides are to be compared as they are, first of all: see `unparsed.py`.
 
-        Expiries must be told alike. Where the last were not the same, some are parsed at once: all may have been
-        copied by a tool that leaves expiries a millisecond off.
+        Both must be asked alike, as two clusters are, and tell expiries alike. Where the last replies were not the
+        same, some are parsed at once: all may have been copied by a tool that leaves expiries a millisecond off.
         """
         self._unlike = max(0, self._unlike - 1)
         told_alike = self.clock == self.target_clock and (self.clock.absolute or not self.clock.wanted)
-        return not (self.by_slot or self._unlike) and (told_alike or not expiries)
+        return self.from_cluster == self.to_cluster and not self._unlike and (told_alike or not expiries)
 
     def note_unlike(self) -> None:
         """Replies that were to be the same were not."""
@@ -173,6 +174,19 @@ class Link:
             return self.router.split(batch)
         sole = self._sole  # None where a slot has moved since the window began
         return self.router.split(batch) if sole is None else self.router.whole(sole, batch)
+
+    def takers(self, slots: list[int] | None, may_share: bool) -> tuple[Takers, list[Sink]] | None:
+        """As `split`, for keys that are spliced; `slots` of the keys, sorted if a command may take several of them.
+
+        None where only parsing can tell: a slot has moved since the window began.
+        """
+        sinks, owners = self.router.sinks, self.router.owners
+        if owners and slots is None:
+            if self._sole is None:
+                return None
+            sinks = [sinks[self._sole]]
+        by_slot = owners.by_slot if owners and slots is not None else None
+        return Takers(tuple([sink.later_ms for sink in sinks]), may_share, slots, by_slot), sinks
 
     # ---- redirections ---------------------------------------------------------------------------------------
 

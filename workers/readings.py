@@ -33,7 +33,7 @@ class Reading(Protocol):
 
     @property
     def in_array(self) -> bool:
-        """One reply tells all values, as the parts of an array."""
+        """Values are told as the parts of arrays."""
 
 
 @dataclass(frozen=True)

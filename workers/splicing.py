@@ -13,22 +13,25 @@ from typing import TYPE_CHECKING
 from .expiry import Clock
 from .read import Method, database_has_expiries, expiries_request, values_request
 from .replies import Unparsed, Way, listed
-from .unparsed import Spliced, splice
+from .unparsed import Asked, Spliced, splice
 from .window import Window
 from .write import are_large
 
 if TYPE_CHECKING:
     from .link import Link
+    from .router import Sink
+
+Pieces = tuple[Spliced, list["Sink"]]  # and the nodes that take them
 
 
 class Splicing(Window):
-    """As Window, for links of which `splices` is true: all keys go to one node, and replace what is there."""
+    """As Window, for links of which `splices` is true: all keys replace what is there."""
 
     def __init__(self, link: Link, keys: list[bytes], method: Method, settled: Callable[[Window], None]) -> None:
         super().__init__(link, keys, method, settled)
         if method is not Method.GET:  # which is for values that are better sent from where they are
             self.way = Way.UNPARSED
-        self._spliced: list[Spliced] = []
+        self._spliced: list[Pieces] = []
 
     def start(self) -> None:
         """Send the first request."""
@@ -36,57 +39,70 @@ class Splicing(Window):
         super().start()
 
     def _read(self, values: int, replies: Unparsed | list) -> None:
-        found = self._splice(replies, self.encoded, self._dumped, self.link.clock)
+        found = self._splice(replies, self.encoded, self.slots, self._asked, self.link.clock)
         if found is None:
             return super()._read(values, listed(replies))
         self._found(found)
 
     def _read_without_expiries(self, replies: Unparsed | list) -> None:
-        found = self._splice(replies, self.encoded, self._dumped, None)
+        found = self._splice(replies, self.encoded, self.slots, self._asked, None)
         if found is None:
             return super()._read_without_expiries(listed(replies))
-        if database_has_expiries(listed(replies[found.past :])[0], self.link.db):
+        if database_has_expiries(listed(replies[found[0].past :])[0], self.link.db):
             self.link.no_expiries = False
             return self.start()
         self._found(found)
 
-    def _splice(self, replies: Unparsed | list, keys: list[bytes], dumped: bool, clock: Clock | None) -> Spliced | None:
+    def _splice(
+        self, replies: Unparsed | list, keys: list[bytes], slots: list[int] | None, asked: Asked, clock: Clock | None
+    ) -> Pieces | None:
         """What is written, unless Python has to look at each reply, or to send large values from where they are."""
-        found = None if isinstance(replies, list) else splice(replies, keys, dumped, clock)
-        if found and (are_large(found.size, found.copied) or found.largest > self.link.max_value_bytes):
+        if isinstance(replies, list) or (nodes := self.link.takers(slots, self._together)) is None:
             return None
-        return found
+        takers, sinks = nodes
+        found = splice(replies, keys, asked, clock, takers)
+        if found is None or are_large(found.size, found.copied) or found.largest > self.link.max_value_bytes:
+            return None
+        return found, sinks
 
     @property
-    def _dumped(self) -> bool:
-        return self.method is Method.DUMP
+    def _asked(self) -> Asked:
+        """How the values were asked for: see `_values_request`."""
+        if self.method is Method.MGET:
+            return Asked.MGETS if self.link.from_cluster else Asked.MGET
+        return Asked.GET if self.method is Method.GET else Asked.DUMP
 
-    def _found(self, found: Spliced) -> None:
+    def _found(self, pieces: Pieces) -> None:
         """Write what was asked for first, once what is no string has been dumped."""
+        found, _ = pieces
         self.strings = found.strings
-        self._spliced.append(found)
-        if self._dumped or not found.odd:
+        self._spliced.append(pieces)
+        if self.method is Method.DUMP or not found.odd:
             return self._write_spliced()
         odd = [self.encoded[place] for place in found.odd]
+        slots = [self.slots[place] for place in found.odd] if self.slots is not None else None
         request, count = values_request(Method.DUMP, odd)
         more, more_count = expiries_request(self.link.clock, odd)
-        self.link.read(request + more, count + more_count, partial(self._read_payloads, odd), Way.UNPARSED)
+        self.link.read(request + more, count + more_count, partial(self._read_payloads, odd, slots), Way.UNPARSED)
 
-    def _read_payloads(self, odd: list[bytes], replies: Unparsed | list) -> None:
-        found = self._splice(replies, odd, True, self.link.clock)
-        if found is None:
+    def _read_payloads(self, odd: list[bytes], slots: list[int] | None, replies: Unparsed | list) -> None:
+        pieces = self._splice(replies, odd, slots, Asked.DUMP, self.link.clock)
+        if pieces is None:
             # The strings are in a request already; so all of them are read once more.
             self.way = Way.MARKED
             return self.start()
-        self._spliced.append(found)
+        self._spliced.append(pieces)
         self._write_spliced()
 
     def _write_spliced(self) -> None:
-        parts, self._spliced = self._spliced, []
+        spliced, self._spliced = self._spliced, []
+        parts = [found for found, _ in spliced]
         size = sum([part.size for part in parts])
         if size > self.usual_bytes:
             self.largest = max(self.largest, *[part.largest for part in parts])
-        sink = self.link.router.sinks[0]
-        then = partial(self._written, sink.node)
-        requests = [(sink, part.request, part.commands, then) for part in parts if part.commands]
+        requests = [
+            (sinks[place], request, commands, partial(self._written, sinks[place].node))
+            for found, sinks in spliced
+            for place, request, commands in found.requests
+        ]
         self._send(requests, sum([part.copied for part in parts]), size)

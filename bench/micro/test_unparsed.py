@@ -12,7 +12,7 @@ from keyferry.workers.compiled import BUILT
 from keyferry.workers.expiry import Clock
 from keyferry.workers.read import expiries_of
 from keyferry.workers.replies import listed
-from keyferry.workers.unparsed import splice
+from keyferry.workers.unparsed import Asked, splice
 from keyferry.workers.write import strings_request
 
 CLOCK = Clock(absolute=True)
@@ -34,8 +34,9 @@ def in_python(replies: bytearray, keys: list[bytes]) -> object:
 
 @pytest.mark.skipif(not BUILT, reason="there was no compiler")
 def test_in_c(benchmark: Any, made: Made, replies: bytearray) -> None:
-    found = benchmark(splice, replies, made.encoded, False, CLOCK)
-    assert found.request == in_python(replies, made.encoded)
+    found = benchmark(splice, replies, made.encoded, Asked.MGET, CLOCK)
+    ((_, request, _),) = found.requests
+    assert request == in_python(replies, made.encoded)
 
 
 def test_in_python(benchmark: Any, made: Made, replies: bytearray) -> None:

@@ -1,5 +1,5 @@
 """Cluster to cluster: three masters each, small strings, against the naive copier that one writes with RedisCluster,
-and against the bare loop whose processor time is the floor of any copier in Python.
+and against a bare loop: what a copier in plain Python takes of the processor at least.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The floor between clusters: the commands of a copy from one Python process, with nothing around them.
+"""The bare loop between clusters: the commands of a copy from one process in plain Python, with nothing around them.
 
 It knows no error, no redirection, no lost connection, no counting and no report, and takes it that both clusters have
 divided the slots alike: what a copier needs beside this is its own cost. Where cursors go by slot (8.0 and later) it

@@ -14,6 +14,19 @@ static bool take_told(Bytes *left, int64_t *size) {
     return true;
 }
 
+/* Take `count` replies that tell values: by themselves, or as the parts of so many arrays. `size` is that of all. */
+static bool take_all_told(Bytes *left, Py_ssize_t count, Py_ssize_t arrays, int64_t *size) {
+    Py_ssize_t at = 0;
+    *size = 0;
+    do {
+        int64_t parts = count, number;
+        if (arrays > 0 && (take_line(left, '*', &parts) != WHOLE || parts < 0 || parts > count - at)) return false;
+        for (Py_ssize_t end = at + parts; at < end; at++, *size += number)
+            if (!take_told(left, &number)) return false;
+    } while (--arrays > 0);
+    return at == count;
+}
+
 /* Take the bytes that lie between two places of the other side's replies, if these go on with the same. */
 static bool take_same(Bytes *left, const char *begin, const char *end) {
     if (left->end - left->at < end - begin || memcmp(left->at, begin, end - begin) != 0) return false;
@@ -23,14 +36,10 @@ static bool take_same(Bytes *left, const char *begin, const char *end) {
 
 /* Whether both sides begin with the same bytes that tell `count` values, and then TIME and as many expiries; past these,
    and the size of the values. */
-static bool begin_alike(Bytes *ours, Bytes *theirs, Py_ssize_t count, bool in_array, bool expiries, int64_t *size) {
+static bool begin_alike(Bytes *ours, Bytes *theirs, Py_ssize_t count, Py_ssize_t arrays, bool expiries, int64_t *size) {
     const char *begin = ours->at;
     int64_t number, time_ms;
-    *size = 0;
-    if (in_array && (take_line(ours, '*', &number) != WHOLE || number != count)) return false;
-    for (Py_ssize_t at = 0; at < count; at++, *size += number)
-        if (!take_told(ours, &number)) return false;
-    if (!take_same(theirs, begin, ours->at)) return false;
+    if (!take_all_told(ours, count, arrays, size) || !take_same(theirs, begin, ours->at)) return false;
     if (!expiries) return true;
     if (take_time(ours, &time_ms) != WHOLE || take_time(theirs, &time_ms) != WHOLE) return false;
     begin = ours->at;
@@ -41,13 +50,13 @@ static bool begin_alike(Bytes *ours, Bytes *theirs, Py_ssize_t count, bool in_ar
 
 PyObject *unparsed_alike(PyObject *module, PyObject *args) {
     Py_buffer ours, theirs;
-    Py_ssize_t count;
-    int in_array, expiries;
+    Py_ssize_t count, arrays;
+    int expiries;
     int64_t size;
-    if (!PyArg_ParseTuple(args, "y*y*npp", &ours, &theirs, &count, &in_array, &expiries)) return NULL;
+    if (!PyArg_ParseTuple(args, "y*y*nnp", &ours, &theirs, &count, &arrays, &expiries)) return NULL;
     const char *our_begin = ours.buf, *their_begin = theirs.buf;
     Bytes us = {our_begin, our_begin + ours.len}, them = {their_begin, their_begin + theirs.len};
-    bool are_alike = begin_alike(&us, &them, count, in_array, expiries, &size);
+    bool are_alike = begin_alike(&us, &them, count, arrays, expiries, &size);
     PyBuffer_Release(&ours);
     PyBuffer_Release(&theirs);
     if (!are_alike) return Py_NewRef(Py_None);

@@ -20,8 +20,9 @@ PyObject *unparsed_skip(PyObject *module, PyObject *args) {
 
 static PyMethodDef methods[] = {
     {"skip", unparsed_skip, METH_VARARGS, "skip(replies, begin, due) -> (begin, due)"},
-    {"splice", unparsed_splice, METH_VARARGS, "splice(replies, keys, dumped, told, shift_ms, moment_ms) -> tuple or None"},
-    {"alike", unparsed_alike, METH_VARARGS, "alike(ours, theirs, count, in_array, expiries) -> tuple or None"},
+    {"splice", unparsed_splice, METH_VARARGS,
+     "splice(replies, keys, asked, told, shift_ms, moment_ms, may_share, slots, owners, ahead_ms) -> tuple or None"},
+    {"alike", unparsed_alike, METH_VARARGS, "alike(ours, theirs, count, arrays, expiries) -> tuple or None"},
     {NULL, NULL, 0, NULL},
 };
 
