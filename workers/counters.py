@@ -105,20 +105,22 @@ class Mute:
     One silent command may count as a thousand changes (XACK of as many entries), so nothing is judged across one.
     """
 
-    changes: int = -1  # of the source, when the last event had come, and the last silent command
+    changes: int = -1  # of the source, when the last event had come, and the last silent command; -1: not known
     events: int = 0
     silent: int = 0
     suspected_at: float = 0.0  # when the first look was told that found it mute; 0: none has since
 
-    def look(self, saves: Saves | None, events: int, silent: int, asked_at: float, told_at: float) -> bool:
+    def look(self, saves: Saves | None, events: int, silent: int, came: int, asked_at: float, told_at: float) -> bool:
         """Whether it is mute; `silent` commands make no event. Times are ours, as with `Stillness.look`.
+
+        Of the events so many `came` since the look was asked for: they may be of what was written behind its answer.
 
         Two looks must find that, the second one asked for MUTE_S after the first was told: a server answers all that
         it has been asked, and sends the events of what it did meanwhile behind these answers.
         """
         quiet = (events, silent) == (self.events, self.silent)
-        if saves is None or not quiet or saves.changes < self.changes or self.changes < 0:
-            self.changes, self.suspected_at = saves.changes if saves else -1, 0.0
+        if saves is None or not quiet or came or saves.changes < self.changes or self.changes < 0:
+            self.changes, self.suspected_at = saves.changes if saves and not came else -1, 0.0
             self.events, self.silent = events, silent
         elif saves.changes - self.changes < MUTE_CHANGES:
             self.suspected_at = 0.0

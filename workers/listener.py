@@ -111,7 +111,7 @@ class Listener:
         self.owner.later(LOOK_S, due)
 
     def _look(self, long: bool, then: Callable[[], None]) -> None:
-        asked_at, conn = time.monotonic(), self.conn
+        asked_at, conn, events = time.monotonic(), self.conn, self.raw_events
         assert conn is not None
 
         def told(replies: list) -> None:
@@ -126,7 +126,7 @@ class Listener:
             self.stillness.look(saves, asked_at, time.monotonic())
             if long:
                 self._take_long(replies, conn, info.get("loading") == "1")
-                self._check_mute(saves, asked_at)
+                self._check_mute(saves, self.raw_events - events, asked_at)
             then()
 
         conn.ask(_LONG if long else _SHORT, 6 if long else 1, told)
@@ -162,9 +162,9 @@ class Listener:
             text = f"database {db} has appeared, and is to be copied too"
             raise Lost(AppearedError(text, side="source", address=self.node.endpoint.address))
 
-    def _check_mute(self, saves: Saves | None, asked_at: float) -> None:
-        silent = self.watched.calls.silent
-        if self.setup.whole and self.mute.look(saves, self.raw_events, silent, asked_at, time.monotonic()):
+    def _check_mute(self, saves: Saves | None, came: int, asked_at: float) -> None:
+        silent, now = self.watched.calls.silent, time.monotonic()
+        if self.setup.whole and self.mute.look(saves, self.raw_events, silent, came, asked_at, now):
             self._fail("its feed brings no events, though it is written to", "another --feed may bring them")
 
     def _check_flags(self, reply: object) -> None:
