@@ -1,7 +1,8 @@
 """`python -m keyferry.guard`: the process that changes settings for a run, and puts them back when the run is gone.
 
 It reads orders from its standard input, a JSON object a line, and answers each by a line. When the input ends, the run
-has, in whatever way: it then puts everything back, tells what became of it, and ends. Logins come by the pipe, so that
+has, in whatever way: it then puts everything back, tells what became of it, and ends. Each line has the number of its
+order, for whoever has waited long enough for one may hear of it during the next. Logins come by the pipe, so that
 they stand neither among the arguments nor in the environment. It has a session of its own and takes no signals, so a
 terminal's Ctrl-C does not reach it, nor what a service manager sends to all processes at first. It stays in the folder
 of the run: paths of sockets and of files for TLS may be relative, and an absolute one may be too long for a socket.
@@ -15,7 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from .partitioners.control import Control
@@ -34,17 +35,28 @@ TIMEOUT_S = 10.0
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A change that is to be put back: the number of its order, where it is, and its undo file."""
+
+    number: int
+    where: Endpoint
+    side: str
+    held: Held
+
+
 def main() -> None:
     """Serve one run."""
-    kept: list[tuple[Endpoint, str, Held]] = []
+    kept: list[Kept] = []
     for line in sys.stdin.buffer:
         with contextlib.suppress(ValueError):  # the run was killed while it wrote
-            _answer(_obey(json.loads(line), kept))
-    for where, side, held in kept:
-        _answer(vars(_put_back(where, side, held)))
+            order = json.loads(line)
+            _answer(order["number"], change=_obey(order, kept))
+    for one in kept:
+        _answer(one.number, outcome=vars(_put_back(one)))
 
 
-def _obey(order: dict[str, Any], kept: list[tuple[Endpoint, str, Held]]) -> dict[str, Any]:
+def _obey(order: dict[str, Any], kept: list[Kept]) -> dict[str, Any]:
     """Change a setting; the answer says whether it is `kept`, to be put back, and `why` it is not changed for certain.
 
     Neither: the server had that value.
@@ -56,22 +68,22 @@ def _obey(order: dict[str, Any], kept: list[tuple[Endpoint, str, Held]]) -> dict
     except (NotChanged, AccessError) as error:
         return {"kept": False, "why": str(error)}
     except Unanswered as error:
-        kept.append((where, order["side"], error.held))
+        kept.append(Kept(order["number"], where, order["side"], error.held))
         return {"kept": True, "why": str(error)}
     if held is None:
         return {"kept": False, "why": ""}
-    kept.append((where, order["side"], held))
+    kept.append(Kept(order["number"], where, order["side"], held))
     return {"kept": True, "why": "", "old": held.record.old}
 
 
-def _put_back(where: Endpoint, side: str, held: Held) -> Outcome:
+def _put_back(one: Kept) -> Outcome:
     """Try until it is done, or for as long as a server that does not answer is worth waiting for."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
-            outcome = _connected(where, side, lambda control: give_up(control, held))
+            outcome = _connected(one.where, one.side, lambda control: give_up(control, one.held))
         except AccessError as error:
-            outcome = failed(held.record, str(error))
+            outcome = failed(one.held.record, str(error))
         if not outcome.failed or time.monotonic() > deadline:
             return outcome
         time.sleep(PAUSE_S)
@@ -86,9 +98,10 @@ def _connected(where: Endpoint, side: str, work: Callable[[Control], T]) -> T:
         control.close()
 
 
-def _answer(fields: dict[str, Any]) -> None:
+def _answer(number: int, **said: dict[str, Any]) -> None:
+    """What was done about an order: its `change` now, its `outcome` at the end."""
     with contextlib.suppress(OSError):  # the run is gone, and nobody listens
-        os.write(1, json.dumps(fields).encode() + b"\n")
+        os.write(1, json.dumps({"number": number, **said}).encode() + b"\n")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from typing import IO, Any, Self
 
 from . import undo
@@ -36,7 +37,8 @@ class Settings:
     def __init__(self, log: Log) -> None:
         self.log = log
         self._guard: subprocess.Popen[bytes] | None = None
-        self._changed: list[tuple[Endpoint, str, Wanted]] = []
+        self._orders = 0
+        self._changed: dict[int, tuple[Endpoint, str, Wanted]] = {}  # by the number of the order
 
     def __enter__(self) -> Self:
         return self
@@ -49,7 +51,7 @@ class Settings:
         except OSError as error:
             answer = {"kept": True, "why": f"its guard process failed: {error}"}
         if answer["kept"]:
-            self._changed.append((where, side, wanted))
+            self._changed[self._orders] = where, side, wanted
         self._tell(what, wanted.value, answer)
 
     def _tell(self, what: str, value: str, answer: dict[str, Any]) -> None:
@@ -72,25 +74,29 @@ class Settings:
             self._guard.stdout.close()
 
     def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
+        """What the guard says of an order. Raises OSError where it does not; it may have obeyed, or do so later."""
+        self._orders += 1
         if self._guard is None:
             self._guard = _start()
         assert self._guard.stdin is not None and self._guard.stdout is not None
-        self._guard.stdin.write(json.dumps(order).encode() + b"\n")
-        line = _line(self._guard.stdout, time.monotonic() + CHANGE_S)
-        if not line:
-            raise OSError("it gave no answer")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        self._guard.stdin.write(json.dumps({"number": self._orders, **order}).encode() + b"\n")
+        for number, change in _said(self._guard.stdout, "change", time.monotonic() + CHANGE_S):
+            if number == self._orders:
+                return change
+        raise OSError("it gave no answer")
 
     def _hear_the_end(self, answers: IO[bytes], patience_s: float) -> None:
         """Tell what became of each change; put back ourselves what the guard left, if it was killed."""
         assert self._guard is not None
         deadline = time.monotonic() + patience_s
-        for where, side, wanted in self._changed:
-            line = _line(answers, deadline)
-            if line:
-                undo.tell([undo.Outcome(**json.loads(line))], self.log)
-            elif time.monotonic() < deadline:
+        left = dict(self._changed)
+        for number, outcome in _said(answers, "outcome", deadline) if left else ():
+            undo.tell([undo.Outcome(**outcome)], self.log)
+            left.pop(number, None)
+            if not left:
+                break
+        for where, side, wanted in left.values():
+            if time.monotonic() < deadline:
                 self._put_back(where, side)
             else:
                 self.log.warning(
@@ -122,6 +128,14 @@ def _start() -> subprocess.Popen[bytes]:
         )  # fmt: skip
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _said(answers: IO[bytes], what: str, deadline: float) -> Iterator[tuple[int, dict[str, Any]]]:
+    """What the guard says of that kind, with the numbers of orders, until it is gone or the deadline has passed."""
+    while line := _line(answers, deadline):
+        told = json.loads(line)
+        if what in told:
+            yield told["number"], told[what]
 
 
 def _line(answers: IO[bytes], deadline: float) -> bytes:
