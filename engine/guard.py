@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -52,8 +53,13 @@ def main() -> None:
         with contextlib.suppress(ValueError):  # the run was killed while it wrote
             order = json.loads(line)
             _answer(order["number"], change=_obey(order, kept))
+    # Each on its own: a server that does not answer must not keep the others from being put back.
     for one in kept:
-        _answer(one.number, outcome=vars(_put_back(one)))
+        threading.Thread(target=_end, args=(one,)).start()
+
+
+def _end(one: Kept) -> None:
+    _answer(one.number, outcome=vars(_put_back(one)))
 
 
 def _obey(order: dict[str, Any], kept: list[Kept]) -> dict[str, Any]:

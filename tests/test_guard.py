@@ -1,4 +1,4 @@
-"""The guard of a run, and the run's end of its pipe: what comes late, or not at all."""
+"""The guard of a run, and the run's end of its pipe: what comes late, and servers that do not answer."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from tests.conftest import ServerFactory
 from tests.support.live import wait_until
 from tests.support.servers import Server
 from tests.test_undo import State, compression
+
+#: A guard tries a silent server for twice as long.
+SILENT_S = 30.0
 
 
 class Said(Log):
@@ -43,6 +46,23 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
 def change(settings: Settings, server: Server) -> None:
     """Let it do without compression."""
     settings.change(Endpoint(port=server.port), "source", Wanted(server.run_id, "rdbcompression", "no"))
+
+
+def test_a_server_that_does_not_answer_keeps_no_other_from_being_put_back(server: ServerFactory, state: State) -> None:
+    silent, other, log = server("7.0"), server("9.1"), Said()
+    with Settings(log) as settings:
+        for one in (silent, other):
+            change(settings, one)
+            assert compression(one) == "no"
+        silent.pause()
+    try:
+        wait_until(lambda: compression(other) == "yes", SILENT_S, "the one that answers is left as it was")
+        assert f"source {other.address} rdbcompression is yes again" in log.lines
+        assert any(f"source {silent.address} rdbcompression is not put back yet" in line for line in log.lines)
+    finally:
+        silent.resume()
+    state.is_as_before(silent)
+    assert settings._guard is not None and settings._guard.wait(SILENT_S) == 0
 
 
 def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(
