@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from .live_memory import Identity, Memory
 from .live_result import LiveResult
 from .logs import Log
 from .partitioners.commands import harmless_at
-from .partitioners.control import without_waiting
+from .partitioners.control import hurried, without_waiting
 from .partitioners.topology import describe
 from .plans import Plan
 from .removals import Removals, refuse_what_has_shrunk
@@ -30,7 +31,7 @@ from .survey import Controls, check_identities, database_size
 from .sweeps import SWEEPS_MAX
 from .trespass import Trespass
 from .verify_plan import reverse_tasks
-from .workers.errors import NotConverged
+from .workers.errors import AccessError, ChangedError, NotConverged
 from .workers.feed_task import NOTIFICATIONS
 from .workers.news import Counts
 from .workers.task import Task
@@ -66,8 +67,7 @@ class Following:
         self.plan, self.controls, self.parts = plan, controls, parts
         options, memory = parts.options, parts.memory
         self.targets = {part.db: part.target_db for part in plan.databases}
-        trespass = Trespass(controls.targets, [harmless_at(control) for control in controls.targets])
-        trespass.pause()
+        trespass = _trespass_at(plan, controls, memory)
         memory.learn_targets(self.targets, _sizes_by_now(plan, controls), options["prune"])
         sizes: dict[int, int] = {}
         for part in plan.databases:
@@ -123,6 +123,9 @@ class Following:
             self._run_until_proved()
         except NotConverged as error:
             self.result.reason = str(error)
+            raise
+        except ChangedError:
+            self._leave_trespass()
             raise
         finally:
             live.feeding.end()
@@ -186,6 +189,13 @@ class Following:
             check_identities(self.plan, self.controls)
             self.live.trespass.pause()
 
+    def _leave_trespass(self) -> None:
+        """Another pass follows: until it begins, nothing of ours writes."""
+        trespass = self.live.trespass
+        with contextlib.suppress(AccessError), hurried(trespass.controls):
+            trespass.pause()
+            self.parts.memory.trespass = trespass
+
     # ---- the last look --------------------------------------------------------------------------------------
 
     def _undisturbed(self, done: CutOver) -> bool:
@@ -248,6 +258,19 @@ class Following:
         result.lag_max_s, result.lag_p99_s = live.lag.most, live.lag.below(0.99)
         result.left, result.more_left = len(self.removals.left), self.removals.more_left
         result.cpu_s = live.feeding.cpu_s
+
+
+def _trespass_at(plan: Plan, controls: Controls, memory: Memory) -> Trespass:
+    """Who looks at the targets, where nothing of ours writes yet: as in the pass before, if the same ones serve."""
+    targets, harmless = controls.targets, [harmless_at(control) for control in controls.targets]
+    before, memory.trespass = memory.trespass, None
+    processes = [{one[1] for one in servers if one[0] == "target"} for servers in (memory.servers, _identities(plan))]
+    if before and processes[0] == processes[1] and all(processes[0]):
+        before.go_on(targets, harmless, plan.survey.permissions.tried)
+        return before
+    trespass = Trespass(targets, harmless)
+    trespass.pause()
+    return trespass
 
 
 def _sizes_by_now(plan: Plan, controls: Controls) -> dict[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .lag import Lag
+from .trespass import Trespass
 
 #: Side, run_id and master_replid; "" where the server does not tell.
 Identity = tuple[str, str, str]
@@ -23,6 +24,7 @@ class Memory:
     events: int = 0
     lag: Lag = field(default_factory=Lag)
     warned: set[str] = field(default_factory=set)  # of replicas: why nobody knows what they lack
+    trespass: Trespass | None = None  # of the pass before, at rest; None: it could not count any more
 
     def learn_servers(self, servers: set[Identity]) -> bool:
         """Take in who serves the next pass; whether any of them may be another one than in the pass before."""

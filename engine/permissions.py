@@ -17,6 +17,7 @@ from .partitioners.acl import Answers
 from .partitioners.control import Control, ReplyError
 from .partitioners.rights import SOURCE, TARGET, Right, Uses
 from .partitioners.server import Server
+from .trespass import OURS
 from .workers.errors import AccessError
 from .workers.filters import Filters
 
@@ -31,6 +32,7 @@ class Permissions:
     unchecked: list[str] = field(default_factory=list)  # lines of the plan, without "not checked: "
     warnings: list[str] = field(default_factory=list)
     key_refused: dict[str, str] = field(default_factory=dict)  # sides that refused a key's name, with their words
+    tried: int = 0  # commands of those by which keys are written and removed, sent to the targets in vain
 
 
 def uses_of(
@@ -73,6 +75,7 @@ def ask(control: Control, server: Server, uses: Uses, may_write: bool, found: Pe
     rows = rights.rights_of(uses, control.side, server)
     writes = [right for right in rows if right.writes]
     if may_write or control.side == SOURCE or not writes:
+        found.tried += sum(map(_is_counted, rows))
         return acl.ask(control, rows, key)
     answers = acl.ask(control, [right for right in rows if not right.writes], key)
     dry = acl.ask_dry(control, writes, key)
@@ -82,6 +85,11 @@ def ask(control: Control, server: Server, uses: Uses, may_write: bool, found: Pe
         )
         return answers
     return Answers(answers.refused + dry.refused, answers.key_refused or dry.key_refused)
+
+
+def _is_counted(right: Right) -> bool:
+    """Whether the target counts it with what our workers send (`trespass.py`)."""
+    return right.side == TARGET and right.command.lower() in OURS
 
 
 def missing(control: Control, answers: Answers, uses: Uses | None) -> AccessError:
@@ -166,6 +174,7 @@ def _check_names(control: Control, server: Server, uses: Uses, names: list[bytes
     user = control.endpoint.user or "default"
     row = _cheapest(rights.rights_of(uses, control.side, server))
     refused = acl.refused_keys(control, row, names) if row else []
+    found.tried += len(names) if row and _is_counted(row) else 0
     if refused and len(refused) == len(names):
         text = f"permission refused: user {user} may not touch the keys, by their names"
         hint = f"ACL SETUSER {user} ~*; or copy only what it may touch, by --match"

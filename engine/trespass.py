@@ -6,6 +6,7 @@ HOW IT WORKS
     Of those that we do send, the workers know how many they have sent; what is counted beyond that is others' as well.
     A lost connection may have swallowed some of ours: a few of theirs may go unnoticed, and never the other way round.
     Before the first worker begins and while we verify, nothing of ours writes: all that is counted then is others'.
+    So it is between two passes, if the same targets serve the second one: a server that is gone may be waited for long.
 
 WHAT MUST STAY TRUE
     A count is compared with what the workers have told after it was made, however long that takes them on a machine
@@ -55,18 +56,26 @@ class Trespass:
     _sent: int | None = None  # what had been told when they were asked; None: their answers are of no use any more
     _answers: dict[int, Calls] = field(default_factory=dict)  # by the number of the target
     _next_at: float = 0.0  # nobody is asked before
-    _at_rest: Calls | None = None  # what was counted when our workers had ended
+    _at_rest: Calls | None = None  # what was counted when our workers had ended; None: they are at work
     _missed: bool = False  # more was, when they began again
 
     def pause(self) -> None:
         """Nothing of ours writes until `resume`. Waits for the targets; raises AccessError."""
-        self._at_rest = self._count()
-        self._theirs = self._at_rest[0] if self._theirs is None else self._theirs
+        if self._at_rest is None:
+            self._at_rest = self._count()
+            self._theirs = self._at_rest[0] if self._theirs is None else self._theirs
+
+    def go_on(self, controls: list[Control], harmless: list[frozenset[str]], tried: int) -> None:
+        """Another pass is served by the same processes. It has `tried` so many of our commands, to see if it may."""
+        assert self._at_rest is not None
+        self.controls, self.harmless = controls, harmless
+        self._at_rest = self._at_rest[0], self._at_rest[1] + tried
 
     def resume(self) -> None:
         """New workers are about to begin, and have sent nothing yet. Waits for the targets; raises AccessError."""
         now = self._count()
         self._missed = self._at_rest is not None and any(map(operator.gt, now, self._at_rest))
+        self._at_rest = None
         self.restart()
         self._ours = now[1]
 
