@@ -11,6 +11,7 @@ the server does not answer to CONFIG SET: it may have done it, or do it later; s
 the server was restarted: it has its settings from its own file again, and what was written down is void.
 somebody has changed the setting meanwhile: it is left as it is now, which is said.
 the server does not let us: the file stays, and every command that reaches the server says what to type.
+the disk takes no writes any more: the value is put back, and the file that stays is told of.
 
 LIMITATIONS
 Runs of other users and other machines know nothing of each other's files. What CONFIG REWRITE has saved meanwhile is
@@ -197,19 +198,26 @@ def put_back(control: Control, run_id: str, held: Held) -> Outcome:
     if run_id != record.run_id:
         if not _is_void(control, run_id, record):
             return failed(record, "another process answers there")
-        held.remove()
-        return Outcome("")
+        return _settled(held, "")
     try:
         now = value_of(control, record.setting)
         if record.is_ours(now):
             _set(control, record.setting, record.old)
     except NotChanged as error:
         return failed(record, str(error))
-    held.remove()
     if record.is_ours(now):
-        return Outcome(f"{_where(record)} is {record.old or undofile.EMPTY} again")
+        return _settled(held, f"{_where(record)} is {record.old or undofile.EMPTY} again")
     text = f"{_where(record)} is left at {now or undofile.EMPTY}, as somebody has set it meanwhile"
-    return Outcome("" if now == record.old else text)
+    return _settled(held, "" if now == record.old else text)
+
+
+def _settled(held: Held, text: str) -> Outcome:
+    """Nothing is left to put back; a file that stays, as on a disk that takes no writes, is told of each time."""
+    try:
+        held.remove()
+    except OSError as error:
+        text = f"{text or _where(held.record)}; its undo file {held.path} could not be removed: {error.strerror}"
+    return Outcome(text)
 
 
 def failed(record: Record, why: str) -> Outcome:

@@ -170,9 +170,8 @@ def unneeded() -> Iterator[Held]:
 
 def _open(path: Path, how: int) -> Held | None:
     """The file with its lock; None where it is gone, locked by others, damaged, or not our own."""
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
+    handle = _handle_of(path)
+    if handle is None:
         return None
     record = None
     with contextlib.suppress(OSError):
@@ -182,6 +181,14 @@ def _open(path: Path, how: int) -> Held | None:
         os.close(handle)
         return None
     return Held(path, handle, record)
+
+
+def _handle_of(path: Path) -> int | None:
+    """NFS locks alone only what may be written; but of a disk that takes no writes any more, reading has to do."""
+    for access in (os.O_RDWR, os.O_RDONLY):
+        with contextlib.suppress(OSError):
+            return os.open(path, access | os.O_NOFOLLOW | os.O_NONBLOCK)
+    return None
 
 
 def _locked(handle: int, how: int) -> bool:

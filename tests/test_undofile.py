@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -316,3 +317,55 @@ def test_a_file_is_void_only_if_the_server_began_after_the_change(
     created(replace(RECORD, address=one.server.address, changed_at_ms=changed_at_ms)).close()
     assert undo.left_behind(one.control, one.server.run_id, may_change=True) == []
     assert (folder / RECORD.name).exists() != void
+
+
+# ---- a disk that can only be read ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def read_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """What makes the folder one of a disk that takes no writes any more; root may write to any other."""
+    opened, unlinked = os.open, Path.unlink
+
+    def refuse(path: object) -> None:
+        if Path(str(path)).parent == folder:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    def only_to_read(path: Path, flags: int, *more: int) -> int:
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            refuse(path)
+        return opened(path, flags, *more)
+
+    def not_at_all(path: Path, missing_ok: bool = False) -> None:
+        refuse(path)
+        unlinked(path, missing_ok)
+
+    def begin() -> None:
+        monkeypatch.setattr(os, "open", only_to_read)
+        monkeypatch.setattr(Path, "unlink", not_at_all)
+
+    return begin
+
+
+def test_a_file_that_cannot_be_removed_keeps_no_setting_from_being_put_back(
+    one: Changed, folder: Path, read_only: Callable[[], None]
+) -> None:
+    held = one.change("7")
+    read_only()
+    outcome = undo.give_up(one.control, held)
+    held.close()
+    assert (one.value, outcome.failed) == (one.first, False)
+    assert f"maxmemory-samples is {one.first} again" in outcome.text
+    assert f"{held.path} could not be removed: Read-only file system" in outcome.text
+
+
+def test_what_was_left_is_put_back_although_its_file_can_only_be_read(
+    one: Changed, folder: Path, read_only: Callable[[], None]
+) -> None:
+    one.change("7").close()
+    read_only()
+    (outcome,) = undo.left_behind(one.control, one.server.run_id, may_change=True)
+    assert (one.value, outcome.failed) == (one.first, False)
+    assert "could not be removed: Read-only file system" in outcome.text
+    (again,) = undo.left_behind(one.control, one.server.run_id, may_change=True)
+    assert "could not be removed" in again.text and "again" not in again.text
