@@ -102,15 +102,16 @@ def will_switch(flags: list[str | None], options: Mapping[str, Any]) -> bool:
     return bool(options["enable_notifications"] and options["feed"] != TRACKING and silent)
 
 
-def flags_wanted(survey: Survey, mode: str) -> list[tuple[int, Wanted]]:
-    """The settings that --enable-notifications needs, by source node, if notifications are chosen.
+def flags_wanted(survey: Survey, mode: str, enables: bool) -> list[tuple[int, Wanted]]:
+    """The settings that notifications need, by source node, if these are chosen.
 
-    Also where they are on: it may be another run's doing, which ends before ours.
+    Also where they are on, and whether --enable-notifications `enables` them or not: it may be another run's doing,
+    which ends before ours.
     """
     if mode != NOTIFICATIONS:
         return []
     return [
-        (number, Wanted(server.run_id, FLAGS, flags if enough_flags(flags) else with_ours(flags)))
+        (number, Wanted(server.run_id, FLAGS, flags if enough_flags(flags) else with_ours(flags), joins=not enables))
         for number, (server, flags) in enumerate(zip(survey.sources, survey.flags))
         if flags is not None
     ]

@@ -107,6 +107,11 @@ class Plan:
     filter_lines: list[str] = field(default_factory=list)
 
     @property
+    def changes(self) -> list[tuple[int, Wanted]]:
+        """Those of the settings that are this run's own doing."""
+        return [(number, wanted) for number, wanted in self.settings if not wanted.joins]
+
+    @property
     def keys(self) -> int:
         """Keys of the databases in question, when they were counted."""
         return sum(part.keys for part in self.databases)

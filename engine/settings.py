@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import IO, Any, Self
 
-from . import undo
+from . import undo, undofile
 from .logs import Log
 from .partitioners.control import Control
 from .signals import ENDING, Ended
@@ -45,6 +45,8 @@ class Settings:
 
     def change(self, where: Endpoint, side: str, wanted: Wanted) -> None:
         """Let a setting have a value until the end. Where it has not, a warning says why, and ends nothing."""
+        if wanted.joins and not undofile.is_there(wanted.run_id, wanted.setting):
+            return
         what = f"{side} {where.address} {wanted.setting}"
         try:
             answer = self._ask({"endpoint": where.pack(), "side": side, "wanted": vars(wanted)})

@@ -47,6 +47,7 @@ class Wanted:
     run_id: str
     setting: str
     value: str
+    joins: bool = False  # nothing is changed for us: what another run has changed so is to stay until our end, too
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ class Unanswered(Exception):
 
 
 def change(control: Control, wanted: Wanted) -> Held | None:
-    """Give a setting its value; the file is to be held until `put_back`. None where the server has that value anyway.
+    """Give a setting its value; the file is to be held until `put_back`. None where the server has that value anyway,
+    and for one that `joins` where no run has changed it.
 
     Raises NotChanged; Unanswered where the connection fails after the command was sent, AccessError where before.
     """
@@ -95,7 +97,9 @@ def change(control: Control, wanted: Wanted) -> Held | None:
     for _ in range(TRIES):
         try:
             if held := undofile.share(wanted.run_id, wanted.setting):
-                return _join(control, wanted, held)
+                return _stay(control, held) if wanted.joins else _join(control, wanted, held)
+            if wanted.joins:
+                return None
             now = value_of(control, wanted.setting)
             if now == wanted.value and not found_so:
                 found_so = True
@@ -151,6 +155,18 @@ def _join(control: Control, wanted: Wanted, held: Held) -> Held:
         held.close()
         raise
     return held
+
+
+def _stay(control: Control, held: Held) -> Held | None:
+    """A run that needs what another one has changed; None where that is not the value any more."""
+    try:
+        if held.record.is_ours(value_of(control, held.record.setting)):
+            return held
+    except (NotChanged, AccessError):
+        held.close()
+        raise
+    held.close()
+    return None
 
 
 def _give(control: Control, held: Held) -> None:

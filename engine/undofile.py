@@ -153,6 +153,14 @@ def share(run_id: str, setting: str) -> Held | None:
     return held
 
 
+def is_there(run_id: str, setting: str) -> bool:
+    """Whether a run has changed the setting, and it is not put back yet."""
+    try:
+        return is_name(run_id, setting) and (folder() / f"{run_id}.{setting}.json").exists()
+    except OSError:
+        return False
+
+
 def unneeded() -> Iterator[Held]:
     """Each file that no run needs any more, locked alone while it is looked at. What is damaged is left alone."""
     try:

@@ -122,14 +122,17 @@ def notifications(server: Server) -> bytes:
     return bytes(server.call("CONFIG", "GET", "notify-keyspace-events")[1])
 
 
-def test_of_two_live_copies_the_last_one_switches_notifications_off(server: ServerFactory, state: State) -> None:
+@pytest.mark.parametrize("asks", [True, False], ids=["asks for them", "finds them on"])
+def test_of_two_live_copies_the_last_one_switches_notifications_off(
+    asks: bool, server: ServerFactory, state: State
+) -> None:
     """The second one finds them on, and needs them for longer than the first."""
     source, targets = server("7.0"), (server("7.0"), server("9.1"))
     source.call("SET", "key", "value")
     runs: list[Run] = []
     with ExitStack() as stack:
         for target in targets:
-            words = ("--live", "--feed", "notifications", "--enable-notifications")
+            words = ("--live", "--feed", "notifications", "--enable-notifications")[: 4 if asks or not runs else 3]
             line = (*at(source), "replicate", *at(target), *words)
             runs.append(stack.enter_context(start_keyferry(*line, env=state.env | VERIFIED)))
             wait_until_followed(target, "key")

@@ -72,7 +72,7 @@ def plan_lines(plan: Plan) -> list[str]:
     if plan.filter_lines:
         lines[-1] += ", before filtering"
         lines += [f"filter    {line}" for line in plan.filter_lines]
-    for number, wanted in plan.settings:
+    for number, wanted in plan.changes:
         at = f"source {found.sources[number].endpoint.address} " if len(found.sources) > 1 else "source "
         now = (found.rdbcompression if wanted.setting == RDBCOMPRESSION else found.flags)[number] or EMPTY
         lines.append(f"setting   {at}{wanted.setting} {wanted.value} for the time of the run; it is {now} now")
@@ -161,7 +161,7 @@ def plan_fields(plan: Plan) -> dict[str, object]:
         "estimated_bytes": plan.value_bytes,
         "estimated_seconds": round(plan.seconds, 1),
         "clock_shift_ms": found.shift_ms,
-        "source_settings": {wanted.setting: wanted.value for _, wanted in plan.settings},
+        "source_settings": {wanted.setting: wanted.value for _, wanted in plan.changes},
         "warnings": plan.warnings,
         "not_checked": found.permissions.unchecked,
     }
