@@ -73,18 +73,24 @@ def ask(control: Control, server: Server, uses: Uses, may_write: bool, found: Pe
     """What one server lets us do, by all that we may try there."""
     key = f"keyferry:{os.urandom(16).hex()}".encode()
     rows = rights.rights_of(uses, control.side, server)
-    writes = [right for right in rows if right.writes]
-    if may_write or control.side == SOURCE or not writes:
+    if may_write or control.side == SOURCE or not any(right.writes for right in rows):
         found.tried += sum(map(_is_counted, rows))
         return acl.ask(control, rows, key)
-    answers = acl.ask(control, [right for right in rows if not right.writes], key)
-    dry = acl.ask_dry(control, writes, key)
-    if dry is None:
+    answers, known = _ask_dry(control, rows, key)
+    if not known:
         found.unchecked.append(
             f"{control.side}: whether we may write (ACL DRYRUN is not answered, and a dry run does not try)"
         )
-        return answers
-    return Answers(answers.refused + dry.refused, answers.key_refused or dry.key_refused)
+    return answers
+
+
+def _ask_dry(control: Control, rows: list[Right], key: bytes) -> tuple[Answers, bool]:
+    """What a server lets us do, without a write; and whether it tells of writes, too."""
+    answers = acl.ask(control, [right for right in rows if not right.writes], key)
+    dry = acl.ask_dry(control, [right for right in rows if right.writes], key)
+    if dry is None:
+        return answers, False
+    return Answers(answers.refused + dry.refused, answers.key_refused or dry.key_refused), True
 
 
 def _is_counted(right: Right) -> bool:
@@ -131,10 +137,17 @@ class Role:
 
 
 def role_of(control: Control, server: Server, side: str, options: Mapping[str, Any]) -> Role:
-    """Try all that `replicate` with its defaults sends to that side."""
+    """Try all that `replicate` with its defaults sends to that side.
+
+    Writes are tried only where the server does not tell of them without: a live copy that is under way to the same
+    target would take each for a write of others (`trespass.py`).
+    """
     uses = uses_of(options, [server], [server])
     rows = rights.rights_of(uses, side, server)
-    answers = acl.ask(control, rows, f"keyferry:{os.urandom(16).hex()}".encode())
+    key = f"keyferry:{os.urandom(16).hex()}".encode()
+    answers, known = _ask_dry(control, rows, key) if side == TARGET else (Answers([]), False)
+    if not known:
+        answers = acl.ask(control, rows, key)
     lacking = [refusal.right for refusal in answers.needed]
     keys = "~*" if answers.key_refused else ""
     error = missing(control, answers, uses) if lacking else None

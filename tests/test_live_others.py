@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.conftest import ServerFactory
 from tests.support.compare import all_keys
 from tests.support.live import UNTIL_A_SIGNAL, cut_over, start_live, wait_for_feed, wait_until, wait_until_followed
+from tests.support.processes import run_keyferry
 from tests.support.servers import Server
 
 KEYS = 200
@@ -57,3 +60,18 @@ def test_a_source_that_is_restarted_is_not_taken_for_others_at_the_target(
     assert done.ran.code == 0, done.ran.err
     assert "others write" not in done.ran.err
     assert target.call("EXISTS", "key:1") == 0
+
+
+@pytest.mark.parametrize("kind", ["7.0", "8.2", "9.1"])
+def test_a_look_at_what_we_may_do_at_the_target_is_no_write_of_others(kind: str, server: ServerFactory) -> None:
+    """As somebody does who plans another copy to that server, to another database, say."""
+    source, target = server("7.0"), server(kind)
+    source.call("MSET", "a", "1", "b", "1")
+    with start_live(source, target, *UNTIL_A_SIGNAL) as run:
+        wait_until_followed(target, "b")
+        assert run_keyferry("ping", "-p", str(target.port), "--for", "replicate").code == 0
+        time.sleep(2.5)  # until it has looked at the target again
+        source.call("DEL", "a")
+        done = cut_over(run)
+    assert done.ran.code == 0, done.ran.err
+    assert all_keys(target) == {b"b"}
