@@ -90,11 +90,11 @@ class Connection:
         self._watches_write = True
         self._alive_at = time.monotonic()
         self._deadline_s = self.endpoint.connect_timeout_s
+        self.handshake = self._new_handshake(name)
         self.fd = -1
         self.sock: socket.socket | TlsSocket = self._open(turn)
         self.fd = self.sock.fileno()
         poll.register(self.fd, select.EPOLLIN | select.EPOLLOUT)
-        self.handshake = self._new_handshake(name)
         self._begin()
 
     # ---- asking ---------------------------------------------------------------------------------------------

@@ -190,9 +190,18 @@ class Links:
         for sink in router.sinks if self.shifts else ():
             sink.later_ms = self.shifts[0][sink.node] - self.shifts[0][0]
 
-    def _new(self, side: str, number: int, db: int, fence: tuple[int, ...] = ()) -> Connection:
-        node = (self.setup.sources if side == "source" else self.setup.targets)[number]
-        return self._connect(side, number, node, db, fence)
+    def _new(self, side: str, number: int, db: int) -> Connection:
+        """A connection for a link. Where the server refuses it at once, it counts as lost, and another one follows."""
+        try:
+            return self._connect(side, number, self._node(side, number), db)
+        except Lost as lost:
+            if lost.conn is None:
+                raise
+            self._try_later(lost.conn, lost)
+            return lost.conn
+
+    def _node(self, side: str, number: int) -> Node:
+        return (self.setup.sources if side == "source" else self.setup.targets)[number]
 
     def _connect(self, side: str, number: int, node: Node, db: int, fence: tuple[int, ...] = ()) -> Connection:
         name = node.endpoint.name_of(self.setup.job, self.setup.epoch)
@@ -253,7 +262,8 @@ class Links:
             return  # they made way for others
         try:
             # Only what was written can do harm when it is executed late.
-            new = self._new(old.side, old.number, old.db, old.to_fence if old.side == "target" else ())
+            fence = old.to_fence if old.side == "target" else ()
+            new = self._connect(old.side, old.number, self._node(old.side, old.number), old.db, fence)
         except Lost as lost:
             return self._try_later(old, lost)
         new.fence_missing = old.side == "target" and old.used and not old.handshake.client_id
