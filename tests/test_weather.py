@@ -15,6 +15,7 @@ from tests.support.compare import all_keys, assert_equal
 from tests.support.dataset import fill
 from tests.support.processes import Result, Run, run_keyferry, start_keyferry, worker_pids
 from tests.support.proxy import FaultProxy
+from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
 from tests.test_options import at
@@ -253,6 +254,29 @@ def test_bytes_of_a_worker_that_died_are_never_executed(kind: str, server: Serve
             (worker,) = worker_pids(run.pid)
             os.kill(worker, signal.SIGKILL)
             assert written_on_both_sides_of_a_stall(run, proxy, source, target) == [b"new", b"new"]
+
+
+class NoClientId(Hooks):
+    """A server that does not tell which CLIENT ID a connection has."""
+
+    def on_command(self, args: Args) -> Answer:
+        if [word.upper() for word in args[:2]] == [b"CLIENT", b"ID"]:
+            return b"-ERR unknown subcommand 'ID'\r\n"
+        return args
+
+
+@pytest.mark.parametrize("successor", ["", "; cut at request CLIENT connection 3"], ids=["healthy", "lost-as-well"])
+def test_that_a_connection_cannot_be_killed_is_told_whatever_becomes_of_the_next_one(
+    successor: str, server: ServerFactory
+) -> None:
+    source, target = two_keys(server("7.0")), server("7.0")
+    with (
+        Proxy(target, NoClientId()) as hiding,
+        FaultProxy(hiding.port, f"stall at request {WRITES} connection 2{successor}") as proxy,
+    ):
+        ran = run_keyferry(*words(source, proxy, "target", "--workers", "1"), timeout=END_S)
+    assert ran.code == 0, ran.err
+    assert "could not be killed" in ran.err and "it tells no CLIENT ID" in ran.err
 
 
 # -- servers that come and go -----------------------------------------------------------------------------------------

@@ -286,6 +286,14 @@ class Connection:
         return self.ready and not self._replies.due and time.monotonic() - self._alive_at >= IDLE_S
 
     @property
+    def leaves_unfenced(self) -> bool:
+        """Whether something may have been sent, on it or on one before it, that the next connection cannot kill.
+
+        What was to be told of those before it has been told once it was good.
+        """
+        return not self.handshake.client_id if self.used else self.fence_missing
+
+    @property
     def to_fence(self) -> tuple[int, ...]:
         """The CLIENT IDs that the next connection has to kill: our own, and those that we did not get to kill."""
         return self.fence + (self.handshake.client_id,) if self.handshake.client_id else self.fence

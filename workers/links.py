@@ -266,7 +266,7 @@ class Links:
             new = self._connect(old.side, old.number, self._node(old.side, old.number), old.db, fence)
         except Lost as lost:
             return self._try_later(old, lost)
-        new.fence_missing = old.side == "target" and old.used and not old.handshake.client_id
+        new.fence_missing = old.side == "target" and old.leaves_unfenced
         del self.down[old]
         self.down[new] = "connection lost"
         for link in links:
