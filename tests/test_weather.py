@@ -279,6 +279,16 @@ def test_that_a_connection_cannot_be_killed_is_told_whatever_becomes_of_the_next
     assert "could not be killed" in ran.err and "it tells no CLIENT ID" in ran.err
 
 
+def test_a_connection_that_was_killed_is_not_killed_again_by_all_that_follow(
+    filled: Server, server: ServerFactory
+) -> None:
+    target = server("7.0")
+    map = "; ".join(f"cut at reply {WRITES} 40 connection {number}" for number in range(2, 6))
+    ran = run_under(map, "target", filled, target, "--workers", "1")
+    assert_copied(ran, filled, target)
+    assert target.calls("client|kill") == 1 + 4  # the first one finds out whether it is allowed
+
+
 # -- servers that come and go -----------------------------------------------------------------------------------------
 
 

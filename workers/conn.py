@@ -247,6 +247,8 @@ class Connection:
             errors = [str(reply) for reply in replies if isinstance(reply, Exception)]
             # "No such client" is as good: it is gone.
             self.fence_refused = next((text for text in errors if not text.startswith("ERR No such client")), "")
+            if not self.fence_refused:
+                self.fence = ()
             self._deadline_s = self.endpoint.timeout_s
             self.ready = self.used = True
             self.when_ready()
