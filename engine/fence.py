@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from .crew import Client
 from .ledger import Entry
 from .partitioners.control import Control, ReplyError, hurried
-from .workers.errors import AccessError, RunError
+from .workers.errors import AccessError, RunError, StateError
+from .workers.policy import Action, rule_for
 from .workers.resp import info_fields
 from .workers.setup import Node
 from .workers.task import COPY_KEYS, COPY_RANGE, LIST_KEYS, Scope
@@ -54,16 +55,20 @@ class Fence:
         self._graves.append(_Grave(clients, entries))
 
     def released(self) -> list[Entry]:
-        """The tasks that may be done again now. Raises RunError where the target is not reached for too long."""
+        """The tasks that may be done again now.
+
+        Raises RunError where the target is not reached for too long, StateError where it kills nothing for so long.
+        """
         free: list[Entry] = []
         now = time.monotonic()
         for grave in [grave for grave in self._graves if grave.next_try <= now]:
             try:
                 with hurried(self.controls):
                     self._kill(grave.clients)
-            except AccessError as error:
+            except (AccessError, StateError) as error:
                 if now - grave.since > self.retry_for_s:
-                    raise RunError(error.message, side=error.side, address=error.address) from None
+                    kind = StateError if isinstance(error, StateError) else RunError
+                    raise kind(error.message, side=error.side, address=error.address, hint=error.hint) from None
                 grave.next_try = time.monotonic() + AGAIN_S
                 continue
             self._graves.remove(grave)
@@ -90,7 +95,7 @@ class Fence:
         for number in range(len(self.controls)):
             try:
                 self._kill_at(number, left)
-            except AccessError as error:  # the others are not spared for that
+            except (AccessError, StateError) as error:  # the others are not spared for that
                 self.warn_of_late_writes(str(error))
 
     def _kill(self, clients: list[Client]) -> None:
@@ -114,7 +119,7 @@ def kill_clients(control: Control, node: Node, client_ids: list[int]) -> str:
     """Kill connections of the process `node` by their CLIENT IDs; the server's words where it does not let us, or "".
 
     A process that has taken its place has other connections under these numbers; those of the old one died with it.
-    Raises AccessError where the server is not reached.
+    Raises AccessError where the server is not reached, StateError where it is in a state that passes.
     """
     if not client_ids:
         return ""
@@ -124,6 +129,8 @@ def kill_clients(control: Control, node: Node, client_ids: list[int]) -> str:
         return ""
     for client_id in client_ids:
         reply = control.call("CLIENT", "KILL", "ID", client_id)
+        if isinstance(reply, ReplyError) and (rule := rule_for(reply)).action is Action.WAIT:
+            raise StateError(rule.reason, side=control.side, address=control.endpoint.address, hint=rule.hint)
         if isinstance(reply, ReplyError) and not str(reply).startswith("ERR No such client"):
             return str(reply)
     return ""

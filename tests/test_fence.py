@@ -19,7 +19,9 @@ from keyferry.workers.news import Report
 from keyferry.workers.setup import Node, Setup
 from keyferry.workers.task import COPY_KEYS, COPY_RANGE, LIVE_KEYS, Task
 from tests.conftest import ServerFactory
+from tests.support.live import wait_until
 from tests.support.servers import Server, free_port
+from tests.test_live_busy import busy_soon, is_busy
 from tests.test_pace import NotedSeat
 
 
@@ -99,6 +101,23 @@ def test_a_target_that_is_not_reached_for_too_long_ends_the_run() -> None:
         fence.hold([(0, 5)], entries(1))
         with pytest.raises(RunError, match="not reached"):
             fence.released()
+
+
+def test_tasks_are_held_while_the_target_is_busy_with_a_script(target: Server, lost: int) -> None:
+    """It kills nothing then: what was sent on the connection would be executed when the script has ended."""
+    busy_soon(target)
+    with fence_before(target.port, target.run_id) as (fence, warnings), target.connect() as script:
+        script.send([("EVAL", "while true do end", 0)])
+        wait_until(lambda: is_busy(target))
+        try:
+            ours = entries(1)
+            fence.hold([(0, lost)], ours)
+            assert fence.released() == [] and fence.held == ours
+        finally:
+            target.call("SCRIPT", "KILL")
+        wait_until(lambda: fence.released() == ours)
+        assert not is_open(target, lost)
+        assert warnings == []
 
 
 def test_connections_of_another_process_with_the_same_numbers_are_left_alone(target: Server, lost: int) -> None:

@@ -245,6 +245,27 @@ def test_bytes_of_a_connection_that_was_given_up_are_never_executed(
         assert proxy.counters.fired == len(map.split(";"))
 
 
+#: A script of the target's, which answers nobody meanwhile, and for how long, seconds.
+BUSY_S = 5
+BUSY = f"""
+    local from = redis.call('TIME')
+    repeat local now = redis.call('TIME') until now[1] - from[1] > {BUSY_S}
+"""
+
+
+def test_bytes_of_a_connection_are_not_executed_though_the_target_is_busy_when_the_next_one_comes(
+    server: ServerFactory,
+) -> None:
+    """It does not tell its CLIENT ID then, and kills nothing."""
+    source, target = two_keys(server("6.2")), server("7.0")
+    target.call("CONFIG", "SET", "lua-time-limit", "50")
+    with FaultProxy(target.port, f"stall at request {WRITES} connection 2") as proxy, target.connect() as script:
+        with start_keyferry(*words(source, proxy, "target", "--workers", "1")) as run:
+            proxy.wait_until_fired(FAULT_S)
+            script.send([("EVAL", BUSY, 0)])
+            assert written_on_both_sides_of_a_stall(run, proxy, source, target) == [b"new", b"new"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_bytes_of_a_worker_that_died_are_never_executed(kind: str, server: ServerFactory) -> None:
     source, target = two_keys(server("6.2")), server(kind)

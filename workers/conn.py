@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 import hiredis
 
 from .endpoint import Endpoint
-from .errors import AccessError, KeyferryError, RunError
-from .handshake import Handshake
+from .errors import AccessError, KeyferryError, RunError, StateError
+from .handshake import Handshake, is_for_now
 from .policy import Gone
 from .replies import RECV_BYTES, Replies, Then, Way, mark_request, new_mark, recv_buffer
 from .resp import command
@@ -228,7 +228,7 @@ class Connection:
             try:
                 self.handshake.answered(replies, self._own_address())
             except KeyferryError as error:
-                raise Lost(error, self if type(error) is RunError else None) from None
+                raise Lost(error, self if isinstance(error, StateError) else None) from None
             self._kill_those_before()
 
         self._ask(self.handshake.request, len(self.handshake.steps), answered)
@@ -244,9 +244,12 @@ class Connection:
         """The last step, now that it is sure that this is the process whose CLIENT IDs we know."""
 
         def killed(replies: list) -> None:
-            errors = [str(reply) for reply in replies if isinstance(reply, Exception)]
+            errors = [reply for reply in replies if isinstance(reply, Exception)]
+            if waits := next(filter(is_for_now, errors), None):
+                raise Lost(self.handshake.refusal(b"CLIENT", waits), self)
             # "No such client" is as good: it is gone.
-            self.fence_refused = next((text for text in errors if not text.startswith("ERR No such client")), "")
+            texts = map(str, errors)
+            self.fence_refused = next((text for text in texts if not text.startswith("ERR No such client")), "")
             if not self.fence_refused:
                 self.fence = ()
             self._deadline_s = self.endpoint.timeout_s

@@ -1,7 +1,11 @@
 """The handshake: what a connection says before it takes requests, and what it learns from the answers.
 
 It logs in, selects its database, and checks that the process and the data at the other end are those that the plan was
-made for. It raises a plain RunError where another try may succeed, and what is of another class where none will.
+made for. It raises StateError where another try may succeed, and what is of another class where none will.
+
+WHY A STATE THAT PASSES IS WAITED FOR: a server that is busy with a script refuses to say which process it is, and which
+CLIENT ID we have. Work on such a connection might go to another server than the one that was read before, and what was
+written on it could not be kept from being executed late.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from .endpoint import Endpoint
-from .errors import AccessError, ChangedError, KeyferryError, RunError
+from .errors import AccessError, ChangedError, KeyferryError, StateError
 from .policy import Action, login_reply, rule_for
 from .replies import new_mark
 from .resp import command, info_fields
@@ -20,7 +24,10 @@ from .setup import Node
 
 @dataclass
 class Step:
-    """One command of the handshake; an error reply to a step that is not `needed` is let pass."""
+    """One command of the handshake; an error reply to a step that is not `needed` is let pass.
+
+    But one that tells of a state which passes is no answer, where an answer would have been checked.
+    """
 
     words: tuple[bytes, ...]
     needed: bool
@@ -52,8 +59,8 @@ class Handshake:
         self._own_address = own_address
         for step, reply in zip(self.steps, replies):
             if isinstance(reply, Exception):
-                if step.needed or str(reply).startswith("NOAUTH"):
-                    raise self._refusal(step.words[0], reply)
+                if step.needed or str(reply).startswith("NOAUTH") or (step.check and is_for_now(reply)):
+                    raise self.refusal(step.words[0], reply)
             elif step.check:
                 step.check(reply)
 
@@ -105,9 +112,15 @@ class Handshake:
             text = f"its {name} is another than when the copy began (restarted, failed over or replaced)"
             raise ChangedError(text, side=self.side, address=self.endpoint.address)
 
-    def _refusal(self, word: bytes, reply: Exception) -> KeyferryError:
+    def refusal(self, word: bytes, reply: Exception) -> KeyferryError:
+        """The error for a command that was refused."""
         rule, where = rule_for(reply), {"side": self.side, "address": self.endpoint.address}
-        if rule.action is Action.WAIT:  # LOADING, or too many clients: later it may let us in
-            return RunError(f"connection lost: {rule.reason}", hint=rule.hint, **where)
+        if is_for_now(reply):
+            return StateError(rule.reason, hint=rule.hint, **where)
         said = login_reply(reply, self.endpoint.password) if word == b"AUTH" else reply
         return AccessError(f"{word.decode()} refused: {said}", hint=rule.hint, **where)
+
+
+def is_for_now(reply: object) -> bool:
+    """Whether the server is in a state that passes: LOADING, or busy."""
+    return rule_for(reply).action is Action.WAIT
