@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -50,4 +51,20 @@ def test_a_target_that_refuses_some_large_strings_gets_all_others(server: Server
     ran = run_keyferry("-p", str(source.port), "replicate", "-p", str(target.port), "--json")
     told = result_of(ran)
     assert (ran.code, told["keys"], told["put_aside"]) == (1, KEYS - 3, 3), ran.err
+    assert target.call("DBSIZE") == KEYS - 3
+
+
+@pytest.mark.parametrize("method", ["native", "dump"])
+def test_a_target_that_does_not_show_its_limit_gets_all_others_as_well(
+    method: str, server: ServerFactory, tmp_path: Path
+) -> None:
+    """It may not be asked for its settings. It refuses what is too large, and hangs up."""
+    source = server("7.0")
+    target = server("7.0", "--proto-max-bulk-len", "1mb", acl=["user default on nopass ~* &* +@all -config"])
+    fill_with_large_strings(source)
+    words = ("--put-aside", str(tmp_path / "aside"), "--method", method, "--json")
+    ran = run_keyferry("-p", str(source.port), "replicate", "-p", str(target.port), *words)
+    assert ran.code == 1, ran.err
+    told = result_of(ran)
+    assert (told["keys"], told["put_aside"]) == (KEYS - 3, 3), ran.err
     assert target.call("DBSIZE") == KEYS - 3

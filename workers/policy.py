@@ -68,6 +68,8 @@ RULES = (
     Rule("BUSYKEY", Action.PUT_ASIDE, "the key exists at the target"),
     # The wire.
     Rule("ERR unknown (command|subcommand)|ERR Unknown subcommand", Action.STOP, "a command is missing"),
+    # This one is about a value, and the server hangs up. Where its settings are hidden, nothing else tells the limit.
+    Rule("ERR Protocol error: invalid bulk length", Action.PUT_ASIDE, "over the server's proto-max-bulk-len"),
     Rule("ERR Protocol error", Action.STOP, "the request was not understood"),
     Rule(
         "ERR (DB index is out of range|invalid DB|SELECT is not allowed)",
