@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .expiry import Expiries
@@ -23,26 +24,36 @@ def ask_expiries(
 
     `then` gets all of them; `failed` the replies where an error is among them, and where `then` raises TypeError.
     """
-    found: list[int] = []
-    tries = 0
+    _Asked(link, keys, then, failed).ask()
 
-    def ask() -> None:
-        chunk = keys[len(found) : len(found) + max(1, MOMENT_KEYS >> tries)]
-        link.reader.ask(*expiries_request(link.clock, chunk), answered)
 
-    def answered(replies: list) -> None:
-        nonlocal tries
+@dataclass
+class _Asked:
+    """What is known so far."""
+
+    link: Link
+    keys: Sequence[bytes]
+    then: Callable[[Expiries], None]
+    failed: Callable[[list], None]
+    found: list[int] = field(default_factory=list)
+    tries: int = 0
+
+    def ask(self) -> None:
+        """Ask for the next ones."""
+        begin = len(self.found)
+        chunk = self.keys[begin : begin + max(1, MOMENT_KEYS >> self.tries)]
+        self.link.reader.ask(*expiries_request(self.link.clock, chunk), self._answered)
+
+    def _answered(self, replies: list) -> None:
         try:
-            count = len(replies) - 2
-            found.extend(expiries_of(replies, link.clock, count, strict=tries < MOMENT_TRIES).settled())
-            tries = 0
-            if len(found) < len(keys):
-                return ask()
-            then(Expiries(found, 0, 0))
+            count, strict = len(replies) - 2, self.tries < MOMENT_TRIES
+            self.found += expiries_of(replies, self.link.clock, count, strict).settled()
+            self.tries = 0
+            if len(self.found) < len(self.keys):
+                return self.ask()
+            self.then(Expiries(self.found, 0, 0))
         except Apart:
-            tries += 1
-            ask()
+            self.tries += 1
+            self.ask()
         except TypeError:
-            failed(replies)
-
-    ask()
+            self.failed(replies)

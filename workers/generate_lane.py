@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .conn import Lost
@@ -10,7 +11,7 @@ from .errors import RunError
 from .link import Link
 from .news import Counts, Progress
 from .policy import Action, first_error, rule_for
-from .synth import Spec, block
+from .synth import Block, Spec, block
 from .task import Task
 
 #: Blocks from the first that is not acknowledged on that may be on their way.
@@ -35,7 +36,7 @@ class GenerateLane:
         """Write blocks while there are any."""
         while self.next < min(self.acknowledged + BLOCKS_OPEN, self.task.end) and not self.stopping:
             self.open += 1
-            self._write(self.next)
+            self._write(self.next, block(self.spec, self.next))
             self.next += 1
         if self.ended:
             self.changed(self)
@@ -50,23 +51,20 @@ class GenerateLane:
         """Nothing is on its way, and nothing more will be written."""
         return not self.open and (self.stopping or self.next >= self.task.end)
 
-    def _write(self, number: int) -> None:
-        made = block(self.spec, number)
-        sink = self.link.router.sinks[0]
+    def _write(self, number: int, made: Block) -> None:
+        self.link.router.sinks[0].write(made.requests, made.replies, partial(self._answered, number, made))
 
-        def written(replies: list) -> None:
-            error = first_error(replies)
-            if error is not None:
-                rule = rule_for(error)
-                if rule.action is not Action.WAIT:
-                    address = sink.conn.endpoint.address
-                    raise Lost(RunError(f"{rule.reason}: {error}", side="target", address=address, hint=rule.hint))
-                return self.link.trouble("target", 0, error, lambda: sink.write(made.requests, made.replies, written))
-            self.open -= 1
-            self._acknowledge(number, Counts(copied=made.keys, bytes=made.value_bytes))
-            self.go()
-
-        sink.write(made.requests, made.replies, written)
+    def _answered(self, number: int, made: Block, replies: list) -> None:
+        error = first_error(replies)
+        if error is not None:
+            rule = rule_for(error)
+            if rule.action is not Action.WAIT:
+                address = self.link.router.sinks[0].conn.endpoint.address
+                raise Lost(RunError(f"{rule.reason}: {error}", side="target", address=address, hint=rule.hint))
+            return self.link.trouble("target", 0, error, partial(self._write, number, made))
+        self.open -= 1
+        self._acknowledge(number, Counts(copied=made.keys, bytes=made.value_bytes))
+        self.go()
 
     def _acknowledge(self, number: int, counts: Counts) -> None:
         self._written[number] = counts

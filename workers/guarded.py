@@ -24,10 +24,9 @@ class Guarded(Window):
     """
 
     def __init__(self, link: Link, keys: list[bytes], method: Method, settled: Callable[[Window], None]) -> None:
-        super().__init__(link, keys, method, self._settle)
-        self._report = settled
+        super().__init__(link, keys, method, partial(_settle, settled))
         self._written_bytes: dict[bytes, int] = {}  # by key, since the last start
-        self._before = Counts()  # of earlier tries
+        self.before = Counts()  # of earlier tries
 
     def _acknowledged(self, node: int, batch: Batch) -> Callable[[list], None]:
         return partial(self._note_written, node, batch)
@@ -50,10 +49,13 @@ class Guarded(Window):
 
     def _leave_out_what_is_written(self) -> None:
         written = self._written_bytes
-        self._before.add(Counts(copied=len(written), bytes=sum(written.values())))
+        self.before.add(Counts(copied=len(written), bytes=sum(written.values())))
         self.keys = [key for key in self.keys if key not in written]
         self._written_bytes = {}
 
-    def _settle(self, window: Window) -> None:
-        self.counts.add(self._before)
-        self._report(self)
+
+def _settle(report: Callable[[Window], None], window: Window) -> None:
+    """Tell of all tries. It is no method: a window that refers to itself would stay in memory for a while."""
+    assert isinstance(window, Guarded)
+    window.counts.add(window.before)
+    report(window)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .cursor import RING, cursor_at, expected_keys, position_of, position_of_slot, slot_at
@@ -79,20 +80,16 @@ class RangeScan:
         return command(b"SCAN", b"%d" % cursor, b"COUNT", b"%d" % count, *self.filter_words)
 
     def _scan(self, cursor: int, count: int, then: Callable[[int, list[bytes]], None]) -> None:
-        request = self._request(cursor, count)
+        # Marked as the windows between scans are, or it would keep their replies from being taken together.
+        again = partial(self._scan, cursor, count, then)
+        self.link.reader.ask(self._request(cursor, count), 1, partial(self._answered, again, then), Way.MARKED)
 
-        def ask() -> None:
-            # Marked as the windows between scans are, or it would keep their replies from being taken together.
-            self.link.reader.ask(request, 1, answered, Way.MARKED)
-
-        def answered(replies: list) -> None:
-            reply = replies[0]
-            if isinstance(reply, Exception):
-                self.link.trouble("source", 0, reply, ask)
-            else:
-                then(int(reply[0]), reply[1])
-
-        ask()
+    def _answered(self, again: Callable[[], None], then: Callable[[int, list[bytes]], None], replies: list) -> None:
+        reply = replies[0]
+        if isinstance(reply, Exception):
+            self.link.trouble("source", 0, reply, again)
+        else:
+            then(int(reply[0]), reply[1])
 
     def _count_until(self, end: int, position: int) -> int:
         return max(1, min(self.count, int(expected_keys(position, end, self.db_keys)) + 1))

@@ -37,42 +37,41 @@ class Sieve:
         counts = Counts(skipped=len(keys) - len(named))
         if not named or not self.questions:
             return sifted(named, counts)
-        passed: list[bytes] = []
+        self._sift_some(named, [], counts, sifted)
 
-        def judged(part: list[bytes], verdicts: list[Verdict], rest: list[bytes]) -> None:
+    def _sift_some(self, keys: list[bytes], passed: list[bytes], counts: Counts, sifted: Sifted) -> None:
+        """Judge the first of the keys, then the others; some have `passed` before."""
+        part, rest = keys[:KEYS_A_REQUEST], keys[KEYS_A_REQUEST:]
+
+        def judged(verdicts: list[Verdict]) -> None:
             passed.extend(compress(part, verdicts))
             counts.expired += verdicts.count(None)
             counts.skipped += verdicts.count(False)
             if rest:
-                self._ask(rest, judged)
+                self._sift_some(rest, passed, counts, sifted)
             else:
                 sifted(passed, counts)
 
-        self._ask(named, judged)
+        self._ask(part, judged)
 
-    def _ask(self, keys: list[bytes], judged: Callable[[list[bytes], list[Verdict], list[bytes]], None]) -> None:
-        """Ask about the first of the keys; judged(those, verdicts, the rest)."""
-        part, rest = keys[:KEYS_A_REQUEST], keys[KEYS_A_REQUEST:]
-        encoded = arguments(part)
+    def _ask(self, keys: list[bytes], judged: Callable[[list[Verdict]], None]) -> None:
+        encoded = arguments(keys)
         requests = [question.request(encoded) for question in self.questions]
-
-        def ask() -> None:
-            request = b"".join([request for request, _ in requests])
-            self.link.reader.ask(request, sum([count for _, count in requests]), answered, Way.MARKED)
+        counts = [count for _, count in requests]
 
         def answered(replies: list) -> None:
             error = _error_about_the_server(replies)
             if error is not None:
-                return self.link.trouble("source", 0, error, ask)
+                return self.link.trouble("source", 0, error, lambda: self._ask(keys, judged))
             if self.link.from_cluster and any(map(redirect_of, replies)):
-                return self._ask_each(part, lambda verdicts: judged(part, verdicts, rest))
+                return self._ask_each(keys, judged)
             columns, at = [], 0
-            for question, (_, count) in zip(self.questions, requests):
-                columns.append(question.verdicts(replies[at : at + count], len(part)))
+            for question, count in zip(self.questions, counts):
+                columns.append(question.verdicts(replies[at : at + count], len(keys)))
                 at += count
-            judged(part, together(columns), rest)
+            judged(together(columns))
 
-        ask()
+        self.link.reader.ask(b"".join([request for request, _ in requests]), sum(counts), answered, Way.MARKED)
 
     def _ask_each(self, keys: list[bytes], judged: Callable[[list[Verdict]], None]) -> None:
         """Ask about each key by itself, wherever it lives: some have moved."""
