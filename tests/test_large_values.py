@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import sys
 from pathlib import Path
 
 import pytest
 
+from bench.measure import measured
 from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal
 from tests.support.processes import run_keyferry
@@ -68,3 +70,38 @@ def test_a_target_that_does_not_show_its_limit_gets_all_others_as_well(
     told = result_of(ran)
     assert (told["keys"], told["put_aside"]) == (KEYS - 3, 3), ran.err
     assert target.call("DBSIZE") == KEYS - 3
+
+
+#: More than both workers of a run may have asked for together.
+HUGE_BYTES = 100_000_000
+
+
+@pytest.fixture
+def with_a_huge_string(server: ServerFactory) -> Server:
+    source = server("7.0", fresh=True)
+    source.call("MSET", "huge", random.Random(6).randbytes(HUGE_BYTES), "small", "1")
+    return source
+
+
+def test_a_huge_string_is_in_memory_once_as_it_comes_and_once_as_it_goes(
+    with_a_huge_string: Server, server: ServerFactory
+) -> None:
+    target = server("7.0", fresh=True)
+    words = ("-p", str(with_a_huge_string.port), "replicate", "-p", str(target.port), "--no-verify")
+    ran = measured([sys.executable, "-m", "keyferry", *words])
+    assert ran.code == 0, ran.err
+    assert ran.pss_bytes < 2.6 * HUGE_BYTES
+    assert_equal(with_a_huge_string, target)
+
+
+@pytest.mark.parametrize("differs", [False, True])
+def test_a_huge_string_is_compared_in_pieces(differs: bool, with_a_huge_string: Server, server: ServerFactory) -> None:
+    source, target = with_a_huge_string, server("7.0", fresh=True)
+    for name in ("huge", "small"):
+        target.call("SET", name, source.call("GET", name))
+    if differs:
+        target.call("SETRANGE", "huge", HUGE_BYTES - 3, "no")
+    ran = measured([sys.executable, "-m", "keyferry", "-p", str(source.port), "compare", "-p", str(target.port)])
+    assert ran.code == differs, ran.err
+    assert f"OK:{2 - differs} V:{int(differs)} >:0 <:0 T:0" in ran.out
+    assert ran.pss_bytes < HUGE_BYTES

@@ -8,7 +8,8 @@ WHY
     bounds our own memory too.
 
 LIMITATION
-    A value larger than the whole share has to be read all the same. It is read while nothing else is on its way.
+    A value larger than the whole share has to be read all the same, while nothing else is on its way; comparisons take
+    it in pieces. Where only small values have come before, the first one of such a size is not expected.
 """
 
 from __future__ import annotations

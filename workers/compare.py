@@ -72,6 +72,7 @@ class Comparison:
         self.largest = 0
         self.losses = 0
         self.alone = False
+        self.too_much = False  # it may bring more than may be asked for at a time
         self._bytes = 0
         self._equal = 0  # keys with the same value, as bytes or elements, and the same expiry
         self._unequal: list[bytes] = []
@@ -80,7 +81,7 @@ class Comparison:
     def start(self) -> None:
         """Ask both sides. Called again, it does the whole window again."""
         self._reset()
-        if self.method is Method.DUMP:  # few keys are strings
+        if self.method is Method.DUMP or self.too_much:  # few keys are strings, or one is huge
             self._ask_kinds(self.keys, self.encoded, expiries=True)
         else:
             asked = self.link, self.keys, self.encoded, OfValues(self.method)

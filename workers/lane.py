@@ -187,10 +187,10 @@ class Lane:
         if pace and not pace.admits(self):
             return False
         most = pace.window_keys(chooser) if pace else chooser.keys
-        if chooser.sizes_first:
-            if not segment.sizes:
-                self._ask_sizes(segment)
-                return False
+        if chooser.sizes_first and not segment.sizes:
+            self._ask_sizes(segment)
+            return False
+        if segment.sizes:  # also where they have been asked for before small values came
             count, size = fitting(segment.sizes, most, chooser.budget.window_bytes)
         else:
             count = min(most, segment.unopened)
@@ -201,16 +201,20 @@ class Lane:
         self.open += 1
         self.link.suspects.opened()
         opened_at = time.monotonic()
-        self._start_window(segment, count, lambda window: self._settled(segment, window, size, paid, opened_at))
+        self._start_window(segment, count, size, lambda window: self._settled(segment, window, size, paid, opened_at))
         return True
 
-    def _start_window(self, segment: Segment, count: int, settled: Callable[[Any], None]) -> None:
+    def _start_window(self, segment: Segment, count: int, size: int, settled: Callable[[Any], None]) -> None:
+        """Open a window on so many keys, which is expected to bring so many bytes."""
         keys = segment.next_keys(count)
         work, counted = self.task.work, not segment.found.elsewhere
+        too_much = size > self.chooser.budget.limit
         settled = self._registered(keys, settled) if work == COPY else settled
         if work == COMPARE:
             compare = QuickComparison if self.link.quick else Comparison
-            compare(self.link, keys, self.chooser.method, settled, counted).start()
+            comparing = compare(self.link, keys, self.chooser.method, settled, counted)
+            comparing.too_much = too_much
+            comparing.start()
         elif work == LOOK_UP:
             LookUp(self.link, keys, self.filters, settled, counted).start()
         elif work in (RECHECK, PRUNE):
@@ -221,6 +225,7 @@ class Lane:
             told = settled if counted else partial(_counted_elsewhere, settled)
             copying = copies(self.link, keys, self.chooser.method, told)
             copying.usual_bytes = self.chooser.usual_bytes(count)
+            copying.too_much = too_much
             copying.scanned = self.scan is not None and self.task.by_slot
             copying.start()
 

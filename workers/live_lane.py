@@ -111,7 +111,7 @@ class LiveLane(Lane):
             return done([])
         Removal(self.link, keys, self.task.target_db in self.removes(), done).start()
 
-    def _start_window(self, segment: Segment, count: int, settled: Callable[[Any], None]) -> None:
+    def _start_window(self, segment: Segment, count: int, size: int, settled: Callable[[Any], None]) -> None:
         keys = segment.next_keys(count)
         number = self._opened(keys)
         began_at = time.monotonic()
@@ -127,6 +127,7 @@ class LiveLane(Lane):
 
         window = LiveWindow(self.link, keys, self.chooser.method, written)
         window.usual_bytes = self.chooser.usual_bytes(count)
+        window.too_much = size > self.chooser.budget.limit
         window.start()
 
     def news(self, last: bool = False) -> list[Progress]:

@@ -73,6 +73,7 @@ class Window:
         self.strings = 0  # keys of this window that turned out to be strings
         self.losses = 0  # of a connection under this window
         self.alone = False  # it had to be tried with nothing else under way
+        self.too_much = False  # it may bring more than may be asked for at a time
         self.usual_bytes = 0.0  # with more bytes than these, its largest value is looked for …
         self.largest = 0  # … and this many bytes long
         self._pending = 0  # writes on their way
@@ -96,7 +97,8 @@ class Window:
             self._ask(request + more, replies + count, partial(self._read, replies))
 
     def _ask(self, request: bytes, replies: int, then: Then) -> None:
-        large = are_large(self.usual_bytes, len(self.keys))
+        # One by one, replies are not in memory in one piece beside what they are parsed to.
+        large = self.too_much or are_large(self.usual_bytes, len(self.keys))
         self.link.read(request, replies, then, Way.EACH if large else self.way)
 
     def _arrange(self) -> None:
