@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import compress
 from typing import Protocol
@@ -88,8 +88,15 @@ class Filters:
         fits = self._names.match
         return [key for key in keys if fits(key)]
 
+    def of_copies(self, ahead_ms: int) -> Filters:
+        """What chooses the copies of these keys at a target, by no SCAN: its clock, which their expiries follow, is so
+        far ahead of the source's.
+        """
+        ends = [None if end is None else end + ahead_ms for end in (self.ends_from_ms, self.ends_until_ms)]
+        return replace(self, scan_match=False, scan_type=False, ends_from_ms=ends[0], ends_until_ms=ends[1])
+
     def questions(self, clock: Clock) -> list[Question]:
-        """What the source is asked about keys whose names pass."""
+        """What a side, most of all the source, is asked about keys whose names pass."""
         found: list[Question] = []
         if self.types and not self.scan_type:
             found.append(OfType(frozenset(name.lower().encode() for name in self.types)))

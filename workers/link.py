@@ -59,6 +59,7 @@ class Link:
     no_field_expiries: bool = False  # on either side: for comparisons
     target_db: int = 0
     target_clock: Clock = Clock(absolute=True)  # how the target tells expiries: for comparisons
+    ahead_ms: int = 0  # of lookups: how far the clock of the node that is read is ahead of the source's
     tolerance_ms: int = 0
     quick: bool = False  # comparisons look at sizes, not at values
     named: bool = False  # … and at names that the source does not have

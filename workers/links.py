@@ -72,7 +72,9 @@ class Links:
         """The clocks were measured again: see Setup.shifts."""
         self.shifts = shifts
         for (node, _, (turned, _)), (link, _) in self.by_key.items():
-            if not turned:
+            if turned:
+                link.ahead_ms = shifts[0][node]
+            else:
                 link.clock = replace(link.clock, shift_ms=shifts[node][0])
         for (turned, _), router in self._routers.items():
             if not turned:
@@ -132,6 +134,7 @@ class Links:
         may_expire = any(node.fields_may_expire for node in setup.sources + setup.targets)
         link.no_field_expiries = task.no_field_expiries or not may_expire
         link.target_db = target_db
+        link.ahead_ms = self.shifts[0][node] if turned and self.shifts else 0
         link.target_clock = Clock(setup.clock.absolute if turned else setup.target_absolute)
         if task.work == COPY:
             link.on_conflict, link.atomic = setup.on_conflict, setup.atomic
