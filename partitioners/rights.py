@@ -99,19 +99,31 @@ def _values(uses: Uses) -> bool:
     return uses.compares() and _strings(uses)
 
 
+def _lives(uses: Uses) -> bool:
+    return (uses.options["min_ttl"], uses.options["max_ttl"]) != (None, None)
+
+
 def _expiries(uses: Uses) -> bool:
-    lives = (uses.options["min_ttl"], uses.options["max_ttl"])
-    return uses.compares() or not uses.options["no_ttl"] or lives != (None, None)
+    return uses.compares() or not uses.options["no_ttl"] or _lives(uses)
+
+
+def _expiries_there(uses: Uses) -> bool:
+    return uses.compares() or (uses.follows() and _lives(uses))
 
 
 def _told(side: str, absolute: bool) -> Callable[[Uses], bool]:
     """Whether a side tells expiries in that way, and is asked."""
-    asked = _expiries if side == SOURCE else Uses.compares
+    asked = _expiries if side == SOURCE else _expiries_there
     return lambda uses: asked(uses) and (side in uses.absolute) == absolute
 
 
 def _sizes(uses: Uses) -> bool:
     return uses.options["max_size"] is not None
+
+
+def _sizes_there(uses: Uses) -> bool:
+    """Which keys filters choose at the target is asked there, also where nothing is compared."""
+    return _sizes(uses) and (uses.verifies() or uses.follows())
 
 
 def _elements() -> list[Right]:
@@ -159,7 +171,8 @@ RIGHTS: tuple[Right, ...] = (
     _target("GET", KEY, when=_values),
     _target("PEXPIRETIME", KEY, when=_told(TARGET, True)),
     _target("PTTL", KEY, when=lambda uses: uses.replaces_none() or _told(TARGET, False)(uses)),
-    _target("TYPE", KEY, when=Uses.compares),
+    _target("TYPE", KEY, when=lambda uses: uses.compares() or (uses.follows() and bool(uses.options["type"]))),
+    _target("STRLEN", KEY, when=lambda uses: _sizes_there(uses) and not uses.compares()),
     *_elements(),
     _source("CLIENT TRACKING", "OFF", when=Uses.follows, since=(6, 0)),
     _source("CONFIG SET", "keyferry", "none", when=lambda uses: uses.switches, writes=True, since=(2, 0)),
@@ -176,7 +189,7 @@ RIGHTS: tuple[Right, ...] = (
     *_both("INFO", "server", without="whether the same process answers all the time, and whether it evicts keys"),
     *_both("CONFIG GET", "databases", without="how many databases it has, and how long a value may be"),
     _source("MEMORY USAGE", KEY, when=_sizes),
-    _target("MEMORY USAGE", KEY, when=lambda uses: _sizes(uses) and uses.verifies()),
+    _target("MEMORY USAGE", KEY, when=_sizes_there),
     _source("MEMORY USAGE", KEY, when=lambda uses: not _sizes(uses), without="how large values are", silent=True),
     _source("CLIENT INFO", without="whether something stands between us and it", silent=True, since=(6, 2)),
     _source("CLIENT NO-TOUCH", "OFF", without="that reading leaves its LRU and LFU as they are", since=(7, 2)),

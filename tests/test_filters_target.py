@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import ServerFactory
+from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.disguises import ClockSkew
+from tests.support.live import UNTIL_A_SIGNAL, cut_over, start_live, wait_until
 from tests.support.respproxy import Proxy
 from tests.test_compare import compared, verdict_of
 
@@ -26,3 +27,52 @@ def test_a_key_that_only_the_target_has_is_chosen_by_the_targets_clock(
     with Proxy(target, ClockSkew(ahead_s)) as proxy:
         ran = compared(source, proxy, *filter)
     assert (ran.code, verdict_of(ran)) == (1, "OK:0 V:0 >:0 <:1 T:0"), ran.out
+
+
+#: A filter; how a key that it chooses is written, with a value; how one is that it does not choose.
+STAYING = {
+    "--type=hash": (("HSET", "chosen", "field"), "small"),
+    "--max-size=100": (("SET", "chosen"), "v" * 1000),
+    "--max-ttl=1h": (("SETEX", "chosen", 600), "small"),
+}
+
+
+@pytest.mark.parametrize("words", [("--prune",), ()], ids=["prune", "keep"])
+@pytest.mark.parametrize("filter", STAYING)
+def test_what_a_live_copy_does_not_choose_at_the_target_is_neither_removed_nor_missed(
+    filter: str, words: tuple[str, ...], server: ServerFactory
+) -> None:
+    """Strings were brought by an earlier run, say; now hashes are followed."""
+    source, target = server("7.0"), server("7.0")
+    chosen, other = STAYING[filter]
+    for one in (source, target):
+        one.client.mset({"changes": other, "goes": other})
+    source.call(*chosen, "old")
+    with start_live(source, target, filter, *words, *UNTIL_A_SIGNAL) as run:
+        wait_until(lambda: target.call("EXISTS", "chosen") == 1)
+        source.client.set("changes", other[::-1] + "!")
+        source.client.delete("goes")
+        source.call(*chosen, "new")
+        done = cut_over(run)
+    assert target.call("MGET", "changes", "goes") == [other.encode()] * 2
+    assert (done.ran.code, done.live["left"]) == (0, 0), done.ran.err
+
+
+def test_what_a_live_copy_does_not_choose_at_a_cluster_stays_where_it_is(
+    cluster: ClusterFactory, server: ServerFactory
+) -> None:
+    source, target = server("7.0"), cluster("7.0", 3, 0)
+    names = [f"key:{number}" for number in range(60)]
+    with target.connect() as there:
+        for name in names:
+            source.client.set(name, "equal")
+            there.must("SET", name, "equal")
+        source.client.hset("hash", "field", "value")
+        with start_live(source, target.masters[0], "--type", "hash", "--prune", *UNTIL_A_SIGNAL) as run:
+            wait_until(lambda: there.must("EXISTS", "hash") == 1)
+            source.client.delete(*names)
+            source.client.delete("hash")
+            done = cut_over(run)
+        assert [there.must("GET", name) for name in names] == [b"equal"] * 60
+        assert there.must("EXISTS", "hash") == 0
+    assert (done.ran.code, done.live["left"]) == (0, 0), done.ran.err

@@ -151,15 +151,19 @@ def test_slots_move_between_nodes_that_tell_no_host(
     assert_equal(source, target)
 
 
-@pytest.mark.parametrize("live", [False, True], ids=["prune", "live"])
+@pytest.mark.parametrize(
+    ("live", "filter"),
+    [(False, ()), (True, ()), (True, ("--type", "string", "--max-ttl", "1h"))],
+    ids=["prune", "live", "live, filtered"],
+)
 def test_keys_of_a_slot_that_is_half_moved_at_the_target_are_removed(
-    live: bool, cluster: ClusterFactory, server: ServerFactory
+    live: bool, filter: tuple[str, ...], cluster: ClusterFactory, server: ServerFactory
 ) -> None:
     """Some are at the node that takes the slot in: what the other one says of them is ASK."""
     source, target = server("7.0"), cluster("7.0", 2, 0)
     names = [b"{tag}:%d" % n for n in range(40)]
     for side in (source, target) if live else (target,):
-        assert {side.call("SET", name, "value") for name in names} == {b"OK"}
+        assert {side.call("SETEX", name, 1_000, "value") for name in names} == {b"OK"}
     assert source.call("SET", "stays", "value") == target.call("SET", "stays", "value") == b"OK"
     slot = slot_of("{tag}")
     other = next(node for node in target.masters if node is not target.owner(slot))
@@ -168,7 +172,7 @@ def test_keys_of_a_slot_that_is_half_moved_at_the_target_are_removed(
         words = ("replicate", source.uri, target.uri, "--live", "--idle-timeout", "1500", "--prune")
     else:
         words = ("compare", source.uri, target.uri, "--repair", "--prune")
-    with start_keyferry(*words, "--retry-for", "3s", env=VERIFIED) as run:
+    with start_keyferry(*words, *filter, "--retry-for", "3s", env=VERIFIED) as run:
         if live:
             wait_for_feed(source)
             assert source.call("DEL", *names) == len(names)

@@ -18,6 +18,7 @@ from .batch import Batch
 from .conn import Connection, Lost
 from .errors import InternalError, RunError
 from .expiry import Clock
+from .filters import Filters, Question
 from .look import Lens
 from .policy import Action, Gone, rule_for
 from .read import in_one_moment, moment_of
@@ -60,6 +61,7 @@ class Link:
     target_db: int = 0
     target_clock: Clock = Clock(absolute=True)  # how the target tells expiries: for comparisons
     ahead_ms: int = 0  # of lookups: how far the clock of the node that is read is ahead of the source's
+    filters: Filters = Filters()  # of the run
     tolerance_ms: int = 0
     quick: bool = False  # comparisons look at sizes, not at values
     named: bool = False  # … and at names that the source does not have
@@ -86,6 +88,10 @@ class Link:
         times = Times(self.clock.shift_ms + sink.later_ms, self.tolerance_ms)
         lens = Lens(self.clock, self.target_clock, times, self.reader.number, self.db, self.target_db)
         return replace(lens, quick=self.quick, named=self.named)
+
+    def asked_there(self, sink: Sink) -> list[Question]:
+        """What the filters want to know of keys of a target node, from that node."""
+        return self.filters.of_copies(self.clock.shift_ms + sink.later_ms).questions(self.target_clock)
 
     @property
     def keeps_existing(self) -> bool:

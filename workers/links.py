@@ -139,6 +139,7 @@ class Links:
         if task.work == COPY:
             link.on_conflict, link.atomic = setup.on_conflict, setup.atomic
         link.tolerance_ms, link.quick, link.named = setup.tolerance_ms, setup.quick, setup.named
+        link.filters = setup.filters
         link.from_cluster = source is not None and bool(source.node.slots)
         link.by_slot = link.from_cluster or router.owners is not None
         link.suspects = self.suspects

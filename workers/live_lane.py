@@ -1,7 +1,8 @@
 """A lane of keys that have changed: each is written as it is now, or removed where it is gone.
 
 A key that exists but does not pass the filters any more, because its type, size or expiry is another by now, is gone as
-far as the target is concerned: else it would stay there as it was.
+far as the target is concerned: else it would stay there as it was. But one that the filters do not choose at the target
+either is none of the run's (`selection.py`), whatever becomes of it at the source.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .removal import Removal
 from .resp import argument_value
 from .scan import Found
 from .segments import Segment
+from .selection import Selection
 from .task import Task
 from .window import Window
 from .write import Part
@@ -107,9 +109,16 @@ class LiveLane(Lane):
                 self._closed(window)
             then()
 
-        if not keys:
-            return done([])
-        Removal(self.link, keys, self.task.target_db in self.removes(), done).start()
+        def remove(chosen: list[bytes], unknown: list[bytes]) -> None:
+            if not chosen:
+                return done(unknown)
+            told = lambda left: done(left + unknown)  # noqa: E731
+            Removal(self.link, chosen, self.task.target_db in self.removes(), told).start()
+
+        if keys and self.sieve and self.sieve.questions:
+            Selection(self.link, keys, remove).start()
+        else:
+            remove(keys, [])
 
     def _start_window(self, segment: Segment, count: int, size: int, settled: Callable[[Any], None]) -> None:
         keys = segment.next_keys(count)

@@ -18,7 +18,7 @@ from functools import partial
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
-from .filters import EndsBetween, Filters, Question, together
+from .filters import Filters, Question, together
 from .finding import ONLY_TARGET, UNREADABLE, Finding
 from .look import look_for_extra
 from .news import Aside, Counts
@@ -27,6 +27,7 @@ from .read import exists_request
 from .redirects import asking
 from .resp import arguments, command
 from .router import Sink
+from .sieve import refused
 from .walk import Walks
 
 if TYPE_CHECKING:
@@ -107,10 +108,8 @@ class LookUp:
             return found
         at = 0
         for question, (_, count) in zip(self.questions, requests):
-            first, at = at + isinstance(question, EndsBetween), at + count  # there, TIME is before the keys
-            for number, reply in enumerate(replies[first:at]):
-                if isinstance(reply, Exception) and rule_for(reply).action is not Action.OTHER_METHOD:
-                    found[keys[number % len(keys)]] = reply
+            found |= refused(question, keys, replies[at : at + count])
+            at += count
         return found
 
     def _finding(self, key: bytes, refusal: Exception | None) -> Finding:

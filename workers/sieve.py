@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import compress
 
-from .filters import Filters, Verdict, together
+from .filters import EndsBetween, Filters, Question, Verdict, together
 from .link import Link
 from .news import Counts
 from .policy import Action, rule_for
@@ -97,6 +97,16 @@ class Sieve:
 
         for key in set(keys):
             ask(key)
+
+
+def refused(question: Question, keys: list[bytes], replies: list) -> dict[bytes, Exception]:
+    """The keys of which a side refuses to tell what a question asks; to the question itself, these pass."""
+    found = {}
+    first = isinstance(question, EndsBetween)  # there, TIME is before the keys
+    for number, reply in enumerate(replies[first:]):
+        if isinstance(reply, Exception) and rule_for(reply).action is not Action.OTHER_METHOD:
+            found[keys[number % len(keys)]] = reply
+    return found
 
 
 def _error_about_the_server(replies: list) -> Exception | None:
