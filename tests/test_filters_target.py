@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.disguises import ClockSkew
 from tests.support.live import UNTIL_A_SIGNAL, cut_over, start_live, wait_until
+from tests.support.processes import run_keyferry
 from tests.support.respproxy import Proxy
 from tests.test_compare import compared, verdict_of
+from tests.test_options import at
 
 HOUR_S = 3600
 
@@ -76,3 +80,20 @@ def test_what_a_live_copy_does_not_choose_at_a_cluster_stays_where_it_is(
         assert [there.must("GET", name) for name in names] == [b"equal"] * 60
         assert there.must("EXISTS", "hash") == 0
     assert (done.ran.code, done.live["left"]) == (0, 0), done.ran.err
+
+
+@pytest.mark.parametrize("limit", [(), ("--limit", "10")], ids=["all", "limit"])
+@pytest.mark.parametrize("filter", ["--type=string", "--max-size=100", "--max-ttl=1h"])
+def test_a_named_key_that_only_the_target_has_is_missed_by_no_filter(
+    filter: str, limit: tuple[str, ...], server: ServerFactory
+) -> None:
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        one.client.set("both", "value", ex=600)
+    target.client.set("chosen", "value", ex=600)
+    target.client.hset("other", "field", "v" * 1000)
+    words = ("--keys-from", "-", filter, *limit, "--json")
+    ran = run_keyferry(*at(source), "compare", *at(target), *words, input=b"both\nchosen\nother\nnobody's\n")
+    verify = json.loads(ran.out)["verify"]
+    assert (ran.code, verify["verdict"]) == (1, "OK:1 V:0 >:0 <:1 T:0"), ran.out
+    assert (verify["read"], verify["expired"], verify["skipped"]) == (4, 2, 0)

@@ -70,7 +70,8 @@ class Lane:
         self.filters = filters
         # Lookups read copies; the source is then asked by the filters as they are.
         chosen = filters.of_copies(link.ahead_ms) if task.work == LOOK_UP else filters
-        self.sieve = Sieve(link, chosen) if filters.sifts and not task.sifted else None
+        named = link.named and task.work == COMPARE
+        self.sieve = Sieve(link, chosen, named) if filters.sifts and not task.sifted else None
         self._names: list[bytes] | None = None  # of a COPY_KEYS task, until it begins
         if task.kind == COPY_RANGE:
             self.scan = RangeScan(link, task, scan_count, self._found, self._opaque, filters.scan_words)

@@ -87,7 +87,7 @@ class Link:
         ((sink, _),) = self.router.group([key])
         times = Times(self.clock.shift_ms + sink.later_ms, self.tolerance_ms)
         lens = Lens(self.clock, self.target_clock, times, self.reader.number, self.db, self.target_db)
-        return replace(lens, quick=self.quick, named=self.named)
+        return replace(lens, quick=self.quick, named=self.named, chosen_by=self.asked_there(sink) if self.named else ())
 
     def asked_there(self, sink: Sink) -> list[Question]:
         """What the filters want to know of keys of a target node, from that node."""

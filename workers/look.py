@@ -34,7 +34,8 @@ class Lens:
     db: int = 0
     target_db: int = 0
     quick: bool = False  # sizes instead of values
-    named: bool = False  # a key of the target that the source does not have is a finding
+    named: bool = False  # a key of the target that the source does not have is a finding …
+    chosen_by: Sequence[Question] = ()  # … if it passes these
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def look(key: bytes, lens: Lens) -> Steps[Finding | bool]:
     nothing = Finding(key, lens.node, lens.db, lens.target_db, UNREADABLE)
     try:
         ours = yield from _facts(SOURCE, key, lens)
-        if ours.gone and lens.named:
+        if ours.gone and lens.named and (yield from _passes(TARGET, key, lens.chosen_by)):
             found = yield from look_for_extra(key, lens, ())
             return found if isinstance(found, Finding) else False
         if ours.gone:
@@ -84,7 +85,7 @@ def look_for_extra(key: bytes, lens: Lens, questions: Sequence[Question]) -> Ste
         if theirs.gone:
             return False
         ours = yield from _facts(SOURCE, key, lens)
-        if not ours.gone and (yield from _passes(key, questions)):
+        if not ours.gone and (yield from _passes(SOURCE, key, questions)):
             return True
         if not ours.gone:
             found = yield from look(key, lens)
@@ -102,11 +103,11 @@ def look_for_extra(key: bytes, lens: Lens, questions: Sequence[Question]) -> Ste
         return Finding(key, lens.node, lens.db, lens.target_db, UNREADABLE, where=str(error))
 
 
-def _passes(key: bytes, questions: Sequence[Question]) -> Steps[bool]:
-    """Whether the source's key passes the filters."""
+def _passes(side: str, key: bytes, questions: Sequence[Question]) -> Steps[bool]:
+    """Whether the key of a side passes the filters."""
     columns = []
     for question in questions:
-        replies = yield Ask(SOURCE, *question.request([argument(key)]))
+        replies = yield Ask(side, *question.request([argument(key)]))
         columns.append(question.verdicts(replies, 1))
     return together(columns) == [True] if columns else True
 

@@ -25,10 +25,10 @@ Sifted = Callable[[list[bytes], Counts], None]
 
 
 class Sieve:
-    """Applies `filters` to keys of the link's database."""
+    """Applies `filters` to keys of the link's database. `gone_pass`: those that are not there pass, to be looked at."""
 
-    def __init__(self, link: Link, filters: Filters) -> None:
-        self.link, self.filters = link, filters
+    def __init__(self, link: Link, filters: Filters, gone_pass: bool = False) -> None:
+        self.link, self.filters, self.gone_pass = link, filters, gone_pass
         self.questions = filters.questions(link.clock)
 
     def sift(self, keys: list[bytes], sifted: Sifted) -> None:
@@ -44,6 +44,8 @@ class Sieve:
         part, rest = keys[:KEYS_A_REQUEST], keys[KEYS_A_REQUEST:]
 
         def judged(verdicts: list[Verdict]) -> None:
+            if self.gone_pass:
+                verdicts = [verdict is not False for verdict in verdicts]
             passed.extend(compress(part, verdicts))
             counts.expired += verdicts.count(None)
             counts.skipped += verdicts.count(False)

@@ -10,7 +10,7 @@ from .filters import Filters
 from .link import Link
 from .news import Counts, Progress
 from .sieve import Sieve
-from .task import Task
+from .task import COMPARE, Task
 
 
 class SiftLane:
@@ -18,7 +18,7 @@ class SiftLane:
 
     def __init__(self, task: Task, link: Link, changed: Callable[[Any], None], filters: Filters) -> None:
         self.task, self.link, self.changed = task, link, changed
-        self.sieve = Sieve(link, filters)
+        self.sieve = Sieve(link, filters, gone_pass=link.named and task.work == COMPARE)
         self.asking = self.stopping = False
         self._passed: list[bytes] | None = None
         self._counts = Counts()
