@@ -140,7 +140,7 @@ class Compare:
             verdict = summary.verdict
             keys = None if plan.filter_lines else plan.keys  # of others, none could be drawn
             whole = plan.setup.filters.sample_below == CHECKSUMS
-            verdict.confidence = statement(verdict.read, verdict.kinds.total(), keys, whole)
+            verdict.confidence = statement(verdict.read, verdict.found, keys, whole, verdict.mended)
         if summary.verdict:
             for text, advice in summary.verdict.warnings():
                 self.log.warning(text, advice)

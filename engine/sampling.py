@@ -26,20 +26,23 @@ def sample_below(wanted: float, keys: int) -> int:
     return min(CHECKSUMS, math.ceil(share * CHECKSUMS))
 
 
-def statement(looked_at: int, different: int, keys: int | None, whole: bool) -> str:
+def statement(looked_at: int, different: int, keys: int | None, whole: bool, mended: bool = False) -> str:
     """What a sample says of all keys from which it was drawn, in words; `whole`: it has all of them.
 
-    `keys`: how many these are. None: filters or a list have chosen them, and nobody has counted them.
+    `keys`: how many these are. None: filters or a list have chosen them, and nobody has counted them. `mended`: what
+    differed in the sample was repaired since, which has mended none of the others.
     """
     part = f"a sample of {looked_at:,} of " + (CHOSEN if keys is None else plural(keys, "key"))
     if not looked_at:
         return f"{part}: it says nothing"
     if whole or (keys is not None and looked_at >= keys):
         return f"{part}: these are all"
-    told = "none differs" if not different else f"{plural(different, 'key')} differ{'s' * (different == 1)}"
+    differ = "differed" if mended else "differs" if different == 1 else "differ"
+    told = f"{plural(different, 'key')} {differ}" if different else "none differs"
     most = 100 * most_likely(looked_at, different)
     all_of_them = "those" if keys is None else "all keys"
-    return f"{part}: {told}; with {CONFIDENCE:.0%} confidence no more than {most:.2g} % of {all_of_them} do"
+    when, do = ("before the repair, ", "did") if mended else ("", "do")
+    return f"{part}: {told}; {when}with {CONFIDENCE:.0%} confidence no more than {most:.2g} % of {all_of_them} {do}"
 
 
 def most_likely(looked_at: int, different: int) -> float:

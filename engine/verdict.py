@@ -37,6 +37,7 @@ class Verdict:
     differences: list[Finding] = field(default_factory=list)  # the first ones, as many as are to be shown
     diff_file: str = ""
     unreadable: Finding | None = None  # the first of them
+    found: int = 0  # keys that differed before anything was repaired
     repaired: int = 0  # keys that were copied again
     removed: int = 0
     planned: Counter[str] | None = None  # what a repair would do, in a dry run: keys by action

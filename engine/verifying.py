@@ -200,6 +200,7 @@ class Verification:
     def _count(self, before: Census, after: Census, differing: Findings, extra: Findings, verdict: Verdict) -> None:
         """What the sizes of the databases tell besides the keys that were looked at."""
         verdict.kinds = differing.kinds + extra.kinds
+        verdict.found = verdict.kinds.total()
         verdict.written = any(map(is_written, self.plan.survey.sources, after.sources))
         settle_counts(self.plan, before, after, self.read if self._whole else None, verdict)
         if not self.desk.options["live"] or after.sources_still(before):  # a live copy removes what the source has lost

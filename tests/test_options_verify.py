@@ -90,6 +90,24 @@ def test_what_a_sample_says_of_all_keys_is_the_exact_bound() -> None:
     assert most_likely(10, 10) == 1.0
 
 
+def test_a_sample_that_was_repaired_says_nothing_better_of_the_other_keys(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        write_strings(one, 2_000)
+    target.client.delete(*(f"key:{number}" for number in range(1_000)))
+    found = json.loads(compared(source, target, "--sample", "25%", "--json").out)["verify"]
+    ran = compared(source, target, "--sample", "25%", "--repair", "--json")
+    mended = json.loads(ran.out)["verify"]
+    assert (ran.code, mended["repaired"], mended["read"]) == (0, found["only_at_source"], found["read"])
+    bound = found["confidence"].partition(" no more than ")[2]
+    assert mended["confidence"] == (
+        f"a sample of {found['read']} of 2,000 keys: {found['only_at_source']} keys differed; before the repair,"
+        f" with 95% confidence no more than {bound.removesuffix('do')}did"
+    )
+    lines = compared(source, target, "--include", "key:*", "--sample", "50%", "--repair").out.splitlines()
+    assert max(map(len, lines)) <= 80
+
+
 @pytest.mark.parametrize("word", ["--require-empty", "--no-ttl", "--atomic", "--on-conflict=skip"])
 def test_options_of_the_copy_are_none_of_compare(word: str) -> None:
     ran = run_keyferry("compare", "a", "b", word)
