@@ -5,9 +5,9 @@
 WHAT HAPPENS IF the key changes meanwhile: see `structs/ask.py`. Whatever seems to differ is confirmed by one more
 reading of the target and then of the source, so that a key that expired or was deleted in between is no difference.
 
-A key whose time at the source is up within the tolerance of expiries counts as expired: where its copy has gone a
-moment earlier, that is no difference either. So does a hash that only one side has, and all fields of which have
-expired: the other has collected it, or was never given any.
+A key that only the source has counts as expired where its time is up within the tolerance of expiries: its copy may
+have ended so much earlier, and that is no difference either. So does a hash that only one side has, and all fields of
+which have expired: the other has collected it, or was never given any.
 """
 
 from __future__ import annotations
@@ -137,9 +137,9 @@ def _confirmed(found: Finding, ours: _Facts, lens: Lens) -> Steps[Finding | bool
     """The finding once both sides were seen again, with their sights; or what else it is."""
     theirs = yield from _facts(TARGET, found.key, lens)
     again = yield from _facts(SOURCE, found.key, lens)
-    if again.gone or again.ends_within(lens.times.tolerance_ms):
+    if again.gone:
         return False
-    if theirs.gone and (yield from _is_empty(SOURCE, found.key, again)):
+    if theirs.gone and (again.ends_within(lens.times.tolerance_ms) or (yield from _is_empty(SOURCE, found.key, again))):
         return False
     kind = found.kind
     still_there = theirs.gone if kind == ONLY_SOURCE else not theirs.gone
