@@ -81,7 +81,7 @@ class Following:
         self.removals = Removals(self.targets, memory.allowed, options["prune"], planning)
         self.removals.target_keys = sum(plan.survey.target_sizes.values())
         setup = feed_setup(plan.survey, plan.setup, sorted(self.targets), options, plan.feed)
-        types = setup.filters.types
+        types = {name.lower() for name in setup.filters.types}  # as they were typed
         where = Field(
             self.targets,
             [part.scope for part in plan.databases],

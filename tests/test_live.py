@@ -292,13 +292,19 @@ def test_a_large_hash_that_changes_all_the_time_does_not_hold_up_the_others(serv
     assert_converged(source, target, done)
 
 
-@pytest.mark.parametrize("kind", ["6.2", "9.1"])
-def test_streams_that_were_changed_silently_are_copied_again(kind: str, server: ServerFactory) -> None:
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("6.2", ()), ("9.1", ()), ("9.1", ("--type", "Stream"))],
+    ids=["6.2", "9.1", "of that type"],
+)
+def test_streams_that_were_changed_silently_are_copied_again(
+    kind: str, words: tuple[str, ...], server: ServerFactory
+) -> None:
     source, target = server(kind), server(kind)
     source.call("XADD", "stream", "1-1", "field", "value")
     source.call("XADD", "stream", "1-2", "field", "value")
     source.call("XGROUP", "CREATE", "stream", "group", "0")
-    with start_live(source, target, *UNTIL_A_SIGNAL) as run:
+    with start_live(source, target, *UNTIL_A_SIGNAL, *words) as run:
         wait_until_followed(target, "stream")
         source.call("XREADGROUP", "GROUP", "group", "one", "COUNT", "2", "STREAMS", "stream", ">")
         source.call("XACK", "stream", "group", "1-1")
