@@ -9,6 +9,7 @@ from typing import Any
 from .desk import Desk
 from .differences import DiffFile, diff_file
 from .ending import by_the_first_key, end_early, exit_code_of
+from .filtering import at_the_same_instants
 from .forkserver import helpers_cpu_s
 from .given import filled
 from .grammar import Invocation
@@ -29,6 +30,7 @@ from .text import plural
 from .verifying import Verification
 from .waiting import waiting
 from .workers.errors import EXIT_SIGNAL, ChangedError, KeyferryError, UsageError
+from .workers.filters import Filters
 from .workers.task import COMPARE
 
 
@@ -43,6 +45,7 @@ class Compare:
         self.options: dict[str, Any] = filled("replicate", {}) | call.options
         self.summary: Summary | None = None
         self.names: NamesFile | None = None  # of --keys-from
+        self.filters: Filters | None = None  # of the first pass
         self.diff_file: DiffFile | None = None
         self.any_key = False  # the first one was compared, maybe by an earlier pass
         self.began_cpu_s = time.process_time()  # 0 where the process is ours from its start
@@ -94,6 +97,8 @@ class Compare:
         controls, found, pairs = find_out(
             self.call, self.seeds, self.options, self.log, again, may_change=True, writes=self.repairs, compares=True
         )
+        found = replace(found, filters=at_the_same_instants(found.filters, self.filters))
+        self.filters = found.filters
         try:
             plan = make(found, pairs, self.options, least_pool(self.seeds))
             for part in plan.databases:

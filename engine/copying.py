@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import handover
@@ -17,6 +18,7 @@ from .ending import by_the_first_key, end_early, exit_code_of
 from .eviction import Watch
 from .executors import LocalProcesses
 from .feed_choice import feed_setup, refuse_deafness, refuse_silence
+from .filtering import at_the_same_instants
 from .forkserver import helpers_cpu_s
 from .grammar import Invocation
 from .latency import Latencies
@@ -38,6 +40,7 @@ from .survey import Controls
 from .text import plural
 from .waiting import waiting
 from .workers.errors import EXIT_SIGNAL, ChangedError, KeyferryError
+from .workers.filters import Filters
 
 if TYPE_CHECKING:
     from .live_memory import Memory
@@ -53,6 +56,7 @@ class Copy:
         self.began_at = time.monotonic()
         self.aside_log = AsideLog(log)
         self.names: NamesFile | None = None  # of --keys-from
+        self.filters: Filters | None = None  # of the first pass
         assert call.source is not None and call.target is not None
         self.seeds = seeds_of(call.source, call.target)
         self.outlook: Outlook | None = None
@@ -146,6 +150,8 @@ class Copy:
         controls, found, pairs = find_out(
             self.call, self.seeds, self.options, self.log, again, may_write, held=self.held
         )
+        found = replace(found, filters=at_the_same_instants(found.filters, self.filters))
+        self.filters = found.filters
         self.held.update(db for db, _ in pairs)
         try:
             for line in found.permissions.unchecked if not again else ():

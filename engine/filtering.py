@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from .partitioners.cluster import range_text
@@ -30,6 +31,13 @@ def filters_of(options: Mapping[str, Any], control: Control, source: Server) -> 
         scan_match=scans and options["match"] is not None and _scan_matches(control, source, options["match"]),
         scan_type=scans and len(types) == 1 and _scan_takes(control, source, "TYPE", types[0]),
     )
+
+
+def at_the_same_instants(filters: Filters, first: Filters | None) -> Filters:
+    """The filters with the instants of the `first` pass: those of a run count from one instant."""
+    if first is None:
+        return filters
+    return replace(filters, ends_from_ms=first.ends_from_ms, ends_until_ms=first.ends_until_ms)
 
 
 def _scan_matches(control: Control, source: Server, glob: bytes) -> bool:

@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from keyferry.copying import Copy
+from keyferry.grammar import from_python
+from keyferry.logs import WARNING, Log
+from keyferry.signals import Signals
 from tests.conftest import ServerFactory
 from tests.support.compare import all_keys, assert_equal
 from tests.support.disguises import TableCursors
@@ -174,6 +178,18 @@ def test_the_time_to_live_is_counted_from_one_instant_and_never_is_the_longest(
 
 
 @pytest.mark.covers("max-size")
+def test_all_passes_of_a_run_count_from_the_same_instant(pair: tuple[Server, Server]) -> None:
+    """Else a verification by another map of slots, say, would look for keys that were not to be copied."""
+    source, target = pair
+    call = from_python("replicate", [source.uri, target.uri], min_ttl="10m", max_ttl="1h")
+    copy, found = Copy(call, Log(WARNING), Signals()), []
+    for again in (False, True):
+        controls, plan = copy.prepare(may_write=False, again=again)
+        controls.close()
+        found.append(plan.setup.filters)
+    assert found[0] == found[1]
+
+
 def test_a_value_that_is_too_large_never_travels(pair: tuple[Server, Server]) -> None:
     source, target = pair
     with source.connect() as connection:
