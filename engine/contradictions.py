@@ -61,7 +61,7 @@ def _check_trust(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
         )
     if given.get("repair") and given.get("on_conflict") in ("skip", "fail"):
         raise UsageError(f"{labels['repair']} replaces keys, {labels['on_conflict']} forbids it", hint="keep one")
-    for key in ("repair", "diff_file", "show_diffs"):
+    for key in ("repair", "diff_file", "show_diffs", "on_converged"):
         if given.get(key) and given.get("no_verify"):
             raise UsageError(f"{labels[key]} needs a verification", hint=f"leave {labels['no_verify']} out")
 
