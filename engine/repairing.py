@@ -20,7 +20,7 @@ from .replica_watch import pairs_of
 from .spool import Findings
 from .verdict import Verdict
 from .workers.errors import NotConverged, StateError
-from .workers.finding import Finding
+from .workers.finding import ONLY_TARGET, Finding
 from .workers.news import Aside
 from .workers.task import COMPARE, COPY, PRUNE, RECHECK, Scope
 
@@ -49,12 +49,13 @@ def repair(looks: Looks, differing: Findings, extra: Findings, verdict: Verdict)
     told = AsideLog(desk.log, "not repaired")
     aside = told.file(desk.options["put_aside"] or "")
     reasons, prunes = Reasons(aside.add), desk.options["prune"]
+    going = _only_at_target(looks, differing) if looks.setup.named else extra  # keys of a list are met with the others
     try:
         verdict.repaired = _write(looks, COPY, differing, reasons)
-        if prunes and not looks.signal and extra.to_look_at:
+        if prunes and not looks.signal and going.to_look_at:
             _wait_for_replicas(looks)
         if prunes and not looks.signal:
-            verdict.removed = _write(looks, PRUNE, extra, reasons)
+            verdict.removed = _write(looks, PRUNE, going, reasons)
     finally:
         aside.close()
     told.tell_all(told.keys)
@@ -63,6 +64,15 @@ def repair(looks: Looks, differing: Findings, extra: Findings, verdict: Verdict)
         extra = looks.told_once(differing, looks.again(RECHECK, extra, Verdict()))
     verdict.kinds = differing.kinds + extra.kinds
     return differing, extra
+
+
+def _only_at_target(looks: Looks, differing: Findings) -> Findings:
+    """Those that only the target has."""
+    found = looks.nothing_found()
+    for one in differing:
+        if one.kind == ONLY_TARGET:
+            found.add(one)
+    return found
 
 
 def _write(looks: Looks, work: str, found: Findings, reasons: Reasons) -> int:

@@ -44,6 +44,6 @@ def _tell_plan(options: Mapping[str, Any], differing: Findings, extra: Findings,
 
 def _planned(found: Finding, extra: bool, prune: bool) -> str:
     """What a repair would do about a difference."""
-    if extra and found.kind == ONLY_TARGET and prune:
-        return REMOVE
-    return KEEP if extra or found.kind == ONLY_TARGET else COPY
+    if found.kind == ONLY_TARGET:
+        return REMOVE if prune else KEEP
+    return KEEP if extra else COPY

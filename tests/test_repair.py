@@ -130,6 +130,22 @@ def test_a_repair_copies_what_differs_and_removes_only_what_it_may(kind: str, se
     assert_equal(source, target, ttl_tolerance_ms=20 if kind == "6.2" else 0)
 
 
+def test_of_keys_that_are_named_no_others_are_removed(server: ServerFactory) -> None:
+    source, target = differing(server)
+    target.client.set("not named", "value")
+    words = (*at(source), "compare", *at(target), "--keys-from", "-", "--repair", "--prune")
+    names = b"hash\nonly target\nnobody's\n"
+    ran = run_keyferry(*words, "--dry-run", input=names)
+    planned = {'copy   V "hash" hash: field "mail"', 'remove < "only target" set of 3 members'}
+    assert set(ran.out.splitlines()[:2]) == planned
+    ran = run_keyferry(*words, "--json", input=names)
+    verify = json.loads(ran.out)["verify"]
+    assert (ran.code, verify["verdict"]) == (0, "OK:1 V:0 >:0 <:0 T:0"), ran.out
+    assert (verify["repaired"], verify["removed"], verify["read"], verify["expired"]) == (1, 1, 3, 2)
+    assert target.call("EXISTS", "only target") == 0
+    assert target.call("EXISTS", "not named", "type") == 2
+
+
 def test_a_dry_run_lists_what_a_repair_would_do(server: ServerFactory) -> None:
     source, target = differing(server)
     before = [one.info("persistence")["rdb_changes_since_last_save"] for one in (source, target)]
