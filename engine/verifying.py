@@ -114,11 +114,18 @@ class Verification:
 
     def _forward(self, looks: Looks, before: Census, found: Findings, verdict: Verdict) -> None:
         tasks = [] if self.supply else self._forward_tasks(before)
-        keys = self.plan.keys if self.plan.some_slots else sum(before.source_keys.values())
-        done = looks.take(tasks, found, self.supply, keys)
+        done = looks.take(tasks, found, self.supply, self._keys_to_come(before))
         verdict.counts.add(done.state.counts)
         self.read = {scope: counts.read for scope, counts in done.ledger.totals.items()}
         self.equal = {scope: counts.copied for scope, counts in done.ledger.totals.items()}
+
+    def _keys_to_come(self, before: Census) -> int:
+        """How many keys of the source will be read, for the display of progress; 0: nobody knows."""
+        plan = self.plan
+        if not plan.keys_total:
+            return 0
+        keys = plan.keys if plan.some_slots else sum(before.source_keys.values())
+        return keys if plan.limit is None else min(keys, plan.limit)
 
     def _forward_tasks(self, before: Census) -> list[Task]:
         return forward_tasks(self.plan, before.sources, before.targets, self.opaque, before.source_keys)

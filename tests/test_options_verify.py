@@ -161,6 +161,23 @@ def test_limits_hold_for_a_comparison_too(server: ServerFactory) -> None:
     assert time.monotonic() - began > 1.2
 
 
+@pytest.mark.parametrize(
+    ("words", "total"),
+    [(("--keys-from", "-"), 0), (("--match", "key:7*"), 0), (("--limit", "5"), 5), (("--include", "key:7*"), 1_000)],
+    ids=["names", "filter by SCAN", "limit", "filter of ours"],
+)
+def test_progress_knows_how_many_keys_are_compared_or_tells_no_number(
+    words: tuple[str, ...], total: int, server: ServerFactory
+) -> None:
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        write_strings(one, 1_000)
+    line = (*at(source), "compare", *at(target), *words, "--progress", "json")
+    ran = run_keyferry(*line, input=b"key:1\nkey:2\nkey:3\n")
+    told = [json.loads(line) for line in ran.err.splitlines() if line.startswith("{")]
+    assert (ran.code, told[0]["keys_total"]) == (0, total)
+
+
 def test_a_comparison_that_is_interrupted_has_no_verdict(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
     for one in (source, target):
