@@ -76,4 +76,4 @@ class Losses:
             run.ledger.totals.setdefault(task.scope, Counts()).add(Counts(aside=1))
             (run.live or run.aside).add(Aside(task.keys[0], task.db, "unknown", 0, f"killed {DEATHS_TO_SPLIT} workers"))
             if run.supply:
-                run.supply.settled(task, copied=0)
+                run.supply.lost(task)

@@ -4,7 +4,8 @@ HOW THE LIMIT HOLDS
     Only names that are in a task can be copied, so room is kept: each task of keys takes as much as it has names, and
     what it did not copy (expired, put aside) comes back when it is finished. A task that is done again has the same
     names. So the keys of the target that come from this run are at most `limit`, whatever fails in between.
-    Filters are applied before, by tasks that copy nothing, so that hardly any room is taken in vain.
+    Filters are applied before, by tasks that copy nothing, so that hardly any room is taken in vain; what passes keeps
+    the order of the names (`sifting.py`).
 
 A batch is read only when a worker can take it: a file of any size does not fill the memory.
 """
@@ -21,6 +22,7 @@ from .grammar import Invocation
 from .partitioners.control import Control
 from .partitioners.keys import NamesFile, NamesScan, cut
 from .plans import Plan
+from .sifting import Sifting
 from .workers.errors import ChangedError, RunError
 from .workers.setup import Setup
 from .workers.slots import owners_of, slots_of
@@ -56,6 +58,7 @@ class Supply:
         self.sifts = sifts and limit is not None  # without a limit, the lanes that copy do it
         self.room = sys.maxsize if limit is None else limit
         self.ready: deque[Task] = deque()  # what was read last, and keys that wait for room
+        self.sifting = Sifting()
 
     @property
     def finished(self) -> bool:
@@ -75,7 +78,7 @@ class Supply:
         return made
 
     def _next(self) -> Task | None:
-        while self.room and not self.ready and self.sources:
+        while self.room and not self.ready and self.sources and not self.sifting.crowded:
             names = self.sources[0].names.batch()
             if names is None:
                 self.sources.popleft()
@@ -87,7 +90,7 @@ class Supply:
         if not (self.room and self.ready):
             return None
         task = self.ready.popleft()
-        return task if task.kind == SIFT_KEYS else self._with_room(task)
+        return self.sifting.begin(task) if task.kind == SIFT_KEYS else self._with_room(task)
 
     def _with_room(self, task: Task) -> Task:
         """The task, with no more keys than there is room; the others have to wait."""
@@ -113,12 +116,20 @@ class Supply:
 
     def sifted(self, task: Task, keys: list[bytes]) -> None:
         """These keys of a task have passed the filters."""
-        self._make_ready(replace(task, kind=COPY_KEYS, sifted=True), keys)
+        for one, passed in self.sifting.answered(task, keys):
+            self._make_ready(replace(one, kind=COPY_KEYS, sifted=True), passed)
 
     def settled(self, task: Task, copied: int) -> None:
         """A task is finished; what it did not copy is room again."""
         if task.kind == COPY_KEYS:
             self.room += len(task.keys) - copied
+
+    def lost(self, task: Task) -> None:
+        """Nothing comes of a task: its key kills workers."""
+        if task.kind == SIFT_KEYS:
+            self.sifted(task, [])
+        else:
+            self.settled(task, copied=0)
 
 
 def names_file(call: Invocation, before: NamesFile | None = None) -> NamesFile | None:

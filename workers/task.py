@@ -56,6 +56,7 @@ class Task:
     no_field_expiries: bool = False  # COMPARE: nor had a field of a hash, on either side
     raw: bool = False  # COPY_KEYS: these keys have been through no SCAN that filters
     own: bool = False  # keys that exist at the target may have been written by this run
+    turn: int = 0  # SIFT_KEYS: its place among them
     type: str = ""  # LIST_TYPE: of the keys that are handed up
     work: str = COPY
 
