@@ -20,6 +20,7 @@ from .executors import LocalProcesses
 from .feed_choice import feed_setup, refuse_deafness, refuse_silence
 from .filtering import at_the_same_instants
 from .forkserver import helpers_cpu_s
+from .given_names import GivenNames
 from .grammar import Invocation
 from .latency import Latencies
 from .live_checks import refuse_circles
@@ -35,7 +36,7 @@ from .reaching_side import seeds_of
 from .settings import Settings
 from .signals import Ended, Signals, ending_live
 from .summary import Summary
-from .supply import names_file, refuse_to_begin_again, supply_of
+from .supply import Supply, names_file, refuse_to_begin_again, supply_of
 from .survey import Controls
 from .text import plural
 from .waiting import waiting
@@ -56,6 +57,7 @@ class Copy:
         self.began_at = time.monotonic()
         self.aside_log = AsideLog(log)
         self.names: NamesFile | None = None  # of --keys-from
+        self.given: GivenNames | None = None  # with --limit
         self.filters: Filters | None = None  # of the first pass
         assert call.source is not None and call.target is not None
         self.seeds = seeds_of(call.source, call.target)
@@ -127,6 +129,8 @@ class Copy:
     def _close_names(self) -> None:
         if self.names:
             self.names.close()
+        if self.given:
+            self.given.close()
 
     def prepare(self, may_write: bool, again: bool = False) -> tuple[Controls, Plan]:
         """Find out about both sides, and make a plan.
@@ -145,7 +149,7 @@ class Copy:
 
     def _find_out(self, may_write: bool, again: bool) -> tuple[Controls, Plan]:
         self.names = names_file(self.call, self.names)
-        if self.names and not self.options["no_verify"]:
+        if self.names and not self.options["no_verify"] and self.options["limit"] is None:
             self.names.keep()
         controls, found, pairs = find_out(
             self.call, self.seeds, self.options, self.log, again, may_write, held=self.held
@@ -228,7 +232,7 @@ class Copy:
             controls=(controls.sources, controls.targets),
             watch=watch,
             outlook=outlook,
-            supply=supply_of(plan, controls.sources, self.names) if plan.by_name else None,
+            supply=self._supply(plan, controls) if plan.by_name else None,
         )
         now = CopyPass(plan, controls, coordinator, aside, watch, outlook)
         before, self.before = self.before, None
@@ -238,6 +242,13 @@ class Copy:
         elif before:
             self.log.notice("the copy begins again")
         return now
+
+    def _supply(self, plan: Plan, controls: Controls) -> Supply:
+        """The names of keys. With --limit a copy does not begin again, so those that are given out are of one pass."""
+        supply = supply_of(plan, controls.sources, self.names)
+        if plan.limit is not None and not self.options["no_verify"]:
+            self.given = supply.given = GivenNames()
+        return supply
 
     @contextlib.contextmanager
     def keys_noted(self, keys: Callable[[], int]) -> Iterator[None]:

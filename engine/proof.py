@@ -14,7 +14,7 @@ from .ending import end_early
 from .plans import Plan
 from .signals import Ended
 from .summary import Summary
-from .supply import supply_of
+from .supply import Supply, supply_again, supply_of
 from .survey import Controls
 from .verdict import Verdict
 from .verifying import Verification
@@ -91,11 +91,16 @@ class Proof:
         finally:
             controls.close()
 
+    def _keys_that_were_copied(self, plan: Plan, controls: Controls) -> Supply:
+        given, names = self.copy.given, self.copy.names
+        if given:
+            return supply_again(given, plan.setup, COMPARE)
+        assert names is not None
+        return supply_of(plan, controls.sources, names.again(), COMPARE)
+
     def _verify(self, plan: Plan, controls: Controls) -> Verdict | None:
-        copy, supply = self.copy, None
-        if plan.by_name:
-            names = copy.names.again() if copy.names else None
-            supply = supply_of(plan, controls.sources, names, COMPARE)
+        copy = self.copy
+        supply = self._keys_that_were_copied(plan, controls) if plan.by_name else None
         desk = Desk(copy.options, copy.log, copy.signals, copy.latencies, copy.diff_file)
         opaque = self.done.coordinator.scanners.restarted
         before = 0 if copy.options["prune"] else copy.extra_before  # what is to go is a fault where it stays

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from .given_names import GivenNames
 from .grammar import Invocation
 from .partitioners.control import Control
 from .partitioners.keys import NamesFile, NamesScan, cut
@@ -59,6 +60,7 @@ class Supply:
         self.room = sys.maxsize if limit is None else limit
         self.ready: deque[Task] = deque()  # what was read last, and keys that wait for room
         self.sifting = Sifting()
+        self.given: GivenNames | None = None  # where names are to be looked at again
 
     @property
     def finished(self) -> bool:
@@ -98,7 +100,10 @@ class Supply:
         if rest:
             self.ready.appendleft(replace(task, keys=rest))
         self.room -= len(keys)
-        return replace(task, keys=keys)
+        task = replace(task, keys=keys)
+        if self.given is not None:
+            self.given.add(task)
+        return task
 
     def _make_ready(self, pattern: Task, names: list[bytes]) -> None:
         if self.owners is None:
@@ -156,6 +161,11 @@ def supply_of(plan: Plan, controls: list[Control], names: Names | None, work: st
         sources.append(Source(pattern, names or scan))
     owners = owners_in(setup) if names is not None else None
     return Supply(sources, plan.limit, setup.filters.sifts, owners)
+
+
+def supply_again(given: GivenNames, setup: Setup, work: str) -> Supply:
+    """The keys that a supply has given out, once more, wherever they are by now."""
+    return Supply([Source(*one) for one in given.again(work)], None, False, owners_in(setup))
 
 
 def owners_in(setup: Setup) -> list[int] | None:

@@ -16,7 +16,7 @@ from tests.support.compare import all_keys, differences, lost
 from tests.support.dataset import fill, fill_large
 from tests.support.disguises import OffsetCursors
 from tests.support.monitor import Monitor
-from tests.support.processes import Result, run_keyferry, start_keyferry, worker_pids
+from tests.support.processes import VERIFIED, Result, run_keyferry, start_keyferry, worker_pids
 from tests.support.respproxy import Answer, Args, Chain, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
@@ -371,3 +371,16 @@ def test_only_the_databases_that_are_written_to_must_be_empty(server: ServerFact
     ran = copy(source, target, "--require-empty")
     assert ran.code == 6
     assert "db 0 holds 100 keys" in ran.err
+
+
+def test_with_a_limit_the_keys_that_were_copied_are_verified_besides_those_that_were_skipped(
+    server: ServerFactory,
+) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 30)
+    words = (*at(source), "replicate", *at(target), "--limit", "10", "--on-conflict", "skip")
+    assert run_keyferry(*words).code == 0
+    ran = run_keyferry(*words, "--json", env=VERIFIED)
+    told = result_of(ran)
+    assert (told["keys"], told["skipped"], target.call("DBSIZE")) == (10, 10, 20)
+    assert (ran.code, told["verify"]["verdict"]) == (0, "OK:20 V:0 >:0 <:0 T:0")

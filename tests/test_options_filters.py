@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,17 @@ from keyferry.copying import Copy
 from keyferry.grammar import from_python
 from keyferry.logs import WARNING, Log
 from keyferry.signals import Signals
-from tests.conftest import ServerFactory
+from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.compare import all_keys, assert_equal
 from tests.support.disguises import TableCursors
 from tests.support.monitor import Executed, Monitor
-from tests.support.processes import run_keyferry, start_keyferry, worker_pids
+from tests.support.processes import VERIFIED, run_keyferry, start_keyferry, worker_pids
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
 from tests.support.words import read, refusal
 from tests.test_opaque_cursors import TurnsOpaque
-from tests.test_options import At, at, copied, write_strings
+from tests.test_options import At, at, copied, is_write, write_strings
 
 #: Commands that bring a value.
 READS = ("GET", "MGET", "DUMP")
@@ -343,3 +343,58 @@ def test_filters_are_read_as_they_are_written() -> None:
     assert found.options["include"] == [b"x*", "ключ".encode()]
     assert found.options["type"] == ["ReJSON-RL", "Hash"]
     assert (found.options["max_size"], found.options["keys_from"]) == (1024, "f")
+
+
+class Expiring(Hooks):
+    """Between the copy and its verification, `expire` is called."""
+
+    def __init__(self, expire: Callable[[], object]) -> None:
+        self.expire = expire
+        self.written = self.done = False
+
+    def on_command(self, args: Args) -> Answer:
+        self.written = self.written or is_write(args)
+        if self.written and args[0] == b"INFO" and not self.done:
+            self.done = True
+            self.expire()
+        return args
+
+
+def test_a_copy_with_a_limit_is_verified_though_some_of_its_keys_expire(server: ServerFactory) -> None:
+    """No others are looked at in their place: those were not copied."""
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 30)
+
+    def expire() -> None:
+        some = sorted(all_keys(target))[:3]
+        source.call("DEL", *some)
+        target.call("DEL", *some)
+
+    with Proxy(target, Expiring(expire)) as proxy:
+        ran = run_keyferry(*at(source), "replicate", *at(proxy), "--limit", "10", "--json", env=VERIFIED)
+    verify = result_of(ran)["verify"]
+    assert (ran.code, verify["verdict"], verify["expired"]) == (0, "OK:7 V:0 >:0 <:0 T:0", 3), ran.err
+
+
+def test_a_copy_with_a_limit_is_verified_in_each_of_its_databases(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    for db in (1, 2):
+        write_strings(source, 30, db=db)
+    target.call("SET", "key:1", "in db 0")
+    words = ("--db-map", "1:2,2:1", "--limit", "40", "--include", "*", "--json")
+    ran = run_keyferry(*at(source), "replicate", *at(target), *words, env=VERIFIED)
+    verify = result_of(ran)["verify"]
+    assert (ran.code, verify["verdict"]) == (0, "OK:40 V:0 >:0 <:0 T:0"), ran.err
+
+
+def test_a_copy_of_a_cluster_with_a_limit_is_verified(cluster: ClusterFactory, server: ServerFactory) -> None:
+    source, target = cluster("7.0", 3, 0), server("7.0")
+    with source.connect() as connection:
+        for number in range(3_000):
+            connection.must("SET", f"key:{number}", "value")
+    words = ("--limit", "2000", "--exclude", "key:7*", "--type", "string,hash", "--workers", "2", "--json")
+    ran = run_keyferry("-p", str(source.masters[0].port), "replicate", *at(target), *words, env=VERIFIED)
+    verify = result_of(ran)["verify"]
+    assert (ran.code, verify["verdict"]) == (0, "OK:2000 V:0 >:0 <:0 T:0"), ran.err
+    again = run_keyferry("-p", str(source.masters[0].port), "compare", *at(target), *words)
+    assert (again.code, result_of(again)["verify"]["verdict"]) == (0, "OK:2000 V:0 >:0 <:0 T:0"), again.err
