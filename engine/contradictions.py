@@ -118,6 +118,13 @@ def _check_live(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
             f"{labels[named]} and {labels['live']} exclude each other: the changes are those of a database",
             hint="choose keys by --match, --include, --exclude, --type",
         )
+    lives = next((key for key in ("min_ttl", "max_ttl") if given.get(key) is not None), None)
+    if lives and given.get("no_ttl"):
+        raise UsageError(
+            f"{labels[lives]} and {labels['no_ttl']} exclude each other with {labels['live']}: which keys of the target"
+            " are its copies, only their expiries could tell",
+            hint="keep one",
+        )
     if _merges(given):
         raise UsageError(
             f"{labels['live']} cannot follow two databases into one: what goes in one may live in the other",

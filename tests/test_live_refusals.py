@@ -63,6 +63,7 @@ def test_a_copy_back_is_refused_whatever_the_connections_are_called(server: Serv
         ("--feed tracking", "--feed needs --live"),
         ("--enable-notifications", "--enable-notifications needs --live"),
         ("--on-converged true", "--on-converged needs --live"),
+        ("--live --no-ttl --max-ttl 1h", "--max-ttl and --no-ttl exclude each other with --live"),
         ("--live --no-verify --on-converged true", "--on-converged needs a verification"),
         ("--live --idle-timeout 0", "--idle-timeout '0': must be a duration above 0, like 5s; a bare number"),
         ("--live --limit 5", "--limit and --live exclude each other"),
