@@ -93,7 +93,7 @@ class Summary:
             return [f"verify    not done{self.verify_note}"]
         gone = "absent" if self.named else "expired"
         outcomes = (
-            f"{gone} {verdict.counts.expired:,} · skipped {verdict.counts.skipped:,}"
+            f"{gone} {verdict.counts.expired:,} · skipped {verdict.skipped:,}"
             f" · changing {verdict.kinds[CHANGING]:,} · unreadable {verdict.kinds[UNREADABLE]:,}"
             f" · retried {verdict.counts.retried:,}"
         )

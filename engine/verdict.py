@@ -56,8 +56,12 @@ class Verdict:
         """Distinct source keys with an outcome."""
         counts = self.counts
         apart = 0 if self.named else self.kinds[ONLY_TARGET]
-        skipped = 0 if self.sampled else counts.skipped
-        return counts.copied + counts.expired + skipped + self.kinds.total() - apart
+        return counts.copied + counts.expired + self.skipped + self.kinds.total() - apart
+
+    @property
+    def skipped(self) -> int:
+        """Of these, those that a filter has left out."""
+        return 0 if self.sampled else self.counts.skipped
 
     @property
     def clean(self) -> bool:
@@ -128,7 +132,7 @@ class Verdict:
             "changing": kinds[CHANGING],
             "expired": self.counts.expired,
             "unreadable": kinds[UNREADABLE],
-            "skipped": 0 if self.sampled else self.counts.skipped,
+            "skipped": self.skipped,
             "target_keys_looked_up": self.target_keys,
             "not_explained": self.unseen,
             "seconds": round(self.seconds, 3),

@@ -95,6 +95,7 @@ def test_a_sample_looks_at_some_keys_and_says_what_that_proves(server: ServerFac
     assert verify["confidence"].startswith(f"a sample of {verify['read']} of 2,000 keys: none differs; with 95%")
     again = json.loads(compared(source, target, "--sample", "500", "--json").out)["verify"]
     assert again["read"] == verify["read"]
+    assert " skipped 0 " in compared(source, target, "--sample", "25%").out, "they are not among those read"
     target.client.flushall()
     assert f">:{verify['read']} <:0" in verdict_of(compared(source, target, "--sample", "25%"))
     lines = compared(source, target, "--sample", "25%").out.splitlines()
