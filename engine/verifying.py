@@ -44,8 +44,9 @@ from .verify_plan import forward_tasks, reverse_tasks
 from .workers.finding import Finding
 from .workers.task import COMPARE, RECHECK, Scope, Task
 
-#: Before the second look at what differs while something is written; each later pause is so many times longer.
-PAUSE_S, PAUSE_GROWTH = 0.25, 4.0
+#: Before the second look at what differs while something is written; each later pause is so many times longer, up to a
+#: length after which no key that can hold still is still changing.
+PAUSE_S, PAUSE_GROWTH, LONGEST_PAUSE_S = 0.25, 4.0, 16.0
 
 
 @dataclass
@@ -198,7 +199,7 @@ class Verification:
             still = after.sources_still(before) and after.targets_still(before)
             if looks.signal or still or not (len(differing) or len(extra)):
                 break
-            self.desk.signals.pause(PAUSE_S * PAUSE_GROWTH ** (number - 1))
+            self.desk.signals.pause(pause_before(number))
             differing = looks.again(COMPARE, differing, verdict)
             extra = looks.again(RECHECK, extra, Verdict())
             after = Census.take(self.plan, self.controls)
@@ -232,3 +233,8 @@ class Verification:
             if firsts.setdefault(target_db, db) != db:
                 yield firsts[target_db], db, target_db
                 firsts[target_db] = db
+
+
+def pause_before(number: int) -> float:
+    """Seconds before a round: 1 is the first that looks at anything again."""
+    return min(PAUSE_S * PAUSE_GROWTH ** (number - 1), LONGEST_PAUSE_S)

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from keyferry.comparing import Compare
+from keyferry.grammar import from_python
+from keyferry.logs import ERROR, Log
 from keyferry.sampling import most_likely
+from keyferry.signals import Signals
 from tests.conftest import ServerFactory
 from tests.support.disguises import Written
 from tests.support.monitor import Monitor
@@ -82,6 +86,24 @@ def test_what_differs_is_looked_at_again_while_something_is_written(rounds: int,
     assert (ran.code, verdict_of(ran)) in ((1, "OK:~0 V:1 >:1 <:0 T:0"), (1, "OK:0 V:1 >:1 <:0 T:0"))
     looks = [one for one in seen.commands if one.name == "TYPE" and one.args[1:] == (b"key",)]
     assert len(looks) == 2 * rounds  # each look ends with another one at the type
+
+
+def test_however_many_rounds_are_asked_for_no_pause_between_two_is_long(server: ServerFactory) -> None:
+    """The source is written to, so that all rounds are made; nobody waits for hours, or years."""
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        one.client.set("key", one.port)
+    pauses: list[float] = []
+
+    class Noting(Signals):
+        def pause(self, pause_s: float) -> None:
+            pauses.append(pause_s)
+
+    with Proxy(source, Written(source, "SET", "written", "value")) as proxy:
+        ends = [f"redis://127.0.0.1:{proxy.port}", target.uri]
+        call = from_python("compare", ends, rounds=12, progress="none")
+        assert Compare(call, Log(ERROR), Noting()).run().exit_code == 1
+    assert len(pauses) == 11 and max(pauses) < 60
 
 
 @pytest.mark.covers("sample")
