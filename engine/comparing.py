@@ -24,7 +24,7 @@ from .reaching_side import seeds_of
 from .sampling import CHECKSUMS, sample_below, statement
 from .signals import Ended, Signals
 from .summary import Summary
-from .supply import names_file, refuse_to_begin_again, supply_of
+from .supply import names_file, refuse_to_begin_again, supply_of, tell_of_names
 from .survey import Controls
 from .text import plural
 from .verifying import Verification
@@ -146,6 +146,8 @@ class Compare:
             keys = None if plan.filter_lines else plan.keys  # of others, none could be drawn
             whole = plan.setup.filters.sample_below == CHECKSUMS
             verdict.confidence = statement(verdict.read, verdict.found, keys, whole, verdict.mended)
+        if summary.verdict and self.names:
+            tell_of_names(self.names, summary.verdict.counts, self.log)
         if summary.verdict:
             for text, advice in summary.verdict.warnings():
                 self.log.warning(text, advice)

@@ -36,7 +36,7 @@ from .reaching_side import seeds_of
 from .settings import Settings
 from .signals import Ended, Signals, ending_live
 from .summary import Summary
-from .supply import Supply, names_file, refuse_to_begin_again, supply_of
+from .supply import Supply, names_file, refuse_to_begin_again, supply_of, tell_of_names
 from .survey import Controls
 from .text import plural
 from .waiting import waiting
@@ -291,13 +291,7 @@ class Copy:
     def _tell(self, now: CopyPass, summary: Summary) -> None:
         """What the user should know of the copy, before it is verified."""
         if self.names:
-            self._tell_what_was_passed_over(self.names)
+            tell_of_names(self.names, summary.counts, self.log, whole=not now.coordinator.signal)
         self.aside_log.tell_all(summary.counts.aside)
         for text, advice in now.watch.warnings():
             self.log.warning(text, advice)
-
-    def _tell_what_was_passed_over(self, names: NamesFile) -> None:
-        if names.repeated:
-            self.log.notice(f"{names.label}: {plural(names.repeated, 'name')} came again and were passed over")
-        if names.elsewhere:
-            self.log.warning(f"{names.label}: {plural(names.elsewhere, 'record')} of other databases passed over")

@@ -20,11 +20,14 @@ from typing import Any, Protocol
 
 from .given_names import GivenNames
 from .grammar import Invocation
+from .logs import Log
 from .partitioners.control import Control
 from .partitioners.keys import NamesFile, NamesScan, cut
 from .plans import Plan
 from .sifting import Sifting
+from .text import plural
 from .workers.errors import ChangedError, RunError
+from .workers.news import Counts
 from .workers.setup import Setup
 from .workers.slots import owners_of, slots_of
 from .workers.task import COPY, COPY_KEYS, SIFT_KEYS, Task
@@ -147,6 +150,18 @@ def names_file(call: Invocation, before: NamesFile | None = None) -> NamesFile |
     assert call.source is not None
     (db,) = options["dbs"] or options["db_map"] or [call.source.db or 0]
     return NamesFile(options["keys_from"], options["keys_format"], db)
+
+
+def tell_of_names(names: NamesFile, counts: Counts, log: Log, whole: bool = True) -> None:
+    """What the user should know of a list of keys; `counts` are of all of its names if they are `whole`."""
+    if names.repeated:
+        log.notice(f"{names.label}: {plural(names.repeated, 'name')} came again and were passed over")
+    if names.elsewhere:
+        log.warning(f"{names.label}: {plural(names.elsewhere, 'record')} of other databases passed over")
+    if whole and counts.read == counts.expired:
+        some = f"none of its {plural(counts.read, 'name')} is a key there"
+        text = some if counts.read else "it names no key of this database"
+        log.warning(f"{names.label}: {text}", "is it for this database, and as --keys-format says?")
 
 
 def supply_of(plan: Plan, controls: list[Control], names: Names | None, work: str = COPY) -> Supply:

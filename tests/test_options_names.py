@@ -181,6 +181,34 @@ def test_no_two_options_write_to_one_file(one: str, other: str, tmp_path: Path) 
     assert not path.exists()
 
 
+@pytest.mark.parametrize("command", ["replicate", "compare"])
+def test_records_of_other_databases_are_told_of(command: str, server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        one.client.set("key", "value")
+    listed = b'{"key": "key", "db": 0}\n{"key": "other", "db": 1}\n{"key": "third", "db": 1}\n'
+    words = ("--keys-from", "-", "--keys-format", "jsonl")
+    ran = run_keyferry(*at(source), command, *at(target), *words, input=listed)
+    assert ran.code == 0
+    assert "warning: --keys-from -: 2 records of other databases passed over" in ran.err
+    assert "none of" not in ran.err
+
+
+@pytest.mark.parametrize("command", ["replicate", "compare"])
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [(b"key:1\r\nkey:2\r\n", "none of its 2 names is a key there"), (b"\n", "it names no key of this database")],
+    ids=["other ends of lines", "empty"],
+)
+def test_a_list_that_leads_to_no_key_draws_a_warning(
+    command: str, listed: bytes, said: str, server: ServerFactory
+) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 5)
+    ran = run_keyferry(*at(source), command, *at(target), "--keys-from", "-", input=listed)
+    assert f"warning: --keys-from -: {said}\nhint: is it for this database, and as --keys-format says?" in ran.err
+
+
 def test_what_is_no_file_may_be_named_twice(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
     words = (*at(source), "compare", *at(target), "--diff-file", "/dev/null", "--log-file", "/dev/null")
