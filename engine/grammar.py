@@ -74,7 +74,7 @@ def from_python(command: str, servers: Sequence[str | Endpoint], **keywords: obj
     endpoints = [from_uri(server) if isinstance(server, str) else server for server in servers]
     for server in endpoints:
         if server.db is not None:
-            _check_databases(values, f"the database of {server.address}")
+            _check_databases(values, {}, f"the database of {server.address}")
     if any(server.read_from != "master" for server in endpoints[1:]):
         raise UsageError("read_from is about the source", side="target", hint="a target is written to: its master")
     _bound_workers(values, [server.pool for server in endpoints], "workers" in explicit)
@@ -100,12 +100,13 @@ def _invocation(command: Command, before: Part, after: Part, environ: Mapping[st
     _check_places(command, before, after)
     given = _options(command, before, after, environ)
     chosen = {key: said.value for key, said in given.items()}
-    check_together(command.name, chosen, {key: said.label for key, said in given.items()})
+    labels = {key: said.label for key, said in given.items()}
+    check_together(command.name, chosen, labels)
     values = filled(command.name, chosen)
     resolved = _SIDES[command.servers](before, after, environ)
     for side in resolved:
         if "db" in side.fields:
-            _check_databases(values, side.fields["db"].label)
+            _check_databases(values, labels, side.fields["db"].label)
     pools = [side.fields["pool"].value if "pool" in side.fields else None for side in resolved]
     _bound_workers(values, pools, "workers" in given)
     warnings = [line for side in resolved for line in side.warnings] + environment.warnings(environ)
@@ -124,11 +125,12 @@ def _bound_workers(values: dict[str, Any], pools: Sequence[int | None], exact: b
         values["workers"] = bounded_workers(values["workers"], pools, exact)
 
 
-def _check_databases(values: Mapping[str, Any], label: str) -> None:
-    """One database a side, or several: not both. `label` says where the one was named."""
+def _check_databases(values: Mapping[str, Any], labels: Mapping[str, str], label: str) -> None:
+    """One database a side, or several: not both. `label` says where the one was named, `labels` where the others."""
     for key, flag in (("dbs", "--dbs"), ("db_map", "--db-map")):
         if values.get(key):
-            raise UsageError(f"{flag} names the databases, and so does {label}", hint="say it in one place")
+            text = f"{labels.get(key, flag)} names the databases, and so does {label}"
+            raise UsageError(text, hint="say it in one place")
 
 
 def _check_text(argv: Sequence[str], environ: Mapping[str, str]) -> None:

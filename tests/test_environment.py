@@ -83,6 +83,7 @@ def test_a_list_has_commas() -> None:
         ({"KEYFERRY_WAIT_FOR": "60"}, "KEYFERRY_WAIT_FOR"),
         ({"KEYFERRY_SOURCE_DB": "x"}, "KEYFERRY_SOURCE_DB"),
         ({"KEYFERRY_SOURCE_DB": "1", "KEYFERRY_DBS": "all"}, "KEYFERRY_SOURCE_DB"),
+        ({"KEYFERRY_SOURCE_DB": "1", "KEYFERRY_DBS": "all"}, "KEYFERRY_DBS names the databases"),
         ({"KEYFERRY_SOURCE_USER": "bob", "KEYFERRY_SOURCE_HOSTNAME": ""}, "KEYFERRY_SOURCE_USER"),
         ({"KEYFERRY_QUIET": "1", "KEYFERRY_DEBUG": "1"}, "KEYFERRY_QUIET and KEYFERRY_DEBUG"),
     ],
