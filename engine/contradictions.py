@@ -59,6 +59,11 @@ def _check_trust(given: Mapping[str, Any], labels: Mapping[str, str]) -> None:
             f"{labels['prune']} cannot mend two databases that go into one: what one does not have may be the other's",
             hint="give each a database of its own (--db-map)",
         )
+    if given.get("prune") and given.get("limit") is not None and not given.get("keys_from"):
+        raise UsageError(
+            f"{labels['prune']} and {labels['limit']} exclude each other: no key of the target is looked for then",
+            hint="choose keys by --match, --include, --exclude, --type, --slots, or name them by --keys-from",
+        )
     if given.get("repair") and given.get("on_conflict") in ("skip", "fail"):
         raise UsageError(f"{labels['repair']} replaces keys, {labels['on_conflict']} forbids it", hint="keep one")
     for key in ("repair", "diff_file", "show_diffs", "on_converged"):

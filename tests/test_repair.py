@@ -200,6 +200,7 @@ def test_a_live_copy_repairs_by_the_way_of_all_changes(server: ServerFactory) ->
     [
         (("--prune",), "--prune needs --repair"),
         (("--dry-run",), "--dry-run needs --repair"),
+        (("--repair", "--prune", "--limit", "5"), "--prune and --limit exclude each other"),
         (("--repair", "--on-conflict", "skip"), "forbids it"),
         (("--repair", "--no-verify"), "needs a verification"),
         (("--diff-file", "f", "--no-verify"), "needs a verification"),
