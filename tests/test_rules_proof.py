@@ -278,6 +278,21 @@ def test_only_the_targets_own_expiry_excuses_a_key_that_the_source_does_not_have
     assert (ran.code, verdict_of(ran)) == (1, "OK:10 V:0 >:0 <:1 T:0")
 
 
+@pytest.mark.parametrize("tolerance", ["100ms", "10m"])
+def test_a_tolerance_of_expiries_excuses_no_other_difference(tolerance: str, server: ServerFactory) -> None:
+    """A tool that has copied expiries by what was left of them may be minutes off: that says nothing of values."""
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        write_strings(one, 10)
+        one.client.set("other value", one.port, px=300_000)
+    for key in ("lost its expiry", "of another type", "lost"):
+        source.client.set(key, "value", px=300_000)
+    target.client.set("lost its expiry", "value")
+    target.client.rpush("of another type", "value")
+    ran = compared(source, target, "--ttl-tolerance", tolerance)
+    assert (ran.code, verdict_of(ran)) == (1, "OK:10 V:2 >:1 <:0 T:1"), ran.out
+
+
 def test_keys_that_nobody_writes_are_equal_while_others_are_written(server: ServerFactory, tmp_path: Path) -> None:
     source, target = server("7.0"), server("7.0")
     write_strings(source, 3_000)

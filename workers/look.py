@@ -5,9 +5,9 @@
 WHAT HAPPENS IF the key changes meanwhile: see `structs/ask.py`. Whatever seems to differ is confirmed by one more
 reading of the target and then of the source, so that a key that expired or was deleted in between is no difference.
 
-A key that only the source has counts as expired where its time is up within the tolerance of expiries: its copy may
-have ended so much earlier, and that is no difference either. So does a hash that only one side has, and all fields of
-which have expired: the other has collected it, or was never given any.
+A key that only the source has, and whose time there is up within a moment, counts as expired: its copy has gone just
+before. So does a hash that only one side has, and all fields of which have expired: the other has collected it, or was
+never given any. Nothing else is excused by an expiry that is near: a tolerance may be of hours.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from .filters import Question, together
 from .finding import CHANGING, EXPIRY, ONLY_SOURCE, ONLY_TARGET, TYPE, UNREADABLE, VALUE, Finding, Sight
 from .resp import argument
 from .structs.ask import SOURCE, TARGET, Ask, Changing, Steps, Times, Unreadable, ask, ask_all
+
+#: A copy may have gone so long before its source, or as long as the tolerance is, where that is less.
+MOMENT_MS = 100
 
 
 @dataclass(frozen=True)
@@ -139,8 +142,11 @@ def _confirmed(found: Finding, ours: _Facts, lens: Lens) -> Steps[Finding | bool
     again = yield from _facts(SOURCE, found.key, lens)
     if again.gone:
         return False
-    if theirs.gone and (again.ends_within(lens.times.tolerance_ms) or (yield from _is_empty(SOURCE, found.key, again))):
-        return False
+    if theirs.gone:
+        if again.ends_within(min(lens.times.tolerance_ms, MOMENT_MS)):
+            return False
+        if (yield from _is_empty(SOURCE, found.key, again)):
+            return False
     kind = found.kind
     still_there = theirs.gone if kind == ONLY_SOURCE else not theirs.gone
     if again.type != ours.type or not Times(0, lens.times.tolerance_ms).equal(ours.expires_ms, again.expires_ms):
