@@ -23,7 +23,7 @@ from keyferry.workers.finding import CHANGING, ONLY_SOURCE, TYPE, VALUE
 from keyferry.workers.read import Method
 from tests.conftest import ServerFactory
 from tests.support.control import control_of
-from tests.support.disguises import Written
+from tests.support.disguises import ClockSkew, Written
 from tests.support.live import wait_until
 from tests.support.processes import VERIFIED, run_keyferry, start_keyferry
 from tests.support.respproxy import Args, Hooks, Proxy
@@ -68,6 +68,22 @@ def test_a_key_that_no_filter_lets_pass_at_the_source_but_is_equal_is_none(serve
     assert sizes[0] < sizes[1], "the estimates are equal: this test shows nothing"
     assert compared(source, target, "--max-size", str(sizes[0])).code == 0
     assert compared(target, source, "--max-size", str(sizes[0])).code == 0
+
+
+@pytest.mark.parametrize(("ahead_s", "scope"), [(60, "--min-ttl"), (-60, "--max-ttl")])
+def test_filters_of_expiries_go_by_the_sources_clock_at_the_target_too(
+    ahead_s: int, scope: str, server: ServerFactory
+) -> None:
+    """By the clock of the target a key seems to be in scope, of which nothing was asked: it is nobody's to remove."""
+    source, target = server("7.0"), server("7.0")
+    now_ms = int(time.time() * 1000)
+    for one, later_ms in ((source, 0), (target, ahead_s * 1000)):
+        one.client.set("in scope", "value", pxat=now_ms + later_ms + 600_000 + (1 if ahead_s > 0 else -1) * 300_000)
+        one.client.set("out of scope", one.port, pxat=now_ms + later_ms + 600_000 - ahead_s * 500)
+    with Proxy(target, ClockSkew(ahead_s)) as proxy:
+        ran = compared(source, proxy, scope, "10m", "--repair", "--prune")
+    assert (ran.code, verdict_of(ran)) == (0, "OK:1 V:0 >:0 <:0 T:0"), ran.out
+    assert target.client.get("out of scope") == b"%d" % target.port
 
 
 # ---- rule 7: what is lost once is not lost twice ---------------------------------------------------------------------
