@@ -16,7 +16,7 @@ from keyferry.logs import WARNING, Log
 from keyferry.signals import Signals
 from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.compare import all_keys, assert_equal
-from tests.support.disguises import TableCursors
+from tests.support.disguises import ClockSkew, TableCursors
 from tests.support.monitor import Executed, Monitor
 from tests.support.processes import VERIFIED, run_keyferry, start_keyferry, worker_pids
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
@@ -175,6 +175,34 @@ def test_the_time_to_live_is_counted_from_one_instant_and_never_is_the_longest(
             told = result_of(copied(source, target, *words, "--json"))
         assert all_keys(target) == read_of(reads.commands) == wanted
         assert told["skipped"] == 4 - len(wanted)
+
+
+class LaterOn(ClockSkew):
+    """At the fifth MGET `change` is called, and from then on its clock is an hour ahead."""
+
+    def __init__(self, change: Callable[[], object]) -> None:
+        super().__init__(0)
+        self._change, self._asked = change, 0
+
+    def on_command(self, args: Args) -> Answer:
+        self._asked += args[0] == b"MGET"
+        if self._asked == 5 and not self._skew_us:
+            self._skew_us = 3_600 * 10**6
+            self._change()
+        return args
+
+
+def test_the_time_to_live_is_counted_from_the_start_where_a_copy_begins_again(server: ServerFactory) -> None:
+    """Else a key that was in scope would be left as it was in the first pass, or be missed, and the proof with it."""
+    source, target = server("7.0"), server("7.0", fresh=True)
+    write_strings(source, 1_000)
+    source.call("SET", "long enough", "value", "EX", 9_000)
+    with Proxy(source, LaterOn(target.restart)) as proxy:
+        words = (*at(proxy), "replicate", *at(target), "--min-ttl", "2h", "--batch", "50")
+        ran = run_keyferry(*words, env=VERIFIED)
+        assert "the copy begins again" in ran.err
+        assert (ran.code, ran.out.splitlines()[-1]) == (0, "OK:1001 V:0 >:0 <:0 T:0"), ran.out
+        assert target.call("EXISTS", "long enough")
 
 
 @pytest.mark.covers("max-size")
