@@ -19,7 +19,7 @@ from typing import Any
 from .budget import sizes_of, sizes_request
 from .filters import TYPE
 from .read import TYPE_OF_PAYLOAD, each
-from .structs.module import FOOTER_BYTES
+from .structs.payload import FOOTER_BYTES
 
 #: A collection of more bytes than this in the source's memory, or in its payload, is compared in pieces …
 MOST_BYTES = 64 << 10

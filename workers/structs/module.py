@@ -1,4 +1,4 @@
-"""Values of modules, and of types that we do not know: by what DUMP returns, without its footer. JSON as JSON."""
+"""Values of modules, and of types that we do not know: by the payload of DUMP, or what it holds. JSON as JSON."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ import json
 from typing import Any
 
 from .ask import Steps, Times, first, pair, unequal_at
-
-#: At the end of a payload: the version of its format, and a checksum.
-FOOTER_BYTES = 10
-
-
-def _body(replies: list[Any]) -> bytes:
-    return (replies[0] or b"")[:-FOOTER_BYTES]
+from .payload import body_of, values_of
 
 
 def differs(key: bytes, times: Times) -> Steps[str]:
-    """The first byte of the payload that differs, or ''."""
-    ours, theirs = yield from pair([(b"DUMP", key)], _body)
-    return f"payload byte {unequal_at(ours, theirs)}" if ours != theirs else ""
+    """The first byte of the payload that differs, or ''; other bytes for the same values are no difference."""
+    ours, theirs = yield from pair([(b"DUMP", key)], lambda replies: body_of(replies[0]))
+    if ours == theirs:
+        return ""
+    values = values_of(ours)
+    same = values is not None and values == values_of(theirs)
+    return "" if same else f"payload byte {unequal_at(ours, theirs)}"
 
 
 def json_differs(key: bytes, times: Times) -> Steps[str]:
