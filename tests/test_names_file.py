@@ -81,6 +81,21 @@ def test_a_file_on_standard_input_is_verified_as_well(server: ServerFactory) -> 
     assert (ran.code, verdict_of(ran)) == (0, "OK:2 V:0 >:0 <:0 T:0"), ran.err
 
 
+@pytest.mark.parametrize("command", ["replicate", "compare"])
+def test_records_and_names_that_are_passed_over_are_told(command: str, server: ServerFactory, tmp_path: Path) -> None:
+    """Else a list of another database would compare nothing, and call it equal."""
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 3)
+    write_strings(target, 3)
+    path = tmp_path / "records"
+    path.write_text('{"key": "key:1", "db": 0}\n{"key": "key:1"}\n{"key": "key:2", "db": 3}\n')
+    words = (*at(source), command, *at(target), "--keys-from", str(path), "--keys-format", "jsonl")
+    ran = run_keyferry(*words, env=VERIFIED)
+    assert (ran.code, verdict_of(ran)) == (0, "OK:1 V:0 >:0 <:0 T:0"), ran.err
+    assert f"warning: --keys-from '{path}': 1 record of other databases passed over" in ran.err
+    assert f"--keys-from '{path}': 1 name came again" in ran.err
+
+
 # ---- a pass that begins again -------------------------------------------------------------------------------------
 
 
