@@ -116,7 +116,7 @@ class Compare:
         supply = supply_of(plan, controls.sources, self.names, COMPARE) if plan.by_name else None
         outlook = outlook_of(plan, controls.sources, self.log.notice)
         controls.wait_by(waiting(self.options, self.log, self.signals, outlook))
-        verification = Verification(plan, controls, desk, supply=supply, outlook=outlook)
+        verification = Verification(plan, controls, desk, supply=supply, names=self.names, outlook=outlook)
         summary = Summary(phase="compare", workers=plan.workers, named=self.names is not None)
         self.summary = summary
         failure: KeyferryError | None = None

@@ -104,7 +104,9 @@ class Proof:
         desk = Desk(copy.options, copy.log, copy.signals, copy.latencies, copy.diff_file)
         opaque = self.done.coordinator.scanners.restarted
         before = 0 if copy.options["prune"] else copy.extra_before  # what is to go is a fault where it stays
-        verification = Verification(plan, controls, desk, opaque, supply, before, outlook=copy.outlook)
+        verification = Verification(
+            plan, controls, desk, opaque, supply, before, outlook=copy.outlook, names=copy.names
+        )
         try:
             return verification.run()
         finally:

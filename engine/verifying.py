@@ -31,6 +31,7 @@ from .census import Census, is_written, settle_counts, settle_losses
 from .desk import Desk
 from .looks import Looks, setup_of_looks
 from .outlook import Outlook
+from .partitioners.keys import NamesFile
 from .plans import Plan
 from .progress import Display, display
 from .repairing import repair
@@ -64,6 +65,7 @@ class Verification:
     any_key: bool = False  # the first one was read
     outlook: Outlook | None = None  # on what may change meanwhile; who gives it closes it
     marks: Callable[[Finding], None] | None = None  # of a live copy, which mends what it is told of here
+    names: NamesFile | None = None  # the file that names the keys
     moved: bool = False  # slots have moved meanwhile, so that nothing is proved
 
     @property
@@ -211,6 +213,8 @@ class Verification:
         verdict.found = verdict.kinds.total()
         verdict.written = any(map(is_written, self.plan.survey.sources, after.sources))
         settle_counts(self.plan, before, after, self.read if self._whole else None, verdict)
+        if self.names and not self.names.distinct:
+            verdict.exact = False  # some may have been looked at twice
         if not self.desk.options["live"] or after.sources_still(before):  # a live copy removes what the source has lost
             settle_losses(before, after, self._whole, verdict)
 

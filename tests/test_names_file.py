@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import keyferry
 from keyferry.partitioners.keys import NamesFile
 from keyferry.workers.errors import RunError
 from tests.conftest import ServerFactory
@@ -94,6 +95,20 @@ def test_records_and_names_that_are_passed_over_are_told(command: str, server: S
     assert (ran.code, verdict_of(ran)) == (0, "OK:1 V:0 >:0 <:0 T:0"), ran.err
     assert f"warning: --keys-from '{path}': 1 record of other databases passed over" in ran.err
     assert f"--keys-from '{path}': 1 name came again" in ran.err
+
+
+@pytest.mark.parametrize("command", ["replicate", "compare"])
+def test_where_names_do_not_fit_into_the_memory_figures_are_about(
+    command: str, server: ServerFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keyferry.partitioners.keys.REMEMBERED_BYTES", 0)
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 3)
+    write_strings(target, 3)
+    path = tmp_path / "names"
+    path.write_text("key:1\nkey:1\n")
+    summary = getattr(keyferry, command)(source.uri, target.uri, keys_from=str(path), workers=1)
+    assert summary.verdict.line == "OK:~2 V:0 >:0 <:0 T:0"
 
 
 # ---- a pass that begins again -------------------------------------------------------------------------------------
