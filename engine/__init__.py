@@ -16,6 +16,7 @@ from .workers.errors import (
     AccessError,
     InternalError,
     KeyferryError,
+    NotConverged,
     RefusedError,
     RunError,
     StateError,
@@ -35,6 +36,7 @@ __all__ = [
     "Endpoint",
     "InternalError",
     "KeyferryError",
+    "NotConverged",
     "RefusedError",
     "RunError",
     "StateError",
@@ -51,9 +53,10 @@ VERSION = "0.1.0"
 def replicate(source: str | Endpoint, target: str | Endpoint, **options: object) -> Summary:
     """Copy `source` to `target` (URIs or Endpoints); options are those of the command line, with underscores.
 
-    Returns the Summary; its `exit_code` is 0, or 1 where keys were put aside. Raises a KeyferryError for anything
-    that ends the copy early; it has `message`, `side`, `address`, `hint` and `exit_code`. Messages go to stderr from
-    warnings on; `progress="log"` shows more.
+    Returns the Summary; its `exit_code` is that of the command: 0, 1 where keys differ, were put aside or evicted, or 8
+    where a live copy cannot claim that both sides are equal. Raises a KeyferryError for anything that ends the copy
+    early; it has `message`, `side`, `address`, `hint` and `exit_code`. Messages go to stderr from warnings on;
+    `progress="log"` shows more.
     """
     if options.get("dry_run"):
         raise UsageError("dry_run has no Summary: nothing is copied", hint="keyferry.plan takes the same arguments")

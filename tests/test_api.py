@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import keyferry
+from keyferry.workers import errors
 from tests.conftest import ServerFactory
 from tests.support.compare import all_keys, assert_equal
 from tests.support.dataset import fill
@@ -17,6 +19,7 @@ from tests.support.monitor import Monitor
 from tests.support.processes import Result, Run, start_command, worker_pids
 from tests.support.respproxy import Proxy
 from tests.support.servers import Server, free_port
+from tests.test_docs import section
 from tests.test_options import Slow, keyspace, write_strings
 
 
@@ -175,6 +178,16 @@ def test_what_is_raised_has_a_name_and_the_exit_code_of_the_command(tmp_path: Pa
     )
     ran = run_script(tmp_path, code, source=f"127.0.0.1:{free_port()}")
     assert ran.out == "3 source True True\n"
+
+
+def test_every_class_of_errors_has_a_name_in_the_package_and_in_the_readme() -> None:
+    classes = [
+        kind for kind in vars(errors).values() if isinstance(kind, type) and errors.KeyferryError in kind.__bases__
+    ]
+    assert errors.NotConverged in classes
+    for kind in classes:
+        assert getattr(keyferry, kind.__name__, None) is kind and kind.__name__ in keyferry.__all__
+        assert f"`{kind.__name__}`" in section("Use it")
 
 
 def test_a_dry_run_copies_nothing(pair: tuple[Server, Server], tmp_path: Path) -> None:
