@@ -28,6 +28,7 @@ def warnings_of(survey: Survey, options: dict[str, Any], feed: str) -> list[str]
         *_of_keys(survey, options["on_conflict"]),
         *_of_servers(survey),
         *warnings_of_payloads(survey.sources, survey.targets, options["method"]),
+        *_of_functions(survey),
         *_of_settings(survey, options),
         *warnings_of_feed(survey, feed),
     ]
@@ -58,6 +59,15 @@ def _of_servers(survey: Survey) -> list[str]:
     if 0 < few < many and not survey.targets[0].clustered:
         found.append(f"target has {plural(few, 'database')}, source {many}")
     return found
+
+
+def _of_functions(survey: Survey) -> list[str]:
+    """Each master of a cluster has all of them."""
+    ours, theirs = max(one.libraries for one in survey.sources), min(one.libraries for one in survey.targets)
+    if ours <= theirs:
+        return []
+    libraries = f"{ours:,} function librar{'y' if ours == 1 else 'ies'}"
+    return [f"source has {libraries}, target {theirs:,}: functions are not copied"]
 
 
 def _of_settings(survey: Survey, options: dict[str, Any]) -> list[str]:

@@ -60,6 +60,7 @@ class Server:
     master: Endpoint | None = None  # … and where its master is
     lag_bytes: int = -1  # … and how far it was behind; -1 = not told
     modules: frozenset[str] = frozenset()  # that were loaded into it
+    libraries: int = 0  # of functions
 
     @property
     def clustered(self) -> bool:

@@ -75,6 +75,7 @@ def describe(control: Control) -> Server:
         time_s=int(info.get("server_time_usec", -1)) // 1_000_000,
         max_value_bytes=int(setting(control, "proto-max-bulk-len") or DEFAULT_MAX_VALUE_BYTES),
         cpu_s=float(info.get("used_cpu_user", 0)) + float(info.get("used_cpu_sys", 0)),
+        libraries=int(info.get("number_of_libraries", 0)),
         modules=frozenset(name.decode("ascii", "replace") for name in _MODULE.findall(reply)) - BUILT_IN,
     )
 

@@ -192,6 +192,16 @@ def _not_empty_elsewhere(server: ServerFactory, stack: ExitStack) -> Ends:
     return source, target
 
 
+def _functions(at_the_target: bool) -> Arrange:
+    def arrange(server: ServerFactory, stack: ExitStack) -> Ends:
+        source, target = server("7.0", fresh=True), server("9.1", fresh=True)
+        for one in (source, target)[: 1 + at_the_target]:
+            one.call("FUNCTION", "LOAD", "#!lua name=library\nredis.register_function('f', function() return 1 end)")
+        return source, target
+
+    return arrange
+
+
 #: Arrangements, and the beginning of the one warning that each draws; "" none.
 WARNINGS: dict[str, tuple[Arrange, str]] = {
     "nothing special": (_plain, ""),
@@ -205,6 +215,11 @@ WARNINGS: dict[str, tuple[Arrange, str]] = {
     "the target has fewer databases": (_few_databases, "target has 4 databases, source 16"),
     "the target is not empty": (_not_empty, "target db 0 holds 1,234 keys"),
     "another database is not empty": (_not_empty_elsewhere, ""),
+    "the source has functions": (
+        _functions(False),
+        "source has 1 function library, target 0: functions are not copied",
+    ),
+    "both have functions": (_functions(True), ""),
 }
 
 
