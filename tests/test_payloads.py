@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -12,11 +13,13 @@ from keyferry.partitioners.topology import describe
 from keyferry.workers.endpoint import Endpoint
 from tests.conftest import ServerFactory
 from tests.support.binaries import KINDS
+from tests.support.compare import all_keys
 from tests.support.control import control_of
 from tests.support.processes import run_keyferry
 from tests.support.servers import Server
+from tests.support.summary import result_of
 from tests.support.wire import ServerError
-from tests.test_options import at
+from tests.test_options import at, write_strings
 
 #: Bytes of a payload after its value: the version of its format, in the first two, and a checksum.
 FOOTER_BYTES = 10
@@ -45,6 +48,23 @@ def test_what_is_known_of_formats_is_what_servers_do(server: ServerFactory) -> N
 def test_of_servers_that_nobody_knows_nothing_is_said() -> None:
     nobody = Described(Endpoint(), "target", foreign=True, version="7.0.0")
     assert format_of(nobody) == 0 and restores(nobody, Described(Endpoint(), "source", version="8.2.3"))
+
+
+@pytest.mark.parametrize("words", [(), ("--on-conflict", "skip")], ids=["replace", "skip"])
+@pytest.mark.parametrize("pair", [("8.2", "7.0"), ("9.1", "8.2"), ("8.2", "9.1")], ids="-".join)
+def test_strings_arrive_at_an_older_server_though_they_are_few_among_others(
+    pair: tuple[str, str], words: tuple[str, ...], server: ServerFactory, tmp_path: Path
+) -> None:
+    """Where few keys are strings all are dumped, for a lack of something better to do with the others."""
+    source, target = (server(kind) for kind in pair)
+    write_strings(source, 300)
+    with source.connect() as connection:
+        connection.pipeline(("RPUSH", f"list:{number}", "a") for number in range(3_000))
+    words += ("--workers", "1", "--batch", "50", "--put-aside", str(tmp_path / "aside"), "--json")
+    ran = run_keyferry(*at(source), "replicate", *at(target), *words)
+    told = result_of(ran)
+    assert (ran.code, told["keys"], told["put_aside"]) == (1, 300, 3_000)
+    assert all_keys(target) == {b"key:%d" % number for number in range(300)}
 
 
 @pytest.mark.parametrize(

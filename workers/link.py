@@ -65,6 +65,7 @@ class Link:
     tolerance_ms: int = 0
     quick: bool = False  # comparisons look at sizes, not at values
     named: bool = False  # … and at names that the source does not have
+    strings_as_values: bool = True  # strings may be read and written as such: not with --method dump
     on_conflict: str = "replace"
     atomic: bool = False  # values are read together with their expiries, at one moment
     from_cluster: bool = False  # the source is a node of a cluster

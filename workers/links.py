@@ -138,6 +138,7 @@ class Links:
         link.target_clock = Clock(setup.clock.absolute if turned else setup.target_absolute)
         if task.work == COPY:
             link.on_conflict, link.atomic = setup.on_conflict, setup.atomic
+        link.strings_as_values = setup.method != "dump"
         link.tolerance_ms, link.quick, link.named = setup.tolerance_ms, setup.quick, setup.named
         link.filters = setup.filters
         link.from_cluster = source is not None and bool(source.node.slots)

@@ -277,16 +277,15 @@ class Window:
         if self.losses < LOSSES_TO_SUSPECT:
             return self.start()
         self.alone = True
-        careful = Careful(self.link, self.keys, self._strings_first, self._settled_carefully, alone=True)
-        self.link.suspects.add(careful.start)
+        self.link.suspects.add(self._careful(alone=True).start)
 
     def careful(self) -> None:
         """Do the whole window again, key by key."""
-        Careful(self.link, self.keys, self._strings_first, self._settled_carefully).start()
+        self._careful().start()
 
-    @property
-    def _strings_first(self) -> bool:
-        return self.method is not Method.DUMP
+    def _careful(self, alone: bool = False) -> Careful:
+        """Strings are read as values, if they may be, also where this window dumped them: any version takes those."""
+        return Careful(self.link, self.keys, self.link.strings_as_values, self._settled_carefully, alone=alone)
 
     def _settled_carefully(self, careful: Careful) -> None:
         careful.counts.retried += self.counts.retried
