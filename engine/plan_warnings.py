@@ -54,7 +54,7 @@ def _of_servers(survey: Survey) -> list[str]:
     if abs(survey.shift_ms) >= SKEW_WARNING_MS:
         ahead = "ahead of" if survey.shift_ms > 0 else "behind"
         seconds = f"{abs(survey.shift_ms) / 1000:.1f} s"
-        found.append(f"target's clock is {seconds} {ahead} the source's: expiries of keys follow it")
+        found.append(f"target's clock is {seconds} {ahead} the source's: key expiries follow it")
     few, many = survey.targets[0].max_databases, survey.sources[0].max_databases
     if 0 < few < many and not survey.targets[0].clustered:
         found.append(f"target has {plural(few, 'database')}, source {many}")
