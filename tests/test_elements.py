@@ -15,6 +15,8 @@ from tests.support.dataset import fill
 from tests.support.live import wait_until
 from tests.support.monitor import Monitor
 from tests.support.processes import VERIFIED, run_keyferry
+from tests.support.respproxy import Answer, Args, Hooks, Proxy
+from tests.support.servers import Server
 from tests.test_compare import compared, verdict_of
 from tests.test_options import at
 
@@ -97,6 +99,36 @@ def test_a_hash_of_which_all_fields_have_expired_is_no_difference(
     source.call("HSET", "hash", "field", "value")
     assert verdict_of(compared(source, target)) == "OK:1 V:0 >:1 <:0 T:0"
     assert verdict_of(compared(target, source)) == "OK:1 V:0 >:0 <:1 T:0"
+
+
+class LateTarget(Hooks):
+    """The target is asked for the hash when a field of it has expired that the source has just told."""
+
+    def __init__(self, source: Server) -> None:
+        self.source, self.asked = source, 0
+
+    def on_command(self, args: Args) -> Answer:
+        if args[:2] == [b"HGETALL", b"hash"] and not self.asked:
+            self.asked += 1
+            wait_until(lambda: self.source.call("HMGET", "hash", "ends") == [None])
+        return args
+
+
+@pytest.mark.parametrize("kind", ["8.2", "9.1"])
+def test_a_hash_of_which_a_field_expires_between_two_readings_is_looked_at_again(
+    kind: str, server: ServerFactory
+) -> None:
+    """Servers do not count what expires as a change."""
+    source, target = server(kind), server(kind)
+    for one in (source, target):
+        one.call("HSET", "hash", "stays", "value")
+    source.call("HSET", "hash", "ends", "value")
+    source.call("HPEXPIRE", "hash", 4_000, "FIELDS", 1, "ends")
+    hooks = LateTarget(source)
+    with Proxy(target, hooks) as proxy:
+        ran = compared(source, proxy)
+    assert hooks.asked, "it took too long to ask: this test shows nothing"
+    assert (ran.code, verdict_of(ran)) == (0, "OK:1 V:0 >:0 <:0 T:0"), ran.out
 
 
 def test_without_the_right_to_ask_for_sizes_payloads_are_compared(server: ServerFactory) -> None:
