@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from itertools import groupby
 from typing import Any
 
@@ -129,6 +130,28 @@ def test_a_hash_of_which_a_field_expires_between_two_readings_is_looked_at_again
         ran = compared(source, proxy)
     assert hooks.asked, "it took too long to ask: this test shows nothing"
     assert (ran.code, verdict_of(ran)) == (0, "OK:1 V:0 >:0 <:0 T:0"), ran.out
+
+
+@pytest.mark.parametrize("kind", ["8.2", "9.1"])
+@pytest.mark.parametrize("fields", [3, 2_000])
+@pytest.mark.parametrize("tolerance", ["100ms", "1h"])
+def test_a_field_that_has_expired_at_the_source_may_live_on_for_the_tolerance(
+    tolerance: str, fields: int, kind: str, server: ServerFactory
+) -> None:
+    """As a key may. One that only the target has lost is lost, whatever the tolerance."""
+    source, target = server(kind), server(kind)
+    now_ms = int(time.time() * 1000)
+    for one, ends_ms in ((source, now_ms + 50), (target, now_ms + 1_800_000)):
+        for name in ("outlived", "lives", "lost"):
+            one.call("HSET", name, *[word for number in range(fields) for word in (f"f{number}", "value")])
+        one.call("HPEXPIREAT", "outlived", ends_ms, "FIELDS", 1, "f1")
+    source.call("HPEXPIREAT", "lost", now_ms + 1_800_000, "FIELDS", 1, "f1")
+    target.call("HDEL", "lost", "f1")
+    target.call("HSET", "lives", "more", "value")
+    wait_until(lambda: source.call("HMGET", "outlived", "f1") == [None])
+    ran = compared(source, target, "--ttl-tolerance", tolerance)
+    outlived = tolerance == "1h"
+    assert (ran.code, verdict_of(ran)) == (1, f"OK:{outlived:d} V:{3 - outlived} >:0 <:0 T:0"), ran.out
 
 
 def test_without_the_right_to_ask_for_sizes_payloads_are_compared(server: ServerFactory) -> None:

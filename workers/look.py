@@ -22,9 +22,6 @@ from .finding import CHANGING, EXPIRY, ONLY_SOURCE, ONLY_TARGET, TYPE, UNREADABL
 from .resp import argument
 from .structs.ask import SOURCE, TARGET, Ask, Changing, Steps, Times, Unreadable, ask, ask_all
 
-#: A copy may have gone so long before its source, or as long as the tolerance is, where that is less.
-MOMENT_MS = 100
-
 
 @dataclass(frozen=True)
 class Lens:
@@ -143,7 +140,7 @@ def _confirmed(found: Finding, ours: _Facts, lens: Lens) -> Steps[Finding | bool
     if again.gone:
         return False
     if theirs.gone:
-        if again.ends_within(min(lens.times.tolerance_ms, MOMENT_MS)):
+        if again.ends_within(lens.times.moment_ms):
             return False
         if (yield from _is_empty(SOURCE, found.key, again)):
             return False

@@ -20,6 +20,8 @@ from ..resp import command
 
 SOURCE, TARGET = "source", "target"
 
+#: A copy may have expired so long before what it is a copy of, or as long as the tolerance is, where that is less.
+MOMENT_MS = 100
 #: Elements that one request asks for, at first …
 FIRST_CHUNK = 128
 #: … and later: as many as bring about so many bytes, but not more than CHUNK_MOST.
@@ -50,6 +52,11 @@ class Times:
 
     shift_ms: int = 0
     tolerance_ms: int = 0
+
+    @property
+    def moment_ms(self) -> int:
+        """What only the source has, with less to live than this, counts as expired: its copy has gone before."""
+        return min(self.tolerance_ms, MOMENT_MS)
 
     def equal(self, ours_ms: int, theirs_ms: int) -> bool:
         """Whether two instants are the same; below 0 there is none."""

@@ -1,10 +1,15 @@
-"""Hashes: in no order, with the expiries of fields (Redis 7.4 and later, Valkey 9). Large ones are read in pieces."""
+"""Hashes: in no order, with the expiries of fields (Redis 7.4 and later, Valkey 9). Large ones are read in pieces.
+
+A field that only one side has is no difference where it has expired at the other, as far as can be told: where what is
+left of its life is within the tolerance of expiries at the target, or a moment at the source.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from ..expiry import time_ms
 from ..policy import is_denied
 from .ask import SOURCE, TARGET, WHOLE, Changing, Steps, Times, Unreadable, ask, ask_all, first, named, pair
 
@@ -22,10 +27,11 @@ def differs(key: bytes, times: Times) -> Steps[str]:
     if max(sizes) > WHOLE:
         return (yield from _large_differs(key, times, *sizes))
     ours, theirs = yield from pair([(b"HGETALL", key)], _fields)
-    if ours != theirs:
-        names = ours.keys() | theirs.keys()
-        return named("field", min(name for name in names if ours.get(name) != theirs.get(name)))
-    return (yield from _expiries_differ(key, times, list(ours)))
+    both = ours.keys() & theirs.keys()
+    unequal = [name for name in both if ours[name] != theirs[name]]
+    unequal += yield from _lasting(SOURCE, key, times, list(ours.keys() - both))
+    unequal += yield from _lasting(TARGET, key, times, list(theirs.keys() - both))
+    return named("field", min(unequal)) if unequal else (yield from _expiries_differ(key, times, list(both)))
 
 
 def _large_differs(key: bytes, times: Times, size: int, their_size: int) -> Steps[str]:
@@ -36,31 +42,52 @@ def _large_differs(key: bytes, times: Times, size: int, their_size: int) -> Step
         seen += len(names)
         if names:
             (held,) = yield from ask(TARGET, (b"HMGET", key, *names))
-            unequal = [(name, value) for name, value, other in zip(names, values, held) if value != other]
-            if unequal:
-                ((again,),) = yield from ask(SOURCE, (b"HMGET", key, unequal[0][0]))
-                if again != unequal[0][1]:
-                    raise Changing
-                return named("field", unequal[0][0])
-            if found := (yield from _expiries_differ(key, times, names)):
+            found = yield from _some_differ(key, times, dict(zip(names, values)), dict(zip(names, held)))
+            if found:
                 return found
         if cursor == b"0":
             break
     # HLEN counts fields that have expired, until the server collects them: then equal sizes prove nothing.
-    return (yield from _extra_field(key)) if not size == their_size == seen else ""
+    return (yield from _extra_field(key, times)) if not size == their_size == seen else ""
 
 
-def _extra_field(key: bytes) -> Steps[str]:
+def _some_differ(key: bytes, times: Times, ours: dict[bytes, bytes], held: dict[bytes, bytes | None]) -> Steps[str]:
+    """A field of some of the source's that differs, or ''; `held` are the target's, None where it has none."""
+    both = [name for name, value in held.items() if value is not None]
+    unequal = [name for name in both if ours[name] != held[name]]
+    unequal += yield from _lasting(SOURCE, key, times, [name for name, value in held.items() if value is None])
+    if not unequal:
+        return (yield from _expiries_differ(key, times, both))
+    ((again,),) = yield from ask(SOURCE, (b"HMGET", key, unequal[0]))
+    if again != ours[unequal[0]]:
+        raise Changing
+    return named("field", unequal[0])
+
+
+def _extra_field(key: bytes, times: Times) -> Steps[str]:
     """A field of the target that the source does not have."""
     cursor = b"0"
     while True:
         ((cursor, flat),) = yield from ask(TARGET, (b"HSCAN", key, cursor, b"COUNT", SCAN_COUNT))
         if names := flat[::2]:
             (held,) = yield from ask(SOURCE, (b"HMGET", key, *names))
-            if None in held:
-                return named("field", names[held.index(None)])
+            extra = [name for name, value in zip(names, held) if value is None]
+            if extra := (yield from _lasting(TARGET, key, times, extra)):
+                return named("field", extra[0])
         if cursor == b"0":
             return ""
+
+
+def _lasting(side: str, key: bytes, times: Times, names: Sequence[bytes]) -> Steps[list[bytes]]:
+    """Of the fields that only this side has, those that have not expired at the other."""
+    if not names:
+        return []
+    words = (b"HPEXPIRETIME", key, b"FIELDS", b"%d" % len(names), *names)
+    now, ends_ms = yield from ask_all(side, (b"TIME",), words)
+    if not isinstance(now, list) or not isinstance(ends_ms, list):
+        return list(names)  # nothing expires there, or nobody tells
+    soon_ms = time_ms(now) + (times.moment_ms if side == SOURCE else times.tolerance_ms)
+    return [name for name, end_ms in zip(names, ends_ms) if end_ms == -1 or end_ms > soon_ms]
 
 
 def is_empty(side: str, key: bytes) -> Steps[bool]:
