@@ -50,6 +50,7 @@ IN_PART = {
     "test_conflicts": 3,
     "test_docs::test_a_copy_sends_only_what_is_documented": 3,
     "test_docs::test_every_example_runs": 3,
+    "test_docs::test_with_other_options_only_what_is_documented_is_sent_either": 6,
     "test_dry_run": 2,
     "test_elements::test_small_keys_of_all_types_are_compared_without_a_look_at_any": 2,
     "test_errors::test_wrong_usage_connects_to_nothing": 3,

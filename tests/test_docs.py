@@ -16,8 +16,10 @@ import pytest
 from keyferry import help, options
 from keyferry.workers import errors
 from tests.conftest import ClustersFactory, ServerFactory
+from tests.support.dataset import fill
 from tests.support.monitor import Executed, Monitor
 from tests.support.processes import VERIFIED, run_keyferry
+from tests.support.replication import MASTER, follow
 from tests.support.servers import Server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -261,6 +263,67 @@ def test_a_copy_of_a_cluster_sends_only_what_is_documented(kind: str, clusters: 
     whens = ("--dry-run", "replicate", "verification", "a cluster")
     assert "CLUSTER NODES" in names(source.commands) <= documented("source", *whens)
     assert "CLUSTER NODES" in names(target.commands) <= documented("target", *whens)
+
+
+#: Options, and the rows of the table that they add.
+MORE_IS_SENT: dict[str, tuple[str, ...]] = {
+    "--on-conflict skip": ("--on-conflict skip` or `fail",),
+    "--on-conflict fail --require-empty": ("--on-conflict skip` or `fail",),
+    "--atomic": (),
+    "--no-ttl --max-ttl 9h": (),
+    "--verify quick --repair": (),
+    "--limit 2000": (),
+    "--source-rdbcompression off": ("--source-rdbcompression",),
+    "--live --idle-timeout 500ms": ("--live",),
+    "--live --idle-timeout 500ms --enable-notifications --prune --repair": (
+        "--live",
+        "--source-rdbcompression",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ["6.2", "7.0", "8.2", "9.1"])
+@pytest.mark.parametrize("options", MORE_IS_SENT)
+def test_with_other_options_only_what_is_documented_is_sent_either(
+    options: str, kind: str, server: ServerFactory
+) -> None:
+    first, second = server(kind), server(kind)
+    fill(first, 1_000)
+    first.call("XGROUP", "CREATE", "events", "group", "0", "MKSTREAM")
+    if "--require-empty" not in options:
+        second.client.set("int:1", "another")
+        second.client.set("extra", "value")
+    words = ["replicate", first.address, second.address, *options.split()]
+    with Monitor(first) as source, Monitor(second) as target:
+        ran = run_keyferry(*words, env=VERIFIED)
+    assert ran.code == 0, ran.err
+    whens = ("--dry-run", "replicate", "verification", *MORE_IS_SENT[options])
+    assert names(source.commands) - documented("source", *whens) == set()
+    assert names(target.commands) - documented("target", *whens) == set()
+
+
+@pytest.mark.parametrize("kind", ["7.0", "9.1"])
+@pytest.mark.parametrize("live", [(), ("--live", "--idle-timeout", "500ms")], ids=["copy", "live"])
+def test_of_a_master_whose_replica_is_read_only_what_is_documented_is_asked(
+    live: tuple[str, ...], kind: str, server: ServerFactory
+) -> None:
+    first, between, second = server(kind, *MASTER), server(kind, fresh=True), server(kind)
+    fill(first, 1_000)
+    follow(between, first)
+    words = ("-u", first.uri, "--read-from", "replica", "replicate", "-u", second.uri, *live)
+    with Monitor(first) as master, Monitor(between) as replica:
+        ran = run_keyferry(*words, env=VERIFIED)
+    assert ran.code == 0, ran.err
+    (row,) = [row for row in rows(section("What it sends to the servers")) if row[0] == "`--read-from replica`"]
+    of_the_master = set(re.findall(r"`([A-Z][A-Z -]+)`", row[1].partition("of the master")[2]))
+    assert names(asked_by_us(master)) - of_the_master == set()
+    whens = ("--dry-run", "replicate", "verification", "--read-from replica", *(["--live"] if live else []))
+    assert names(asked_by_us(replica)) - documented("source", *whens) == set()
+
+
+def asked_by_us(seen: Monitor) -> list[Executed]:
+    """What a master and its replica say to each other is left out."""
+    return [one for one in seen.commands if one.name not in ("REPLCONF", "PSYNC") and one.client != "?:0"]
 
 
 @pytest.mark.parametrize("kind", ["6.2", "9.1"])
