@@ -18,6 +18,7 @@ from .logs import Log
 from .outlook import outlook_of
 from .partitioners.keys import NamesFile
 from .passes import find_out, least_pool, until_servers_stay
+from .plan_warnings import warnings_of_comparison
 from .planning import make
 from .plans import Plan
 from .reaching_side import seeds_of
@@ -99,6 +100,10 @@ class Compare:
         )
         found = replace(found, filters=at_the_same_instants(found.filters, self.filters))
         self.filters = found.filters
+        for line in found.permissions.unchecked if not again else ():
+            self.log.notice(f"not checked: {line}")
+        for warning in warnings_of_comparison(found) if not again else ():
+            self.log.warning(warning)
         try:
             plan = make(found, pairs, self.options, least_pool(self.seeds))
             for part in plan.databases:

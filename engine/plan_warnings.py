@@ -26,7 +26,9 @@ def warnings_of(survey: Survey, options: dict[str, Any], feed: str) -> list[str]
     return [
         *survey.permissions.warnings,
         *_of_keys(survey, options["on_conflict"]),
-        *_of_servers(survey),
+        *_of_replicas(survey),
+        *_of_room(survey),
+        *_of_clocks(survey),
         *warnings_of_payloads(survey.sources, survey.targets, options["method"]),
         *_of_functions(survey),
         *_of_settings(survey, options),
@@ -34,16 +36,31 @@ def warnings_of(survey: Survey, options: dict[str, Any], feed: str) -> list[str]
     ]
 
 
+def warnings_of_comparison(survey: Survey) -> list[str]:
+    """Those that a comparison draws too: they are about what it is that is compared."""
+    return [*_of_replicas(survey), *_of_clocks(survey)]
+
+
 def _of_keys(survey: Survey, on_conflict: str) -> list[str]:
     held = [(target_db, keys) for target_db, keys in survey.target_sizes.items() if keys]
     return [f"target db {target_db} holds {plural(keys, 'key')}: {EXISTING[on_conflict]}" for target_db, keys in held]
 
 
-def _of_servers(survey: Survey) -> list[str]:
+def _of_replicas(survey: Survey) -> list[str]:
+    lost = [one.endpoint.address for one in survey.sources if one.standing and not one.standing.link_up]
+    return [f"{address} is a replica that has lost its master: what it holds may be old" for address in lost]
+
+
+def _of_clocks(survey: Survey) -> list[str]:
+    if abs(survey.shift_ms) < SKEW_WARNING_MS:
+        return []
+    ahead = "ahead of" if survey.shift_ms > 0 else "behind"
+    seconds = f"{abs(survey.shift_ms) / 1000:.1f} s"
+    return [f"target's clock is {seconds} {ahead} the source's: key expiries follow it"]
+
+
+def _of_room(survey: Survey) -> list[str]:
     found = []
-    for server in survey.sources:
-        if server.standing and not server.standing.link_up:
-            found.append(f"{server.endpoint.address} is a replica that has lost its master: what it holds may be old")
     for servers in (survey.sources, survey.targets):
         policies = {server.policy for server in servers if server.maxmemory and server.policy.startswith(EVICTING)}
         if policies:
@@ -51,10 +68,6 @@ def _of_servers(survey: Survey) -> list[str]:
     room, used = (sum(server.maxmemory for server in survey.targets), sum(one.used_memory for one in survey.sources))
     if all(server.maxmemory for server in survey.targets) and room < used:
         found.append(f"target's maxmemory {room:,} bytes is below the source's used memory")
-    if abs(survey.shift_ms) >= SKEW_WARNING_MS:
-        ahead = "ahead of" if survey.shift_ms > 0 else "behind"
-        seconds = f"{abs(survey.shift_ms) / 1000:.1f} s"
-        found.append(f"target's clock is {seconds} {ahead} the source's: key expiries follow it")
     few, many = survey.targets[0].max_databases, survey.sources[0].max_databases
     if 0 < few < many and not survey.targets[0].clustered:
         found.append(f"target has {plural(few, 'database')}, source {many}")

@@ -16,9 +16,11 @@ from keyferry.workers.cursor import tile
 from tests.conftest import ServerFactory
 from tests.support.dataset import fill
 from tests.support.disguises import ClockSkew
+from tests.support.live import wait_until
 from tests.support.matrix import pairs
 from tests.support.monitor import Monitor
 from tests.support.processes import VERIFIED, Result, run_keyferry
+from tests.support.replication import follow, link_of
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
@@ -214,6 +216,21 @@ def test_a_replica_can_be_compared_with_its_master(server: ServerFactory) -> Non
             break
         time.sleep(0.05)
     assert verdict_of(compared(source, replica)) == "OK:100 V:0 >:0 <:0 T:0"
+
+
+def test_a_replica_that_may_be_behind_and_clocks_that_are_apart_are_told(server: ServerFactory) -> None:
+    master, replica, target = server("7.0", fresh=True), server("7.0", fresh=True), server("7.0")
+    write_strings(master, 10)
+    follow(replica, master)
+    write_strings(target, 10)
+    master.stop()
+    wait_until(lambda: link_of(replica) == "down")
+    with Proxy(target, ClockSkew(5)) as proxy:
+        ran = compared(replica, proxy)
+    assert (ran.code, verdict_of(ran)) == (0, "OK:10 V:0 >:0 <:0 T:0"), ran.err
+    assert f"warning: {replica.address} is a replica that has lost its master: what it holds may be old" in ran.err
+    assert "warning: target's clock is 5.0 s ahead of the source's: key expiries follow it" in ran.err
+    assert ran.err.count("warning: ") == 2
 
 
 def test_the_borders_of_a_verification_are_others_than_those_of_the_copy() -> None:

@@ -251,6 +251,10 @@ def test_what_can_be_done_without_is_a_line_of_the_plan_and_of_the_run(pairs: di
         assert "not checked: source: whether the same process answers all the time" in text
         assert "not checked: source: that reading leaves its LRU and LFU as they are (CLIENT NO-TOUCH refused)" in text
         assert "not checked: target: that nothing of a lost connection is executed late" in text
+    compared = run_keyferry("compare", *words)
+    assert compared.code == 0, compared.out
+    assert "not checked: source: whether the same process answers all the time" in compared.err
+    assert "a lost connection" not in compared.err  # nothing is written
     assert "Valkey 9.1" in plan.out  # HELLO tells it, which nobody can be forbidden
     assert max(map(len, plan.out.splitlines())) <= 130
 
