@@ -37,6 +37,7 @@ class Server:
     replid: str = ""  # master_replid
     mode: str = "standalone"
     role: str = "master"
+    loading: bool = False  # its data, so that it serves nobody yet
     foreign: bool = False  # it only speaks the protocol
     databases: dict[int, Database] = field(default_factory=dict)  # those that hold keys
     max_databases: int = 0  # 0 = not told

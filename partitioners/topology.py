@@ -60,6 +60,7 @@ def describe(control: Control) -> Server:
         replid=info.get("master_replid", ""),
         mode=_mode(control, info),
         role=info.get("role", "master"),
+        loading=info.get("loading", "0") != "0",
         foreign=bool(foreign),
         databases=_databases(info) if b"# Keyspace" in reply else _databases_by_asking(control),
         max_databases=_max_databases(control, info),

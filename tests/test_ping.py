@@ -8,8 +8,10 @@ import re
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.disguises import InfoFields
 from tests.support.monitor import Monitor
 from tests.support.processes import run_keyferry
+from tests.support.respproxy import Proxy
 from tests.support.servers import Server, free_port
 from tests.test_options import write_strings
 
@@ -47,6 +49,15 @@ def test_the_result_for_programs_is_a_list_of_servers(server: ServerFactory) -> 
     assert told["address"] == one.address and told["run_id"] == one.run_id
     assert (told["product"], told["mode"], told["role"], told["keys"]) == ("Redis", "standalone", "master", 0)
     assert told["round_trip_ms"].keys() == {"p50", "p95", "p99", "max"}
+
+
+def test_a_server_that_loads_its_data_is_told(server: ServerFactory) -> None:
+    one = server("7.0")
+    with Proxy(one, InfoFields("loading", loading="1")) as proxy:
+        ran = run_keyferry("ping", proxy.address)
+        (told,) = json.loads(run_keyferry("ping", proxy.address, "--json").out)
+    assert re.fullmatch(r"\S+  Redis 7\.0\.\d+  standalone master, loading  0 keys", ran.out.splitlines()[0])
+    assert told["loading"] and not json.loads(run_keyferry("ping", one.uri, "--json").out)[0]["loading"]
 
 
 def test_a_server_that_does_not_answer_hides_no_other(server: ServerFactory) -> None:

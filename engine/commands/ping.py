@@ -126,7 +126,8 @@ def line(answer: Answer) -> str:
     """One server on two lines of at most 80 columns; more where a killed run has left something."""
     server = answer.server
     times = " ".join(f"{name} {time_ms:.2f}" for name, time_ms in answer.times_ms.items())
-    name = f"{server.name}  {server.mode} {server.role}  {plural(server.keys, 'key')}"
+    state = ", loading" if server.loading else ""
+    name = f"{server.name}  {server.mode} {server.role}{state}  {plural(server.keys, 'key')}"
     lines = [f"{server.endpoint.address}  {name}", f"  round trip ms: {times}"]
     lines += [f"  left by a run that was killed; to put it back: {command}" for command in answer.commands]
     lines += [line for role in answer.roles for line in role_lines(role)]
@@ -150,6 +151,7 @@ def fields(answer: Answer) -> dict[str, object]:
         "version": server.own_version or server.version,
         "mode": server.mode,
         "role": server.role,
+        "loading": server.loading,
         "run_id": server.run_id,
         "keys": server.keys,
         "round_trip_ms": {name: round(time_ms, 3) for name, time_ms in answer.times_ms.items()},
