@@ -17,8 +17,9 @@ from .partitioners.acl import Answers
 from .partitioners.control import Control, ReplyError
 from .partitioners.rights import SOURCE, TARGET, Right, Uses
 from .partitioners.server import Server
+from .partitioners.topology import refuse_what_we_cannot_copy
 from .trespass import OURS
-from .workers.errors import AccessError
+from .workers.errors import AccessError, KeyferryError, RefusedError, StateError
 from .workers.filters import Filters
 
 #: Names that are there, of which so many are looked at, and so many SCANs for them at most.
@@ -131,13 +132,13 @@ class Role:
     """Whether a server's user may do what a copy needs of one side."""
 
     side: str
-    error: AccessError | None
+    error: KeyferryError | None
     unchecked: list[str]
     fields: dict[str, object]  # for programs
 
 
 def role_of(control: Control, server: Server, side: str, options: Mapping[str, Any]) -> Role:
-    """Try all that `replicate` with its defaults sends to that side.
+    """Try all that `replicate` with its defaults sends to that side, and whether it would have the server at all.
 
     Writes are tried only where the server does not tell of them without: a live copy that is under way to the same
     target would take each for a write of others (`trespass.py`).
@@ -163,7 +164,21 @@ def role_of(control: Control, server: Server, side: str, options: Mapping[str, A
     }
     if error:
         error = AccessError(error.message, side=side, address=control.endpoint.address, hint=error.hint)
-    return Role(side, error, answers.unchecked, fields)
+    unfit = _unfit(server, side)
+    if unfit:
+        fields["refused"] = unfit.message
+    return Role(side, unfit or error, answers.unchecked, fields)
+
+
+def _unfit(server: Server, side: str) -> KeyferryError | None:
+    """Why a copy would not have the server as that side, whoever asks. Of a cluster it finds the masters by itself."""
+    if server.clustered:
+        return None
+    try:
+        refuse_what_we_cannot_copy(replace(server, side=side))
+    except (RefusedError, StateError) as error:
+        return error
+    return None
 
 
 # ---- keys -------------------------------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ import re
 
 import pytest
 
-from tests.conftest import ServerFactory
+from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.disguises import InfoFields
 from tests.support.monitor import Monitor
 from tests.support.processes import run_keyferry
+from tests.support.replication import follow
 from tests.support.respproxy import Proxy
 from tests.support.servers import Server, free_port
 from tests.test_options import write_strings
@@ -58,6 +59,24 @@ def test_a_server_that_loads_its_data_is_told(server: ServerFactory) -> None:
         (told,) = json.loads(run_keyferry("ping", proxy.address, "--json").out)
     assert re.fullmatch(r"\S+  Redis 7\.0\.\d+  standalone master, loading  0 keys", ran.out.splitlines()[0])
     assert told["loading"] and not json.loads(run_keyferry("ping", one.uri, "--json").out)[0]["loading"]
+
+
+def test_a_replica_may_be_a_source_and_is_no_target(server: ServerFactory) -> None:
+    master, replica = server("7.0", fresh=True), server("7.0", fresh=True)
+    follow(replica, master)
+    ran = run_keyferry("ping", master.uri, replica.uri, "--for", "replicate")
+    assert (ran.code, ran.err) == (7, "")
+    assert "  as source: it may do all that replicate needs" in ran.out
+    assert "  as target: read only: a replica\n    name its master" in ran.out
+    alone = run_keyferry("ping", replica.uri, "--for", "replicate")
+    assert alone.code == 0
+    assert "  as source: it may do all that replicate needs" in alone.out
+    assert "  as target: read only: a replica" in alone.out
+
+
+def test_a_cluster_is_a_target_though_it_has_replicas(cluster: ClusterFactory, server: ServerFactory) -> None:
+    ran = run_keyferry("ping", server("7.0").address, cluster("7.0", 3, 1).masters[0].address, "--for", "replicate")
+    assert (ran.code, ran.out.count("  as target: it may do all that replicate needs")) == (0, 6), ran.out
 
 
 def test_a_server_that_does_not_answer_hides_no_other(server: ServerFactory) -> None:

@@ -93,7 +93,7 @@ def roles_of(call: Invocation) -> list[tuple[str, ...]]:
     return [(SOURCE, TARGET)] if len(call.servers) == 1 else [(SOURCE,), (TARGET,)]
 
 
-def refusals(answers: list[Answer]) -> list[AccessError]:
+def refusals(answers: list[Answer]) -> list[KeyferryError]:
     """What ends a copy; a server that was looked at for both sides may still be good for one of them."""
     found = []
     for answer in answers:
