@@ -53,6 +53,7 @@ VERSION = "0.1.0"
 def replicate(source: str | Endpoint, target: str | Endpoint, **options: object) -> Summary:
     """Copy `source` to `target` (URIs or Endpoints); options are those of the command line, with underscores.
 
+    Their values are seconds, bytes, numbers, or the texts that the command line takes: `idle_timeout=0.5` or `"500ms"`.
     Returns the Summary; its `exit_code` is that of the command: 0, 1 where keys differ, were put aside or evicted, or 8
     where a live copy cannot claim that both sides are equal. Raises a KeyferryError for anything that ends the copy
     early; it has `message`, `side`, `address`, `hint` and `exit_code`. Messages go to stderr from warnings on;
