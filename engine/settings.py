@@ -17,6 +17,7 @@ from .logs import Log
 from .partitioners.control import Control
 from .signals import ENDING, Ended
 from .undo import Wanted
+from .undofile import Held
 from .workers.endpoint import Endpoint
 from .workers.errors import AccessError
 
@@ -39,6 +40,7 @@ class Settings:
         self._guard: subprocess.Popen[bytes] | None = None
         self._orders = 0
         self._changed: dict[int, tuple[Endpoint, str, Wanted]] = {}  # by the number of the order
+        self._shares: list[Held] = []  # of undo files: whoever kills the guard has not ended the run
 
     def __enter__(self) -> Self:
         return self
@@ -54,7 +56,13 @@ class Settings:
             answer = {"kept": True, "why": f"its guard process failed: {error}"}
         if answer["kept"]:
             self._changed[self._orders] = where, side, wanted
+            self._share(wanted)
         self._tell(what, wanted.value, answer)
+
+    def _share(self, wanted: Wanted) -> None:
+        with contextlib.suppress(OSError):
+            held = undofile.share(wanted.run_id, wanted.setting)
+            self._shares += [held] if held else []
 
     def _tell(self, what: str, value: str, answer: dict[str, Any]) -> None:
         kept, why = answer["kept"], answer["why"]
@@ -68,6 +76,8 @@ class Settings:
             self.log.info(f"{what} is {value} anyway")
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for held in self._shares:
+            held.close()
         if self._guard is not None:
             assert self._guard.stdin is not None and self._guard.stdout is not None
             with contextlib.suppress(OSError):

@@ -8,6 +8,7 @@ holds its lock: the next command that reaches the server puts the value back.
 
 WHAT HAPPENS IF
 the server does not answer to CONFIG SET: it may have done it, or do it later; so it is put back at the end, too.
+only the guard is killed: the run has a share of the lock as well, and puts the value back at its end.
 the server was restarted: it has its settings from its own file again, and what was written down is void.
 somebody has changed the setting meanwhile: it is left as it is now, which is said.
 the server does not let us: the file stays, and every command that reaches the server says what to type.
@@ -15,8 +16,7 @@ the disk takes no writes any more: the value is put back, and the file that stay
 
 LIMITATIONS
 Runs of other users and other machines know nothing of each other's files. What CONFIG REWRITE has saved meanwhile is
-not saved again. When only the guard is killed, a command that reaches the server takes the change for left over. A
-CONFIG SET that a network holds back until its run has ended, and delivers then, stays.
+not saved again. A CONFIG SET that a network holds back until its run has ended, and delivers then, stays.
 """
 
 from __future__ import annotations

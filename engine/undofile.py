@@ -117,7 +117,8 @@ class Held:
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Give the lock back."""
+        """Give the lock back, also where a process that was forked from ours has the file open as well."""
+        fcntl.flock(self.handle, fcntl.LOCK_UN)
         os.close(self.handle)
 
 
@@ -144,9 +145,9 @@ def create(record: Record) -> Held | None:
 
 def share(run_id: str, setting: str) -> Held | None:
     """Take a share of a file that is there; None where none is. Raises OSError: damaged, or held alone by another."""
-    path = folder() / f"{run_id}.{setting}.json"
-    if not path.exists():
+    if not is_there(run_id, setting):
         return None
+    path = folder() / f"{run_id}.{setting}.json"
     held = _open(path, fcntl.LOCK_SH)
     if held is None and path.exists():
         raise OSError(f"{path} is damaged, or in use")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ import pytest
 
 from tests.conftest import ServerFactory
 from tests.support.dataset import fill_large
-from tests.support.live import wait_until_followed
-from tests.support.processes import VERIFIED, Run, start_keyferry
+from tests.support.live import wait_until, wait_until_followed
+from tests.support.processes import VERIFIED, Run, guard_pids, start_keyferry
 from tests.support.servers import Server
 from tests.test_options import at, write_strings
 from tests.test_signals import LESS_SLOWLY
@@ -89,6 +90,22 @@ def test_a_server_that_was_restarted_meanwhile_has_its_own_value(server: ServerF
     source.restart()
     ran = state.run("ping", *at(source))
     assert (ran.code, ran.err) == (0, "")
+    assert (compression(source), state.files) == ("yes", [])
+
+
+def test_a_run_whose_guard_was_killed_keeps_what_it_needs(server: ServerFactory, state: State) -> None:
+    """Only a run that is gone as well has left something behind."""
+    source, target = server("7.0"), server("7.0")
+    fill_large(source, KEYS)
+    with state.copying(source, target) as run:
+        for pid in guard_pids(run.pid):
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not guard_pids(run.pid))
+        assert state.run("ping", *at(source)).err == ""
+        assert (compression(source), len(state.files)) == ("no", 1)
+        run.signal(signal.SIGTERM)
+        ran = run.wait()
+    assert ran.code == 143, ran.err
     assert (compression(source), state.files) == ("yes", [])
 
 
