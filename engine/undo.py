@@ -183,11 +183,17 @@ def _give(control: Control, held: Held) -> None:
 def give_up(control: Control, held: Held) -> Outcome:
     """Put back what we hold a share of, unless other runs need it. Raises AccessError where the connection fails.
 
-    May be called again after a failure: the lock is ours alone by then.
+    May be called again after a failure. A run that has come to need the change until then puts it back in our place.
     """
     for _ in range(TRIES):
         if held.alone():
-            return put_back(control, run_id_of(control), held)
+            outcome = None
+            try:
+                outcome = put_back(control, run_id_of(control), held)
+                return outcome
+            finally:
+                if outcome is None or outcome.failed:
+                    held.share_again()
         # It may be another run, or a command that only looks.
         time.sleep(PAUSE_S)
     return Outcome("")

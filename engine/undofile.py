@@ -112,6 +112,10 @@ class Held:
         """
         return _locked(self.handle, fcntl.LOCK_EX) and _is_at(self.handle, self.path)
 
+    def share_again(self) -> None:
+        """Exchange the whole lock for a share of it."""
+        _locked(self.handle, fcntl.LOCK_SH)
+
     def remove(self) -> None:
         """Remove the file, which is locked alone."""
         self.path.unlink(missing_ok=True)

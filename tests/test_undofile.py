@@ -264,6 +264,22 @@ def test_two_runs_that_begin_at_the_same_moment_both_keep_the_change(
     firsts[0].close(), second.close()
 
 
+def test_a_run_may_begin_while_an_earlier_one_cannot_put_back(one: Changed, folder: Path) -> None:
+    """Whose guard tries on for a while: it then is the second run that does."""
+    first = one.change("7")
+    one.server.call("ACL", "SETUSER", "default", "-config|set")
+    try:
+        assert undo.give_up(one.control, first).failed
+    finally:
+        one.server.call("ACL", "SETUSER", "default", "+@all")
+    second = one.change("7")
+    assert undo.give_up(one.control, first) == undo.Outcome("")
+    assert one.value == "7"
+    assert undo.give_up(one.control, second).text.endswith(f"maxmemory-samples is {one.first} again")
+    assert (one.value, list(folder.iterdir())) == (one.first, [])
+    first.close(), second.close()
+
+
 def test_a_second_run_does_not_touch_what_somebody_has_set_meanwhile(one: Changed) -> None:
     first = one.change("7")
     one.server.call("CONFIG", "SET", "maxmemory-samples", "9")
