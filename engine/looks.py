@@ -45,7 +45,7 @@ class Looks:
 
     def nothing_found(self) -> Findings:
         """A place for findings, until the looks are closed."""
-        self._kept.append(Findings())
+        self._kept.append(Findings({part.db: part.target_db for part in self.plan.databases}))
         return self._kept[-1]
 
     def take(

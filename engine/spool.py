@@ -10,7 +10,7 @@ import contextlib
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .partitioners.keys import BATCH_BYTES, BATCH_KEYS
@@ -92,10 +92,11 @@ def _told() -> Iterator[None]:
 
 
 class Findings:
-    """Spools by pair of databases, of each node; a coordinator's `Records`."""
+    """Spools by pair of databases, of each node; a coordinator's `Records`. `targets`: where source databases lead."""
 
-    def __init__(self) -> None:
+    def __init__(self, targets: Mapping[int, int] | None = None) -> None:
         self.spools: dict[Pair, Spool] = {}
+        self.targets = targets or {}
 
     def add(self, record: Aside | Finding) -> None:
         """Keep a finding; a key that could not even be looked at is one, too."""
@@ -108,11 +109,12 @@ class Findings:
         self.spools[pair].add(record)
 
     def _place_of(self, db: int) -> tuple[int, int]:
-        return next(((node, target) for node, source, target in self.spools if source == db), (0, db))
+        known = ((node, target) for node, source, target in self.spools if source == db)
+        return next(known, (0, self.targets.get(db, db)))
 
     def moved(self, db: int, other: int, target_db: int) -> Findings:
         """The same findings, those of one source database as another's."""
-        found = Findings()
+        found = Findings(self.targets)
         for (node, source, target), spool in self.spools.items():
             moves = (source, target) == (db, target_db)
             found.spools[node, other if moves else source, target] = spool

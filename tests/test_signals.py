@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
-from tests.support.compare import assert_equal
+from tests.support.compare import all_keys, assert_equal
 from tests.support.dataset import fill_large
 from tests.support.processes import Run, children_of, start_command, start_keyferry, worker_pids
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
@@ -167,3 +167,23 @@ def test_a_key_that_kills_its_workers_is_found_and_put_aside(keys: int, server: 
     assert json.loads(listed.read_text())["key"] == "poison"
     source.call("DEL", "poison")
     assert_equal(source, target)
+
+
+def test_a_key_that_kills_those_who_compare_it_is_repaired_where_its_database_leads(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    source.call("SET", "poison", "x")
+    poisoned = Poisoned()
+    words = ("--db-map", "0:5", "--repair", "--workers", "1")
+    with Proxy(source, poisoned) as proxy:
+        with start_keyferry("-p", str(proxy.port), "compare", "-p", str(target.port), *words) as run:
+
+            def kill() -> None:
+                if "it is put aside" not in run.err:
+                    for pid in worker_pids(run.pid):
+                        os.kill(pid, signal.SIGKILL)
+
+            poisoned.kill = kill
+            ran = run.wait()
+    assert "it is put aside" in ran.err
+    assert (all_keys(target, 0), all_keys(target, 5)) == (set(), {b"poison"})
+    assert ran.code == 0, ran.err
