@@ -28,6 +28,7 @@ from .summary import Summary
 from .supply import names_file, refuse_to_begin_again, supply_of, tell_of_names
 from .survey import Controls
 from .text import plural
+from .verdict import Verdict
 from .verifying import Verification
 from .waiting import waiting
 from .workers.errors import EXIT_SIGNAL, ChangedError, KeyferryError, UsageError
@@ -70,6 +71,14 @@ class Compare:
         finally:
             if self.names:
                 self.names.close()
+
+    def _speak_of_all(self, verdict: Verdict, plan: Plan) -> None:
+        """What the sample says of all keys from which it was drawn; one that has none of them proves nothing."""
+        keys = None if plan.filter_lines else plan.keys  # of others, none could be drawn
+        whole = plan.setup.filters.sample_below == CHECKSUMS
+        verdict.confidence = statement(verdict.read, verdict.found, keys, whole, verdict.mended)
+        if keys and not verdict.read:
+            verdict.unseen.append(f"the sample has none of the {plural(keys, 'key')}: take a larger one")
 
     def _attempt(self, again: bool) -> Summary:
         try:
@@ -143,14 +152,11 @@ class Compare:
             summary.cpu_s = verification.cpu_s + cpu_s
         if failure:
             end_early(summary, failure, self.signals.seen(), self.log)
+        if summary.verdict and self.options["sample"]:
+            self._speak_of_all(summary.verdict, plan)
         summary.judge()
         if verification.signal:
             summary.exit_code = EXIT_SIGNAL + verification.signal
-        if summary.verdict and self.options["sample"]:
-            verdict = summary.verdict
-            keys = None if plan.filter_lines else plan.keys  # of others, none could be drawn
-            whole = plan.setup.filters.sample_below == CHECKSUMS
-            verdict.confidence = statement(verdict.read, verdict.found, keys, whole, verdict.mended)
         if summary.verdict and self.names:
             tell_of_names(self.names, summary.verdict.counts, self.log)
         if summary.verdict:

@@ -130,6 +130,17 @@ def test_what_a_sample_says_of_all_keys_is_the_exact_bound() -> None:
     assert most_likely(10, 10) == 1.0
 
 
+def test_a_sample_of_no_key_proves_nothing(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    assert compared(source, target, "--sample", "0.000001%").code == 0
+    write_strings(source, 100)
+    ran = compared(source, target, "--sample", "0.000001%")
+    assert (ran.code, verdict_of(ran)) == (1, "OK:0 V:0 >:0 <:0 T:0")
+    assert "the sample has none of the 100 keys" in ran.out
+    ran = compared(source, target, "--include", "nobody's", "--sample", "0.000001%")
+    assert ran.code == 0, "nobody knows whether there is any"
+
+
 def test_a_sample_that_was_repaired_says_nothing_better_of_the_other_keys(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
     for one in (source, target):
