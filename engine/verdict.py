@@ -150,7 +150,7 @@ class Verdict:
         """What deserves a word besides the verdict, with advice; `copied`: it follows a copy."""
         advice = "the verification cannot vouch for these keys: run it again"
         found = [(text, advice) for text in [*self.unseen, *self.doubts]]
-        if copied and self.written and self.kinds[VALUE] + self.kinds[TYPE] + self.kinds[ONLY_SOURCE]:
+        if copied and self.written and any(self.kinds[kind] for kind in (VALUE, TYPE, ONLY_SOURCE, EXPIRY)):
             text = "the source was written to meanwhile, so the copy is behind"
             found.append((text, "use --live, or compare --repair"))
         if self.kinds[CHANGING]:

@@ -19,7 +19,7 @@ from keyferry.census import is_still
 from keyferry.partitioners.topology import describe
 from keyferry.verdict import Verdict
 from keyferry.workers.compare import Comparison
-from keyferry.workers.finding import CHANGING, ONLY_SOURCE, TYPE, VALUE
+from keyferry.workers.finding import CHANGING, EXPIRY, ONLY_SOURCE, TYPE, VALUE
 from keyferry.workers.read import Method
 from tests.conftest import ServerFactory
 from tests.support.control import control_of
@@ -331,7 +331,7 @@ def test_keys_that_nobody_writes_are_equal_while_others_are_written(server: Serv
     assert "the copy is behind" not in ran.err
 
 
-@pytest.mark.parametrize("kind", [VALUE, TYPE, ONLY_SOURCE])
+@pytest.mark.parametrize("kind", [VALUE, TYPE, ONLY_SOURCE, EXPIRY])
 def test_a_copy_that_differs_is_behind_only_where_the_source_was_written_to(kind: str) -> None:
     def said(written: bool, copied: bool, found: str = kind) -> list[str]:
         verdict = Verdict(kinds=Counter({found: 1}), written=written)
