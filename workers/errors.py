@@ -59,7 +59,7 @@ class KeyferryError(Exception):
 
 
 class UsageError(KeyferryError):
-    """Wrong usage; nothing was connected or touched."""
+    """Wrong usage; nothing was touched, nor connected, unless servers had to be asked whether they are one cluster."""
 
     exit_code = EXIT_USAGE
 
