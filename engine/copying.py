@@ -23,7 +23,7 @@ from .forkserver import helpers_cpu_s
 from .given_names import GivenNames
 from .grammar import Invocation
 from .latency import Latencies
-from .live_checks import refuse_circles
+from .live_checks import announce, refuse_circles
 from .logs import Log
 from .outlook import Outlook, outlook_of
 from .partitioners.keys import NamesFile
@@ -161,6 +161,7 @@ class Copy:
             for line in found.permissions.unchecked if not again else ():
                 self.log.notice(f"not checked: {line}")
             if self.options["live"]:
+                announce(found.job, controls.targets)
                 refuse_circles(found, controls.sources, controls.targets)
             plan = make(found, pairs, self.options, least_pool(self.seeds), again)
             if plan.feed:

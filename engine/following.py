@@ -16,6 +16,7 @@ from .feed_choice import feed_setup
 from .feeding import Feeding
 from .field import Field
 from .live import Live
+from .live_checks import refuse_copy_back
 from .live_memory import Identity, Memory
 from .live_result import LiveResult
 from .logs import Log
@@ -100,6 +101,7 @@ class Following:
             parts.log.notice,
             parts.log.warning,
             trespass,
+            lambda: _look_for_a_copy_back(plan, controls),
             timeout_s=max(node.endpoint.timeout_s for node in plan.setup.targets),
             keys=memory.keys,
         )
@@ -271,6 +273,12 @@ def _trespass_at(plan: Plan, controls: Controls, memory: Memory) -> Trespass:
     trespass = Trespass(targets, harmless)
     trespass.pause()
     return trespass
+
+
+def _look_for_a_copy_back(plan: Plan, controls: Controls) -> None:
+    """Raise RefusedError for one that has begun together with us, as far as the servers tell in time."""
+    with contextlib.suppress(AccessError), hurried(controls.all):
+        refuse_copy_back(plan.survey, controls.sources, controls.targets)
 
 
 def _sizes_by_now(plan: Plan, controls: Controls) -> dict[int, int]:

@@ -55,6 +55,7 @@ class Live:
     say: Callable[[str], None]
     warn: Callable[[str], None]
     trespass: Trespass
+    listening: Callable[[], None] = lambda: None  # called once, when it listens to every source, before all else
     timeout_s: float = 60.0  # of a command at the target
     generations: Generations = dataclasses.field(default_factory=Generations)
     lag: Lag = dataclasses.field(default_factory=Lag)
@@ -98,6 +99,8 @@ class Live:
             self.generations.gathered.append(dirtied)
         if not self.ready:
             return
+        listening, self.listening = self.listening, lambda: None
+        listening()
         self.silent.begin()
         if run.fence.holds_tasks:
             self.trespass.restart()

@@ -1,4 +1,9 @@
-"""What a live copy refuses before it begins, as it could only end in circles."""
+"""What a live copy refuses before it begins, as it could only end in circles.
+
+Of two that begin at once, one the other way round, neither may see the other when it looks first. So each gives its
+connections to the target the name of its job (`announce`), and looks again once it listens to the source, before it
+copies anything: whichever is the second to listen finds both signs of the other one.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +22,17 @@ def refuse_circles(found: Survey, sources: list[Control], targets: list[Control]
     for one in found.sources:
         for other in found.targets:
             _refuse_one(one, other)
+    refuse_copy_back(found, sources, targets)
+
+
+def announce(job: str, targets: list[Control]) -> None:
+    """Let a live copy the other way round see this one. Raises AccessError."""
+    for control in targets:
+        control.call("CLIENT", "SETNAME", control.endpoint.name_of(job, "control"))
+
+
+def refuse_copy_back(found: Survey, sources: list[Control], targets: list[Control]) -> None:
+    """Raise RefusedError where a live copy the other way round listens to a target, and is at a source. AccessError."""
     back = {job for job, kind in _jobs(targets) if kind == b"feed"} & {job for job, _ in _jobs(sources)}
     if back:
         there, here = (one.endpoint.address for one in (found.targets[0], found.sources[0]))

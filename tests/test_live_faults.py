@@ -260,7 +260,7 @@ def test_a_signal_ends_it_in_order_while_the_target_stands_still(loses: bool, se
         wait_until_followed(target, "b")
         time.sleep(1)
         if loses:
-            kill(target, b"name=keyferry:control")
+            kill(target, b":control ")
         target.pause()
         try:
             source.call("SET", "a", "2")  # so that a write is on its way

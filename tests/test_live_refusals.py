@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import ExitStack
 
 import pytest
 
@@ -15,7 +16,9 @@ from tests.support.live import (
     wait_until,
 )
 from tests.support.processes import VERIFIED, run_keyferry, start_keyferry
+from tests.support.respproxy import Answer, Args, Proxy
 from tests.support.words import refusal
+from tests.test_live_outcome import Verifying
 from tests.test_options import at, write_strings
 
 
@@ -52,6 +55,32 @@ def test_a_copy_back_is_refused_whatever_the_connections_are_called(server: Serv
         assert "in both directions at once every change would come back" in ran.err
         run.signal_all(signal.SIGINT)
         assert run.wait().code == 0
+
+
+class BeforeTheFeed(Verifying):
+    """Something happens when a feed comes: what speaks against it was looked for, and nothing is listened to yet."""
+
+    def on_command(self, args: Args) -> Answer:
+        if args[-1].endswith(b":feed") and not self.acted:
+            self.acted = True
+            self.act()
+        return args
+
+
+def test_of_two_copies_back_and_forth_that_begin_at_once_one_is_refused(server: ServerFactory) -> None:
+    """The one has looked for the other, in vain, and listens only once the other does."""
+    here, there = server("7.0"), server("7.0")
+    write_strings(here, 100)
+    with ExitStack() as others:
+
+        def begin() -> None:
+            others.enter_context(start_live(there, here, "--idle-timeout", "1h"))
+            wait_for_feed(there)
+
+        with Proxy(here, BeforeTheFeed(begin)) as proxy, start_live(proxy, there, "--idle-timeout", "1h") as run:
+            run.wait_for_text("in both directions at once every change would come back", timeout=30)
+            assert run.wait().code == 6
+    assert there.call("DBSIZE") == 0
 
 
 @pytest.mark.covers("live-only", "idle-timeout", "feed", "enable-notifications", "on-converged", "live")
