@@ -18,16 +18,19 @@ from .workers.task import COPY_KEYS, Task
 #: So many bytes of names stay in memory before a file takes them.
 MEMORY_BYTES = 1 << 20
 
+Place = tuple[int, int, int, bool]  # node, database at the source and at the target; whether nobody has filtered them
+
 
 class GivenNames:
-    """By database, of each node. Raises RunError when the disk is full."""
+    """By database, of each node, and by what they have been through. Raises RunError when the disk is full."""
 
     def __init__(self) -> None:
-        self._files: dict[tuple[int, int, int], Any] = {}
+        self._files: dict[Place, Any] = {}
 
     def add(self, task: Task) -> None:
         """Keep the names of a task."""
-        place = task.node, task.db, task.target_db
+        # Keys of moved slots, if they have not been sifted, are filtered by who reads them: so they are again.
+        place = task.node, task.db, task.target_db, task.raw and not task.sifted
         if place not in self._files:
             self._files[place] = tempfile.SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115
         try:
@@ -38,8 +41,8 @@ class GivenNames:
     def again(self, work: str) -> list[tuple[Task, KeptNames]]:
         """For each database the pattern of tasks with this work, and the names."""
         return [
-            (Task(0, COPY_KEYS, node=node, db=db, target_db=target_db, sifted=True, work=work), KeptNames(file))
-            for (node, db, target_db), file in self._files.items()
+            (Task(0, COPY_KEYS, node, db, target_db, sifted=not raw, raw=raw, work=work), KeptNames(file))
+            for (node, db, target_db, raw), file in self._files.items()
         ]
 
     def close(self) -> None:
