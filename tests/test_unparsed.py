@@ -7,11 +7,10 @@ import random
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import compress, pairwise
+from itertools import compress
 from types import SimpleNamespace
 from typing import Any
 
-import hiredis
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -23,10 +22,10 @@ from keyferry.workers.replies import listed
 from keyferry.workers.resp import argument
 from keyferry.workers.router import Router
 from keyferry.workers.slots import SLOTS, Owners, in_slot_order, runs_of, slots_of
-from keyferry.workers.unparsed import ONE_NODE, Alike, Asked, Spliced, Takers, alike, skip, splice
+from keyferry.workers.unparsed import ONE_NODE, Asked, Spliced, Takers, alike, skip, splice
 from keyferry.workers.write import payloads_request, strings_request
 from tests.support.compiled import compiled
-from tests.test_replies import INTEGERS, NESTED, wire
+from tests.test_replies import INTEGERS, wire
 
 pytestmark = compiled
 
@@ -268,124 +267,6 @@ def test_what_follows_the_values_is_told_where_no_expiries_were_asked_for() -> N
     found = splice(replies, window.encoded, Asked.MGET, None)
     assert found is not None
     assert replies[found.past :] == info
-
-
-# ---- two sides -------------------------------------------------------------------------------------------------------
-
-TELLING = st.binary(max_size=20) | st.lists(NESTED, min_size=1, max_size=4).map(tuple)
-TOLD = st.lists(TELLING, max_size=6)
-ARRAYS = st.integers(0, 3)
-
-
-def side(values: Sequence[object], arrays: int, expiries: Sequence[int] | None, now_ms: int) -> bytearray:
-    """What one side says of its keys: by itself, or as the parts of so many arrays."""
-    cuts = [len(values) * place // arrays for place in range(arrays + 1)] if arrays else []
-    told: list[object] = [tuple(values[begin:end]) for begin, end in pairwise(cuts)] if arrays else list(values)
-    if expiries is not None:
-        told += [time_reply(now_ms), *expiries]
-    return bytearray(b"".join(map(wire, told)))
-
-
-@given(TOLD, ARRAYS, st.booleans(), st.binary(max_size=5))
-def test_the_same_words_at_another_time_are_alike(values: list[object], arrays: int, expire: bool, more: bytes) -> None:
-    """Whatever follows is left to who has asked for it."""
-    expiries = [-1 if place % 2 else NOW_MS + place for place in range(len(values))] if expire else None
-    ours, theirs = side(values, arrays, expiries, NOW_MS), side(values, arrays, expiries, NOW_MS + 1_000_000)
-    size = sum(len(value) for value in values if isinstance(value, bytes) and value != b"OK")
-    found = alike(ours + more, theirs, len(values), arrays, expire)
-    statuses = b"OK" in values  # `wire` sends these as no value is sent
-    assert found == (None if statuses else Alike(size, len(ours), len(theirs)))
-
-
-@given(TOLD, ARRAYS, st.booleans(), st.data())
-def test_another_byte_is_not_alike(values: list[object], arrays: int, expire: bool, data: st.DataObject) -> None:
-    """Anywhere but in TIME, and wherever one side ends."""
-    assume(values and b"OK" not in values)
-    expiries = [NOW_MS] * len(values) if expire else None
-    ours = side(values, arrays, expiries, NOW_MS)
-    place = data.draw(st.integers(0, len(ours) - 1))
-    time_begins = len(side(values, arrays, None, 0))
-    assume(not expire or not time_begins <= place < time_begins + len(wire(time_reply(NOW_MS))))
-    changed = bytearray(ours)
-    changed[place] ^= data.draw(st.integers(1, 255))
-    assert alike(ours, changed, len(values), arrays, expire) is None
-    assert alike(ours, ours[:place], len(values), arrays, expire) is None
-    assert alike(ours[:place], ours, len(values), arrays, expire) is None
-
-
-@given(TOLD, st.integers(1, 3), st.sampled_from([-1, 1]))
-def test_another_number_of_arrays_or_values_is_not_alike(values: list[object], arrays: int, more: int) -> None:
-    """Though both sides say the same: it is not what was asked for."""
-    assume(b"OK" not in values)
-    said = side(values, arrays, None, 0)
-    assert alike(said, said, len(values), arrays, False)
-    assert alike(said, said, len(values) + more, arrays, False) is None
-    assert alike(said, said, len(values), arrays + 1, False) is None
-
-
-@pytest.mark.parametrize("word", [b"$-1\r\n", b"*0\r\n", b"*-1\r\n", b"-ERR no\r\n", b"+OK\r\n", b":1\r\n", b"*1\r\n"])
-def test_what_tells_no_value_is_not_alike_though_both_say_it(word: bytes) -> None:
-    """A key that is gone on both sides, or of another type, is looked at closely."""
-    said = bytearray(b"$1\r\na\r\n" + word)
-    assert alike(said, said, 2, 0, False) is None
-    assert alike(said, said, 1, 0, False) == Alike(1, 7, 7)
-
-
-# ---- where replies end -----------------------------------------------------------------------------------------------
-
-
-@given(st.lists(NESTED, max_size=8), st.binary(max_size=9), st.lists(st.integers(0, 1 << 12), max_size=12))
-def test_whole_replies_are_passed_however_they_are_cut(replies: list[object], more: bytes, cuts: list[int]) -> None:
-    """And nothing beyond them is looked at."""
-    data = b"".join(map(wire, replies))
-    begin, due = 0, len(replies)
-    for _, end in pairwise(sorted({0, len(data) + len(more), *(cut % (len(data) + 1) for cut in cuts)})):
-        begin, due = skip(bytearray((data + more)[:end]), begin, due)
-    assert (begin, due) == (len(data), 0)
-
-
-#: Of 64 bits or not, and some that only begin like a number.
-NUMBERS = INTEGERS.map(str) | st.integers(0, 1 << 70).map(str) | st.text("0123456789-+ ", max_size=21)
-
-
-@pytest.mark.parametrize("number", [LATEST, LATEST + 1, -LATEST - 1, -LATEST - 2, 10**18, 0])
-@pytest.mark.parametrize("kind", [":", "$", "*"])
-def test_the_borders_of_64_bits_are_where_the_parser_has_them(kind: str, number: int) -> None:
-    assert passed(kind, str(number)) == parsed(kind, str(number))
-
-
-@given(st.sampled_from(":$*"), NUMBERS)
-def test_a_number_is_one_where_the_parser_says_so(kind: str, number: str) -> None:
-    """Also of bytes and of parts."""
-    assert passed(kind, number) == parsed(kind, number)
-
-
-def passed(kind: str, number: str) -> bool:
-    """Whether the part in C takes a number for one; as many parts, or bytes, need not be there."""
-    try:
-        skip(f"{kind}{number}\r\n".encode(), 0, 1)
-    except ValueError:
-        return False
-    return True
-
-
-def parsed(kind: str, number: str) -> bool:
-    """Whether the parser does; for an array of so many parts there may be no memory."""
-    parser = hiredis.Reader(notEnoughData=None)
-    parser.feed(f"{kind}{number}\r\n".encode())
-    try:
-        parser.gets()
-    except hiredis.ProtocolError:
-        return False
-    except MemoryError:
-        return True
-    return True
-
-
-@pytest.mark.parametrize("data", [b"?", b"$x", b"$-2\r\n", b"$3\r\nabcd\r\n", b":1\n", b":\r\n", b"*2 \r\n", b":1\rx"])
-def test_what_no_server_says_is_found(data: bytes) -> None:
-    with pytest.raises(ValueError, match="byte 5"):
-        skip(bytearray(b"+OK\r\n" + data), 0, 2)
 
 
 def test_random_bytes_do_no_harm() -> None:

@@ -1,6 +1,6 @@
 """When a key ends: the one place where a reply about its expiry becomes an instant.
 
-(`take_expiries` in `c/splice.c` is the same in C; `tests/test_unparsed.py` holds the two together.)
+(`take_expiries` in `c/values.c` is the same in C; `tests/test_unparsed.py` holds the two together.)
 
 Of all replies only -1 means "never". A key that is gone (-2), in its last millisecond (PTTL 0) or past its instant
 must not become immortal at the target because of an unlucky moment: it is gone. Instants are absolute and in the
