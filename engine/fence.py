@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from .crew import Client
 from .ledger import Entry
 from .partitioners.control import Control, ReplyError, hurried
-from .workers.errors import AccessError, RunError, StateError
+from .workers.errors import AccessError, StateError, after_too_long
 from .workers.policy import Action, rule_for
 from .workers.resp import info_fields
 from .workers.setup import Node
@@ -67,8 +67,7 @@ class Fence:
                     self._kill(grave.clients)
             except (AccessError, StateError) as error:
                 if now - grave.since > self.retry_for_s:
-                    kind = StateError if isinstance(error, StateError) else RunError
-                    raise kind(error.message, side=error.side, address=error.address, hint=error.hint) from None
+                    raise after_too_long(error, error.message) from None
                 grave.next_try = time.monotonic() + AGAIN_S
                 continue
             self._graves.remove(grave)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,17 +12,17 @@ from keyferry.copying import Copy
 from keyferry.grammar import from_python
 from keyferry.logs import WARNING, Log
 from keyferry.signals import Signals
-from tests.conftest import ClusterFactory, ServerFactory
+from tests.conftest import ServerFactory
 from tests.support.compare import all_keys, assert_equal
 from tests.support.disguises import ClockSkew, TableCursors
 from tests.support.monitor import Executed, Monitor
-from tests.support.processes import VERIFIED, run_keyferry, start_keyferry, worker_pids
+from tests.support.processes import VERIFIED, run_keyferry
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
 from tests.support.words import read, refusal
 from tests.test_opaque_cursors import TurnsOpaque
-from tests.test_options import At, at, copied, is_write, write_strings
+from tests.test_options import At, at, copied, write_strings
 
 #: Commands that bring a value.
 READS = ("GET", "MGET", "DUMP")
@@ -205,7 +203,6 @@ def test_the_time_to_live_is_counted_from_the_start_where_a_copy_begins_again(se
         assert target.call("EXISTS", "long enough")
 
 
-@pytest.mark.covers("max-size")
 def test_all_passes_of_a_run_count_from_the_same_instant(pair: tuple[Server, Server]) -> None:
     """Else a verification by another map of slots, say, would look for keys that were not to be copied."""
     source, target = pair
@@ -218,6 +215,7 @@ def test_all_passes_of_a_run_count_from_the_same_instant(pair: tuple[Server, Ser
     assert found[0] == found[1]
 
 
+@pytest.mark.covers("max-size")
 def test_a_value_that_is_too_large_never_travels(pair: tuple[Server, Server]) -> None:
     source, target = pair
     with source.connect() as connection:
@@ -277,20 +275,6 @@ def test_a_limit_beyond_what_there_is_copies_all(pair: tuple[Server, Server]) ->
     assert_equal(source, target)
 
 
-def test_the_limit_holds_when_a_worker_is_killed(server: ServerFactory) -> None:
-    source, target = server("7.0"), server("9.1")
-    write_strings(source, 20_000)
-    killing = At(9, lambda: None)
-    with Proxy(target, killing) as proxy:
-        words = (*at(source), "replicate", *at(proxy), "--limit", "7000", "--workers", "2", "--batch", "50", "--json")
-        with start_keyferry(*words) as run:
-            killing._act = lambda: os.kill(worker_pids(run.pid)[0], signal.SIGKILL)
-            ran = run.wait()
-    assert ran.code == 0, ran.err
-    assert "a worker died" in ran.err
-    assert (result_of(ran)["keys"], target.call("DBSIZE")) == (7_000, 7_000)
-
-
 # ---- weather ------------------------------------------------------------------------------------------------------
 
 
@@ -308,23 +292,6 @@ def test_connections_that_are_lost_while_keys_are_looked_at_lose_no_key(
     assert cut._left < 0
     assert told["keys"] == target.call("DBSIZE") == (limit or 4_500)
     assert all_keys(target) <= {name for name in names("key", range(5_000)) if not name.endswith(b"9")}
-
-
-@pytest.mark.parametrize("form", ["text", "json"])
-def test_a_copy_with_a_limit_does_not_begin_again(form: str, server: ServerFactory) -> None:
-    """What was copied before stays at the target, so that a second pass would bring more keys than the limit."""
-    source, target = server("7.0"), server("7.0", fresh=True)
-    write_strings(source, 3_000)
-    words = ("--batch", "50", "--limit", "2900", *(["--json"] * (form == "json")))
-    with Proxy(source, At(20, target.restart, lambda args: args[0] == b"MGET")) as proxy:
-        ran = run_keyferry(*at(proxy), "replicate", *at(target), *words)
-    assert ran.code == 5, ran.err
-    assert "a copy with --limit cannot begin again" in ran.err
-    if form == "json":
-        told = result_of(ran)
-        assert told["exit_code"] == 5 and 0 < told["keys"] < 2_900 and not told["exact"]
-    else:
-        assert "copy " in ran.out and "verify    not done" in ran.out
 
 
 # ---- the plan -----------------------------------------------------------------------------------------------------
@@ -371,58 +338,3 @@ def test_filters_are_read_as_they_are_written() -> None:
     assert found.options["include"] == [b"x*", "ключ".encode()]
     assert found.options["type"] == ["ReJSON-RL", "Hash"]
     assert (found.options["max_size"], found.options["keys_from"]) == (1024, "f")
-
-
-class Expiring(Hooks):
-    """Between the copy and its verification, `expire` is called."""
-
-    def __init__(self, expire: Callable[[], object]) -> None:
-        self.expire = expire
-        self.written = self.done = False
-
-    def on_command(self, args: Args) -> Answer:
-        self.written = self.written or is_write(args)
-        if self.written and args[0] == b"INFO" and not self.done:
-            self.done = True
-            self.expire()
-        return args
-
-
-def test_a_copy_with_a_limit_is_verified_though_some_of_its_keys_expire(server: ServerFactory) -> None:
-    """No others are looked at in their place: those were not copied."""
-    source, target = server("7.0"), server("7.0")
-    write_strings(source, 30)
-
-    def expire() -> None:
-        some = sorted(all_keys(target))[:3]
-        source.call("DEL", *some)
-        target.call("DEL", *some)
-
-    with Proxy(target, Expiring(expire)) as proxy:
-        ran = run_keyferry(*at(source), "replicate", *at(proxy), "--limit", "10", "--json", env=VERIFIED)
-    verify = result_of(ran)["verify"]
-    assert (ran.code, verify["verdict"], verify["expired"]) == (0, "OK:7 V:0 >:0 <:0 T:0", 3), ran.err
-
-
-def test_a_copy_with_a_limit_is_verified_in_each_of_its_databases(server: ServerFactory) -> None:
-    source, target = server("7.0"), server("7.0")
-    for db in (1, 2):
-        write_strings(source, 30, db=db)
-    target.call("SET", "key:1", "in db 0")
-    words = ("--db-map", "1:2,2:1", "--limit", "40", "--include", "*", "--json")
-    ran = run_keyferry(*at(source), "replicate", *at(target), *words, env=VERIFIED)
-    verify = result_of(ran)["verify"]
-    assert (ran.code, verify["verdict"]) == (0, "OK:40 V:0 >:0 <:0 T:0"), ran.err
-
-
-def test_a_copy_of_a_cluster_with_a_limit_is_verified(cluster: ClusterFactory, server: ServerFactory) -> None:
-    source, target = cluster("7.0", 3, 0), server("7.0")
-    with source.connect() as connection:
-        for number in range(3_000):
-            connection.must("SET", f"key:{number}", "value")
-    words = ("--limit", "2000", "--exclude", "key:7*", "--type", "string,hash", "--workers", "2", "--json")
-    ran = run_keyferry("-p", str(source.masters[0].port), "replicate", *at(target), *words, env=VERIFIED)
-    verify = result_of(ran)["verify"]
-    assert (ran.code, verify["verdict"]) == (0, "OK:2000 V:0 >:0 <:0 T:0"), ran.err
-    again = run_keyferry("-p", str(source.masters[0].port), "compare", *at(target), *words)
-    assert (again.code, result_of(again)["verify"]["verdict"]) == (0, "OK:2000 V:0 >:0 <:0 T:0"), again.err

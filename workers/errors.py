@@ -138,3 +138,9 @@ def unpack(packed: dict[str, str]) -> KeyferryError:
     return _KINDS[packed["kind"]](
         packed["message"], side=packed["side"], address=packed["address"], hint=packed["hint"]
     )
+
+
+def after_too_long(error: KeyferryError, text: str) -> KeyferryError:
+    """What ends the run where a trouble has lasted too long: a state of a server stays one, all else is a RunError."""
+    kind = StateError if isinstance(error, StateError) else RunError
+    return kind(text, side=error.side, address=error.address, hint=error.hint)

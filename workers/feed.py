@@ -22,7 +22,7 @@ from collections.abc import Callable
 from . import process
 from .conn import Lost
 from .dirty import DirtySet
-from .errors import AccessError, ChangedError, InternalError, KeyferryError, NotConverged, RunError, StateError
+from .errors import AccessError, ChangedError, InternalError, KeyferryError, NotConverged, after_too_long
 from .feed_conn import FeedConnection, Told
 from .feed_task import FeedOrder, FeedReport, FeedSetup
 from .listener import Listener, Owner
@@ -223,9 +223,7 @@ class Feed:
             pause_s = self.patience.pause_s(("source", listener.node.endpoint.address))
         except TimeoutError as too_long:
             error = lost.error
-            kind = StateError if isinstance(error, StateError) else RunError
-            text = f"{error.message}, {too_long}"
-            return self._fail(kind(text, side="source", address=error.address, hint=error.hint))
+            return self._fail(after_too_long(error, f"{error.message}, {too_long}"))
         self._later(pause_s, lambda: self._connect(listener))
 
     def _fail(self, error: KeyferryError) -> None:

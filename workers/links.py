@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from .budget import Budget
 from .choose import Chooser
 from .conn import Connection, Lost
-from .errors import RunError, StateError
+from .errors import after_too_long
 from .expiry import Clock
 from .latency import Latencies, MeasuredConnection
 from .link import Link, Wait
@@ -257,9 +257,7 @@ class Links:
             pause_s = self.patience.pause_s(_where(conn))
         except TimeoutError as too_long:
             error = lost.error
-            kind = StateError if isinstance(error, StateError) else RunError
-            text = f"{error.message}, {too_long}"
-            raise kind(text, side=error.side, address=error.address, hint=error.hint) from None
+            raise after_too_long(error, f"{error.message}, {too_long}") from None
         self.events.later(pause_s, lambda: self._try(conn))
 
     def _try(self, old: Connection) -> None:
