@@ -15,6 +15,7 @@ from tests.support.compare import differences
 from tests.support.live import (
     TOLERANCE_MS,
     UNTIL_A_SIGNAL,
+    asked_for_its_status,
     assert_converged,
     cut_over,
     end_writer,
@@ -32,7 +33,6 @@ from tests.support.live import (
 from tests.support.processes import Run, children_of, command_line, pid_of_local_port
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Server
-from tests.test_live import asked_for_its_status
 
 KEYS, RATE, SECONDS = 5000, 4000, 1.0
 

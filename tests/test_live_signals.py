@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 
 from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal
 from tests.support.live import (
+    asked_for_its_status,
     assert_converged,
     follow_writes,
     generated,
@@ -19,13 +19,6 @@ from tests.support.live import (
     wait_until_followed,
 )
 from tests.support.processes import VERIFIED, Run, start_keyferry, worker_pids
-
-
-def asked_for_its_status(run: Run, text: str) -> bool:
-    """Ask by SIGUSR1; whether it has told that so far."""
-    run.signal(signal.SIGUSR1)
-    time.sleep(0.2)
-    return text in run.err
 
 
 def test_ctrl_c_cuts_over_and_ends_with_the_code_of_the_proof(server: ServerFactory) -> None:

@@ -117,6 +117,13 @@ def assert_converged(source: Database, target: Database, done: Followed, gaps: i
     assert_equal(source, target, ttl_tolerance_ms=TOLERANCE_MS)
 
 
+def asked_for_its_status(run: Run, text: str) -> bool:
+    """Ask by SIGUSR1; whether it has told that so far."""
+    run.signal(signal.SIGUSR1)
+    time.sleep(0.2)
+    return text in run.err
+
+
 def wait_until(holds: Callable[[], bool], timeout_s: float = 60, what: str = "") -> None:
     """Return once it holds."""
     deadline = time.monotonic() + timeout_s
