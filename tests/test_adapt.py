@@ -14,9 +14,9 @@ import keyferry
 from keyferry.workers.adapt import GAIN, LONG_QUEUE, Climb, Meter, climb_from
 from keyferry.workers.cursor import rev64
 from tests.conftest import ServerFactory
+from tests.support.filling import write_strings
 from tests.support.monitor import Monitor
 from tests.support.servers import Server
-from tests.test_options import write_strings
 
 LEAST, MOST = 8, 128
 #: Enough for every number of lanes between the two to be tried.

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from keyferry.workers.unparsed import Alike, alike
 from tests.support.compiled import compiled
-from tests.test_replies import NESTED, wire
-from tests.test_unparsed import NOW_MS, time_reply
+from tests.support.replies import NESTED, NOW_MS, time_reply, wire
 
 pytestmark = compiled
 

@@ -15,12 +15,13 @@ from keyferry.workers import errors
 from tests.conftest import ServerFactory
 from tests.support.compare import all_keys, assert_equal
 from tests.support.dataset import fill
+from tests.support.filling import keyspace, write_strings
+from tests.support.hooks import Slow
 from tests.support.monitor import Monitor
 from tests.support.processes import Result, Run, start_command, worker_pids
+from tests.support.readme import section
 from tests.support.respproxy import Proxy
 from tests.support.servers import Server, free_port
-from tests.test_docs import section
-from tests.test_options import Slow, keyspace, write_strings
 
 
 def start_script(folder: Path, code: str, **values: object) -> Run:

@@ -13,7 +13,7 @@ from keyferry.workers.errors import RunError
 from keyferry.workers.news import Aside
 from keyferry.workers.setup import Setup
 from keyferry.workers.task import COPY_KEYS, Task
-from tests.test_live_rules import live_copy
+from tests.support.live_parts import live_copy
 
 
 def aside(key: bytes, db: int = 0, reason: str = "too large") -> Aside:

@@ -11,15 +11,16 @@ from contextlib import contextmanager
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.busy import is_busy
+from tests.support.commands import at, copied
 from tests.support.compare import differences
 from tests.support.dataset import fill, fill_large
+from tests.support.filling import write_strings
 from tests.support.live import wait_until
 from tests.support.monitor import Monitor
 from tests.support.processes import run_keyferry, start_keyferry
 from tests.support.servers import Server
 from tests.support.summary import result_of
-from tests.test_live_busy import is_busy
-from tests.test_options import at, copied, write_strings
 
 KINDS = ("6.2", "7.0", "8.2", "9.1")
 #: What is read in a transaction.

@@ -24,16 +24,18 @@ from keyferry.workers.errors import AccessError, UnreachedError
 from keyferry.workers.setup import Node, Setup
 from keyferry.workers.task import COPY_RANGE, Task
 from tests.conftest import ServerFactory
+from tests.support.busy import is_busy
+from tests.support.commands import at
 from tests.support.compare import assert_equal
 from tests.support.dataset import fill_large
+from tests.support.filling import write_strings
+from tests.support.hooks import SURVEYED
 from tests.support.live import wait_until
+from tests.support.paces import SLOWLY, wait_for_keys
 from tests.support.processes import VERIFIED, start_command, start_keyferry
 from tests.support.proxy import FaultProxy
+from tests.support.seats import NotedSeats
 from tests.support.servers import Server, free_port
-from tests.test_live_busy import is_busy
-from tests.test_options import at, write_strings
-from tests.test_pace import NotedSeats
-from tests.test_signals import SLOWLY, wait_for_keys
 
 KEYS = 2_000
 #: No fault takes longer to come, seconds.
@@ -42,10 +44,6 @@ FAULT_S = 60.0
 AWAY_S = 3.0
 LIVE = ("--live", "--idle-timeout", "500")
 
-#: The control connection asks for the size of the database three times before the first key, and then, when all is
-#: copied: to see whether that was all (of the source only), and at the beginning of the verification. An empty target
-#: of a live copy is asked once more before the first key.
-SURVEYED = 3
 AT_THE_END = {
     "source-counted": ("source", SURVEYED + 1, ()),
     "source-verified": ("source", SURVEYED + 2, ()),

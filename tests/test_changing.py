@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Callable
 from itertools import count
 
@@ -13,6 +12,7 @@ import pytest
 import keyferry
 from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal, lost
+from tests.support.filling import write_and_rest, write_keys
 from tests.support.processes import run_keyferry
 from tests.support.servers import Server
 from tests.support.summary import result_of
@@ -26,22 +26,6 @@ SEEDS = [pytest.param(seed, marks=[pytest.mark.soak] if seed else []) for seed i
 
 def stable_keys() -> list[bytes]:
     return [b"stable:%d" % number for number in range(STABLE)]
-
-
-def write(server: Server, keys: list[bytes]) -> None:
-    with server.connect() as connection:
-        for begin in range(0, len(keys), 1000):
-            words = [word for key in keys[begin : begin + 1000] for word in (key, b"value of " + key)]
-            connection.pipeline([("MSET", *words)])
-
-
-def write_and_rest(server: Server, keys: list[bytes]) -> None:
-    """Write, and wait until the table has its size: while keys move between two tables, none is at rest."""
-    write(server, keys)
-    deadline = time.monotonic() + 60
-    while b"rehashing target" in server.call("DEBUG", "HTSTATS", "0"):
-        assert time.monotonic() < deadline, "the server does not end its rehashing"
-        time.sleep(0.01)
 
 
 def grow(server: Server, chance: random.Random, stop: threading.Event) -> None:
@@ -95,9 +79,9 @@ def test_no_key_that_existed_throughout_is_missing(
     kind: str, writer: Callable[..., None], seed: int, server: ServerFactory
 ) -> None:
     source, target = server(kind), server(kind)
-    write(source, stable_keys())
+    write_keys(source, stable_keys())
     if writer is shrink:
-        write(source, [b"doomed:%d" % number for number in range(STABLE * 9)])
+        write_keys(source, [b"doomed:%d" % number for number in range(STABLE * 9)])
     with meanwhile(lambda stop: writer(source, random.Random(seed), stop)):
         # Small windows and COUNTs make the copy long enough for the table to change its size meanwhile.
         words = ("--scan-count", "50", "--batch", "50", "--workers", "2", "--json")
@@ -129,7 +113,7 @@ def test_more_ranges_than_buckets_count_each_key_once(keys: int, server: ServerF
 
 def test_a_changing_source_is_told_by_a_tilde(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
-    write(source, stable_keys())
+    write_keys(source, stable_keys())
     with meanwhile(lambda stop: add(source, random.Random(1), stop)):
         ran = run_keyferry("-p", str(source.port), "replicate", "-p", str(target.port), "--batch", "20")
     assert ran.code == 0

@@ -18,12 +18,12 @@ from keyferry.workers.news import Counts
 from keyferry.workers.synth import Spec
 from tests.conftest import ServerFactory
 from tests.support.binaries import KINDS
-from tests.support.monitor import Monitor
+from tests.support.commands import at, generated
+from tests.support.monitor import Monitor, connection_names
 from tests.support.processes import Run, run_keyferry, start_keyferry, worker_pids
+from tests.support.prompts import at_a_terminal
 from tests.support.servers import Server
 from tests.support.summary import result_of
-from tests.test_generate import generated
-from tests.test_options import at, at_a_terminal, connection_names
 
 #: What the default operations send to a data set of all types; 6.2 has the same names.
 SENT = (

@@ -10,20 +10,12 @@ import pytest
 
 from tests.conftest import ClusterFactory, ClustersFactory, ServerFactory
 from tests.support.clusternodes import slot_of
-from tests.support.clusters import Cluster
 from tests.support.compare import all_keys, assert_equal, differences
 from tests.support.dataset import fill
+from tests.support.filling import Side, keys_of, write_many, write_strings
 from tests.support.mover import Mover
 from tests.support.processes import VERIFIED, run_keyferry
-from tests.support.servers import Server
 from tests.support.summary import result_of
-from tests.test_options import write_strings
-
-Side = Server | Cluster
-
-
-def keys_of(side: Side) -> int:
-    return side.dbsize() if isinstance(side, Cluster) else int(side.call("DBSIZE"))
 
 
 def copy(source: Side, target: Side, *options: str) -> tuple[int, bool, list[str]]:
@@ -34,13 +26,6 @@ def copy(source: Side, target: Side, *options: str) -> tuple[int, bool, list[str
     # 6.2 tells expiries relative to its clock only, and may be kept waiting between the two.
     found = differences(source, target, ttl_tolerance_ms=20 if source.kind == "6.2" else 0)
     return result["keys"], result["exact"], found
-
-
-def write_many(side: Side, count: int) -> None:
-    """Strings, enough of them that databases are cut; a tenth of them in one slot."""
-    with side.connect() as connection:
-        commands = ((b"SET", b"{hot}:%d" % n if n % 10 == 0 else b"key:%d" % n, b"value %d" % n) for n in range(count))
-        assert set(connection.pipeline(commands)) == {b"OK"}
 
 
 def wait_until(done: Callable[[], bool]) -> None:

@@ -14,26 +14,18 @@ from keyferry.partitioners.slots import cut as cut_slots
 from keyferry.verify_plan import shifted
 from keyferry.workers.cursor import tile
 from tests.conftest import ServerFactory
+from tests.support.commands import at, compared, verdict_of
 from tests.support.dataset import fill
 from tests.support.disguises import ClockSkew
+from tests.support.filling import write_and_rest, write_strings
 from tests.support.live import wait_until
 from tests.support.matrix import pairs
 from tests.support.monitor import Monitor
-from tests.support.processes import VERIFIED, Result, run_keyferry
+from tests.support.processes import VERIFIED, run_keyferry
 from tests.support.replication import follow, link_of
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
-from tests.test_changing import write_and_rest
-from tests.test_options import at, write_strings
-
-
-def compared(source: Server | Proxy, target: Server | Proxy, *words: str) -> Result:
-    return run_keyferry(*at(source), "compare", *at(target), *words)
-
-
-def verdict_of(ran: Result) -> str:
-    return ran.out.splitlines()[-1]
 
 
 @pairs

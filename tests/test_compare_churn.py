@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.commands import at
 from tests.support.compare import assert_equal, differences
 from tests.support.live import TOLERANCE_MS, generated, start_writer, wait_until
 from tests.support.processes import run_keyferry
 from tests.support.servers import Server
-from tests.test_options import at
+from tests.support.summary import OUTCOMES
 
 RATE = 20_000
-OUTCOMES = ("ok", "value", "type", "only_at_source", "expiry", "changing", "expired", "unreadable", "skipped")
 
 
 def compared(source: Server, target: Server, file: Path, *words: str) -> tuple[int, dict, set[str]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import ClustersFactory, ServerFactory
+from tests.support.commands import verdict_of
 from tests.support.dataset import fill
+from tests.support.filling import Side, keys_of, write_many
 from tests.support.processes import VERIFIED, run_keyferry
-from tests.test_cluster import Side, keys_of, write_many
-from tests.test_compare import verdict_of
 
 
 def verdict(command: str, source: Side, target: Side, *words: str) -> tuple[int, str]:

@@ -12,17 +12,18 @@ import pytest
 
 from keyferry.workers.errors import key_text
 from tests.conftest import ServerFactory
+from tests.support.commands import at
 from tests.support.compare import all_keys, differences, lost
 from tests.support.dataset import fill, fill_large
 from tests.support.disguises import OffsetCursors
+from tests.support.filling import write_strings
+from tests.support.hooks import At, TurnsOpaque, is_write
 from tests.support.monitor import Monitor
 from tests.support.processes import VERIFIED, Result, run_keyferry, start_keyferry, worker_pids
 from tests.support.respproxy import Answer, Args, Chain, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
 from tests.support.threads import meanwhile
-from tests.test_opaque_cursors import TurnsOpaque
-from tests.test_options import At, at, is_write, write_strings
 
 KINDS = ("6.2", "7.0", "8.2", "9.1")
 MODES = ("skip", "fail")

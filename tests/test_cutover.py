@@ -27,7 +27,7 @@ from keyferry.workers.news import Counts, Progress
 from keyferry.workers.pipe import Pipe
 from keyferry.workers.setup import Node
 from keyferry.workers.task import LIST_TYPE, Task
-from tests.test_live_rules import finish_tasks, live_copy
+from tests.support.live_parts import finish_tasks, live_copy
 
 EXTRA = Finding(b"extra", 0, 0, 0, ONLY_TARGET)
 

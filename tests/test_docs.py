@@ -19,11 +19,10 @@ from tests.conftest import ClustersFactory, ServerFactory
 from tests.support.dataset import fill
 from tests.support.monitor import Executed, Monitor
 from tests.support.processes import VERIFIED, run_keyferry
+from tests.support.readme import README, ROOT, rows, section
 from tests.support.replication import MASTER, follow
 from tests.support.servers import Server
 
-ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
 PAGES = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "bench/README.md")
 
 DEMO = "keyferry demo"
@@ -44,23 +43,6 @@ PASSWORD = "secret"
 def fences(language: str) -> list[str]:
     """The blocks of README in a language, without their fences."""
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-
-
-def section(title: str) -> str:
-    """What stands below a heading of README, up to the next one of any level."""
-    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#|\Z)", README, re.MULTILINE | re.DOTALL)
-    assert found, title
-    return found[1]
-
-
-def rows(text: str) -> list[list[str]]:
-    """The cells of the tables in a text, without their headings."""
-    found = []
-    for table in re.findall(r"^\|[-| ]+\|\n((?:\|.*\|\n)+)", text, re.MULTILINE):
-        for line in table.splitlines():
-            cells = re.split(r"(?<!\\)\|", line.strip("|"))
-            found.append([cell.strip().replace(r"\|", "|") for cell in cells])
-    return found
 
 
 def option_rows() -> dict[str, list[str]]:

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.commands import at, copied
 from tests.support.dataset import fill
 from tests.support.disguises import ClockSkew
+from tests.support.filling import write_strings
 from tests.support.monitor import Monitor
 from tests.support.processes import run_keyferry
 from tests.support.respproxy import Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
-from tests.test_options import at, copied, write_strings
 
 #: All that a dry run may send. CLIENT names our own connection, which ends with the run.
 COMMON = {"CLIENT", "DBSIZE", "INFO", "PING", "SELECT", "TIME"}

@@ -12,14 +12,13 @@ import pytest
 from keyferry.workers.budget import WINDOW_BYTES
 from keyferry.workers.elements import CLOSELY, MOST_BYTES, PAYLOAD, kind_of_both, same_of
 from tests.conftest import ServerFactory
+from tests.support.commands import at, compared, verdict_of
 from tests.support.dataset import fill
 from tests.support.live import wait_until
 from tests.support.monitor import Monitor
 from tests.support.processes import VERIFIED, run_keyferry
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
-from tests.test_compare import compared, verdict_of
-from tests.test_options import at
 
 #: Commands that a comparison sends where it looks at a key alone, and nowhere else.
 LOOKS = {"LLEN", "SCARD", "HLEN", "ZCARD", "XLEN", "XPENDING", "XRANGE", "HSCAN", "SSCAN", "GETRANGE"}

@@ -9,9 +9,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.commands import at
+from tests.support.filling import write_strings
 from tests.support.processes import VERIFIED, Run, start_keyferry
 from tests.support.summary import result_of
-from tests.test_options import at, write_strings
 
 SLOWLY = ("--rate", "500", "--batch", "10")
 

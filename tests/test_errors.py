@@ -18,12 +18,14 @@ import pytest
 
 from tests.conftest import ServerFactory
 from tests.support.binaries import bloom
+from tests.support.commands import at
 from tests.support.compare import all_keys, differences
 from tests.support.dataset import fill
+from tests.support.filling import write_strings
+from tests.support.hooks import At
 from tests.support.processes import Result, start_command
 from tests.support.respproxy import Proxy
 from tests.support.servers import Server, free_port, start_loading
-from tests.test_options import At, at, write_strings
 
 #: No refusal takes longer, seconds.
 REFUSED_S = 40.0

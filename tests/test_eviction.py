@@ -20,14 +20,15 @@ from keyferry.workers.choose import Chooser
 from keyferry.workers.lane import Lane
 from keyferry.workers.task import COPY_KEYS, Task
 from tests.conftest import ServerFactory
+from tests.support.commands import at, copied
 from tests.support.compare import assert_equal
 from tests.support.control import control_of
+from tests.support.filling import write_strings
 from tests.support.processes import run_keyferry
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
 from tests.support.window_loop import Loop
-from tests.test_options import at, copied, write_strings
 
 MB = 1 << 20
 RANDOM = random.Random(1)  # what a server cannot compress

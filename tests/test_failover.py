@@ -10,17 +10,13 @@ import pytest
 from tests.conftest import ClusterFactory
 from tests.support.clusters import Cluster
 from tests.support.compare import assert_equal
+from tests.support.filling import write_numbers
 from tests.support.live import wait_until
 from tests.support.processes import VERIFIED, Result, run_keyferry
 from tests.support.summary import result_of
 
 KEYS = 40_000
 A_SCAN = 100  # keys that one SCAN is asked for
-
-
-def write(cluster: Cluster, count: int = KEYS) -> None:
-    with cluster.connect() as connection:
-        assert set(connection.pipeline((b"SET", b"key:%d" % n, b"%d" % n) for n in range(count))) == {b"OK"}
 
 
 def copied_while(
@@ -51,7 +47,7 @@ PAIRS = [("source", "8.2"), ("target", "7.0"), ("source", "7.0"), ("target", "9.
 def test_a_killed_master_is_followed_by_its_replica(side: str, kind: str, cluster: ClusterFactory) -> None:
     source = cluster(kind, 3, int(side == "source"), fresh=side == "source")
     target = cluster(kind, 3, int(side == "target"), fresh=side == "target")
-    write(source)
+    write_numbers(source, KEYS)
     failing = source if side == "source" else target
     others = source.masters[1:]
     before = sum(node.calls("scan") for node in others)
@@ -73,7 +69,7 @@ def test_a_killed_master_is_followed_by_its_replica(side: str, kind: str, cluste
 def test_a_master_that_changes_places_with_its_replica(side: str, cluster: ClusterFactory) -> None:
     source = cluster("8.2", 3, int(side == "source"), fresh=side == "source")
     target = cluster("8.2", 3, int(side == "target"), fresh=side == "target")
-    write(source)
+    write_numbers(source, KEYS)
     failing = source if side == "source" else target
     ran = copied_while(source, target, lambda: failing.fail_over(failing.masters[1]))
     assert ran.code == 0, ran.err
@@ -84,7 +80,7 @@ def test_a_master_that_changes_places_with_its_replica(side: str, cluster: Clust
 def test_keys_that_were_read_and_not_written_are_not_taken_for_done(kind: str, cluster: ClusterFactory) -> None:
     """One SCAN brings all that a master has; the rate is so low that most is not written when another master falls."""
     source, target, keys = cluster(kind, 3, 1, fresh=True), cluster(kind, 3), 1_200
-    write(source, keys)
+    write_numbers(source, keys)
     ran = copied_while(source, target, lambda: source.kill_master(0), "--no-verify", "--json", rate=80, after=80)
     assert ran.code == 0, ran.err
     assert "what was copied of 2 nodes stands; " in ran.err

@@ -19,10 +19,10 @@ from keyferry.workers.news import Report
 from keyferry.workers.setup import Node, Setup
 from keyferry.workers.task import COPY_KEYS, COPY_RANGE, LIVE_KEYS, Task
 from tests.conftest import ServerFactory
+from tests.support.busy import busy_soon, is_busy
 from tests.support.live import wait_until
+from tests.support.seats import NotedSeat
 from tests.support.servers import Server, free_port
-from tests.test_live_busy import busy_soon, is_busy
-from tests.test_pace import NotedSeat
 
 
 class Mortal(NotedSeat):

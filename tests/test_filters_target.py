@@ -7,12 +7,11 @@ import json
 import pytest
 
 from tests.conftest import ClusterFactory, ServerFactory
+from tests.support.commands import at, compared, verdict_of
 from tests.support.disguises import ClockSkew
 from tests.support.live import UNTIL_A_SIGNAL, cut_over, start_live, wait_until
 from tests.support.processes import run_keyferry
 from tests.support.respproxy import Proxy
-from tests.test_compare import compared, verdict_of
-from tests.test_options import at
 
 HOUR_S = 3600
 

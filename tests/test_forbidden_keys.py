@@ -8,15 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.commands import at
 from tests.support.compare import differences
+from tests.support.forbidden import FORBIDDEN, USERS, write_with_forbidden
 from tests.support.processes import VERIFIED, Result, run_keyferry
-from tests.support.servers import Server
-from tests.support.summary import result_of
-from tests.test_compare_churn import OUTCOMES
-from tests.test_options import at
+from tests.support.summary import OUTCOMES, result_of
 
-USERS = ("user default on nopass ~* &* +@all", "user bob on >pw ~open:* &* +@all")
-FORBIDDEN = (b"secret:string", b"secret:hash", b"secret:expiring")
 WAYS: dict[str, tuple[str, ...]] = {
     "usual": (),
     "dump": ("--method", "dump"),
@@ -24,15 +21,6 @@ WAYS: dict[str, tuple[str, ...]] = {
     "skip": ("--on-conflict", "skip"),
     "no ttl": ("--no-ttl",),
 }
-
-
-def write(source: Server) -> None:
-    with source.connect() as connection:
-        connection.pipeline([("SET", b"open:%d" % number, b"value") for number in range(300)])
-        connection.pipeline([("HSET", b"open:hash:%d" % number, b"field", b"value") for number in range(50)])
-        connection.must("SET", "secret:string", "value")
-        connection.must("HSET", "secret:hash", "field", "value")
-        connection.must("SET", "secret:expiring", "value", "PX", 10_000_000)
 
 
 #: The usual way on all versions, all ways on one.
@@ -46,7 +34,7 @@ def test_only_the_keys_that_are_forbidden_are_put_aside(
 ) -> None:
     source = server(kind, acl=USERS) if side == "source" else server(kind)
     target = server(kind, acl=USERS) if side == "target" else server(kind)
-    write(source)
+    write_with_forbidden(source)
     target.call("SET", "other", "value")  # so that it is asked which keys exist
     login = ("--user", "bob", "-a", "pw")
     words = [*at(source), *(login * (side == "source")), "replicate", *at(target), *(login * (side == "target"))]

@@ -8,22 +8,15 @@ from typing import Any
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.commands import at, generated
 from tests.support.compare import all_keys
-from tests.support.monitor import Monitor
-from tests.support.processes import Result, run_keyferry
+from tests.support.filling import write_strings
+from tests.support.monitor import Monitor, connection_names, connections_taken
+from tests.support.processes import run_keyferry
 from tests.support.servers import Server
 from tests.support.summary import result_of
-from tests.test_options import at, connection_names, write_strings
-from tests.test_options_seen import connections_taken
 
 EPOCH = 4_000_000_000  # seconds since 1970: in the year 2096
-
-
-def generated(server: Server, *words: str) -> Result:
-    """A run that must end well."""
-    ran = run_keyferry("generate", *at(server), *words)
-    assert ran.code == 0, ran.err
-    return ran
 
 
 def asked(server: Server, *command: str, keys: set[bytes] | None = None) -> dict[bytes, Any]:

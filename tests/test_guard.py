@@ -14,7 +14,7 @@ from keyferry.workers.endpoint import Endpoint
 from tests.conftest import ServerFactory
 from tests.support.live import wait_until
 from tests.support.servers import Server
-from tests.test_undo import State, compression
+from tests.support.undo import State, compression
 
 #: A guard tries a silent server for twice as long.
 SILENT_S = 30.0

@@ -10,14 +10,16 @@ import pytest
 
 from keyferry.workers.latency import kind_of
 from tests.conftest import ServerFactory
+from tests.support.commands import at, copied
 from tests.support.compare import assert_equal
 from tests.support.dataset import fill
+from tests.support.filling import write_strings
+from tests.support.hooks import Slow
 from tests.support.monitor import Monitor
 from tests.support.processes import run_keyferry, start_keyferry
 from tests.support.respproxy import Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
-from tests.test_options import Slow, at, copied, write_strings
 
 HEADING = "latency, ms         requests       p50       p90       p99     p99.9       max"
 

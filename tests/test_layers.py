@@ -90,6 +90,12 @@ def _may_import(here: str, folder: str, name: str) -> bool:
     return library in sys.stdlib_module_names
 
 
+def test_what_tests_share_lies_in_their_support() -> None:
+    """A test that imports another one cannot be collected once that one was moved or renamed."""
+    tests = sorted((ROOT / "tests").glob("*.py"))
+    assert [path.name for path in tests if any(name.startswith("tests.test_") for name in imported(path, ROOT))] == []
+
+
 def test_imports_point_down_and_libraries_enter_at_one_file() -> None:
     assert violations(ROOT) == []
 

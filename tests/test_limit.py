@@ -9,11 +9,13 @@ from collections.abc import Callable
 import pytest
 
 from tests.conftest import ClusterFactory, ServerFactory
+from tests.support.commands import at
 from tests.support.compare import all_keys
+from tests.support.filling import write_strings
+from tests.support.hooks import At, is_write
 from tests.support.processes import VERIFIED, run_keyferry, start_keyferry, worker_pids
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.summary import result_of
-from tests.test_options import At, at, is_write, write_strings
 
 
 def test_the_limit_holds_when_a_worker_is_killed(server: ServerFactory) -> None:

@@ -11,6 +11,7 @@ from keyferry.passes import PASSES_MAX
 from tests.conftest import ServerFactory
 from tests.support.binaries import KINDS
 from tests.support.compare import all_keys, assert_equal, lost
+from tests.support.filling import write_strings
 from tests.support.live import (
     UNTIL_A_SIGNAL,
     assert_converged,
@@ -27,7 +28,6 @@ from tests.support.live import (
 )
 from tests.support.processes import VERIFIED, run_keyferry
 from tests.support.servers import Server
-from tests.test_options import write_strings
 
 
 @pytest.mark.covers("live", "idle-timeout")

@@ -7,13 +7,12 @@ import threading
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.busy import TAKES_S, busy_soon, is_busy
 from tests.support.compare import assert_equal
 from tests.support.live import UNTIL_A_SIGNAL, cut_over, feeds, followed, start_live, wait_until, wait_until_followed
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
 
-#: A script may take so long, seconds, before others are told that the server is busy; so long it takes.
-LIMIT_S, TAKES_S = 0.05, 3
 #: It writes at its beginning, and then does nothing useful.
 LONG = f"""
     redis.call('SET', KEYS[1], 'by a script')
@@ -22,18 +21,9 @@ LONG = f"""
 """
 
 
-def busy_soon(server: Server) -> None:
-    server.call("CONFIG", "SET", "lua-time-limit", int(1000 * LIMIT_S))
-
-
 def run_a_script(server: Server) -> None:
     with server.connect() as connection:
         connection.must("EVAL", LONG, "1", "late")
-
-
-def is_busy(server: Server) -> bool:
-    with server.connect() as connection:
-        return str(connection.call("PING")).startswith("BUSY")
 
 
 class AtTheLastLook(Hooks):

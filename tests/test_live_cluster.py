@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import random
-import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from functools import partial
 
 import pytest
 
@@ -18,38 +14,13 @@ from tests.support.clusters import Cluster
 from tests.support.compare import assert_equal
 from tests.support.dataset import fill
 from tests.support.live import TOLERANCE_MS, Followed, assert_converged, feeds, followed, notify, wait_until
-from tests.support.processes import VERIFIED, Run, start_keyferry
+from tests.support.live_clusters import start_live_cluster, written
 from tests.support.servers import Server
-from tests.support.threads import meanwhile
-
-KEYS = 3000
-
-
-def write(side: Cluster, stop: threading.Event) -> None:
-    """Keys come, change and go, until told to stop; what a cluster refuses while it changes is left out."""
-    chance = random.Random(3)
-    with side.connect() as connection:
-        number = 0
-        while not stop.wait(0.005):
-            number += 1
-            keys = [b"key:%d" % chance.randrange(KEYS) for _ in range(20)]
-            connection.pipeline([(b"SET", key, b"%d" % number) for key in keys[1:]] + [(b"DEL", keys[0])])
-
-
-def written(side: Cluster) -> AbstractContextManager[None]:
-    """It is written to as long as the block lasts."""
-    return meanwhile(partial(write, side))
-
-
-def start(source: Cluster | Server, target: Cluster | Server, *words: str) -> Run:
-    idle = () if "--idle-timeout" in words else ("--idle-timeout", "1s")
-    line = ("replicate", source.uri, target.uri, "--live", *idle, "--json")
-    return start_keyferry(*line, *words, env=VERIFIED)
 
 
 def follow(source: Cluster, target: Cluster | Server, meanwhile: Callable[[], None], *words: str) -> Followed:
     """Copy live under writes; how that ended."""
-    with start(source, target, *words) as run:
+    with start_live_cluster(source, target, *words) as run:
         with written(source):
             wait_until(lambda: all(feeds(node) for node in source.masters), what="no feed at every master")
             time.sleep(0.5)
@@ -94,7 +65,7 @@ def test_a_master_that_falls_is_followed_to_its_successor(cluster: ClusterFactor
     source = cluster("7.0", 3, 1, fresh=True)
     target = server("7.0")
     fill(source, 300, tagged=0.3)
-    with start(source, target, "--idle-timeout", "4s") as run:
+    with start_live_cluster(source, target, "--idle-timeout", "4s") as run:
         wait_until(lambda: target.call("DBSIZE") == source.dbsize())
         time.sleep(1)  # replicas have everything
         killed = source.kill_master(0)

@@ -14,16 +14,16 @@ from tests.conftest import ServerFactory
 from tests.support.live import (
     UNTIL_A_SIGNAL,
     cut_over,
+    feeds_port,
     followed,
     start_live,
     wait_for_feed,
     wait_until,
     wait_until_followed,
 )
-from tests.support.processes import Run, worker_pids
+from tests.support.processes import Run, pid_with_port, worker_pids
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Server
-from tests.test_live_faults import feeds_port, pid_with_port
 
 # ---- keys that rest -------------------------------------------------------------------------------------------------
 

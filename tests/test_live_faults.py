@@ -20,6 +20,7 @@ from tests.support.live import (
     cut_over,
     end_writer,
     feeds,
+    feeds_port,
     follow_writes,
     followed,
     generated,
@@ -30,7 +31,7 @@ from tests.support.live import (
     wait_until,
     wait_until_followed,
 )
-from tests.support.processes import Run, children_of, command_line, pid_of_local_port
+from tests.support.processes import Run, children_of, pid_with_port
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Server
 
@@ -238,17 +239,6 @@ def test_gap_after_gap_is_made_good_while_the_source_is_written_to(server: Serve
 def kill_the_process(run: Run, source: Server) -> None:
     """That of the feed."""
     os.kill(pid_with_port(run, int(feeds_port(source))), signal.SIGKILL)
-
-
-def feeds_port(server: Server) -> str:
-    line = next(line for line in server.call("CLIENT", "LIST").decode().splitlines() if ":feed " in line)
-    return line.split("addr=")[1].split()[0].rpartition(":")[2]
-
-
-def pid_with_port(run: Run, port: int) -> int:
-    pid = pid_of_local_port(port, children_of(run.pid))
-    assert pid is not None, command_line(run.pid)
-    return pid
 
 
 @pytest.mark.parametrize("loses", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["silent", "after a loss"])

@@ -10,7 +10,10 @@ import pytest
 
 from tests.conftest import ServerFactory
 from tests.support.binaries import KINDS, bloom
+from tests.support.commands import at
 from tests.support.compare import all_keys
+from tests.support.filling import write_strings
+from tests.support.hooks import Verifying
 from tests.support.live import (
     UNTIL_A_SIGNAL,
     assert_converged,
@@ -26,8 +29,6 @@ from tests.support.live import (
 from tests.support.monitor import Monitor
 from tests.support.processes import run_keyferry
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
-from tests.test_live_outcome import Verifying
-from tests.test_options import at, write_strings
 
 NOTIFIED = ("--feed", "notifications")
 #: What may be sent to a source (README): nothing of it writes.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.hooks import Verifying
 from tests.support.live import (
     UNTIL_A_SIGNAL,
     cut_over,
@@ -24,21 +24,6 @@ from tests.support.processes import VERIFIED, Run, start_keyferry
 from tests.support.proxy import FaultProxy
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.summary import result_of
-
-
-class Verifying(Hooks):
-    """Something happens at the first command that only verification sends to the target."""
-
-    def __init__(self, act: Callable[[], object]) -> None:
-        self.act = act
-        self.acted = False
-
-    def on_command(self, args: Args) -> Answer:
-        if args[0] in (b"MGET", b"GET", b"DUMP") and b"key" in args and not self.acted:
-            self.acted = True
-            self.act()
-        return args
-
 
 #: What was found is known to stand no more, and a signal comes long before it would be looked at again.
 AGAIN_LATE = ("--idle-timeout", "3s")

@@ -8,6 +8,9 @@ from contextlib import ExitStack
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.commands import at
+from tests.support.filling import write_strings
+from tests.support.hooks import Verifying
 from tests.support.live import (
     feeds,
     followed,
@@ -18,8 +21,6 @@ from tests.support.live import (
 from tests.support.processes import VERIFIED, run_keyferry, start_keyferry
 from tests.support.respproxy import Answer, Args, Proxy
 from tests.support.words import refusal
-from tests.test_live_outcome import Verifying
-from tests.test_options import at, write_strings
 
 
 def test_one_server_a_replica_and_a_copy_back_are_refused(server: ServerFactory) -> None:

@@ -9,6 +9,8 @@ import pytest
 from tests.conftest import ServerFactory
 from tests.support.binaries import bloom
 from tests.support.compare import all_keys, assert_equal
+from tests.support.filling import write_strings
+from tests.support.hooks import Verifying
 from tests.support.live import (
     UNTIL_A_SIGNAL,
     Followed,
@@ -23,8 +25,6 @@ from tests.support.live import (
 from tests.support.processes import Run
 from tests.support.respproxy import Answer, Args, Proxy
 from tests.support.servers import Server
-from tests.test_live_outcome import Verifying
-from tests.test_options import write_strings
 
 
 def test_keys_of_the_target_stay_and_what_was_not_ours_to_remove_is_told(server: ServerFactory) -> None:

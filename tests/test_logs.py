@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
-from tests.support.processes import run_keyferry, start_keyferry
+from tests.support.commands import at, copied
+from tests.support.filling import write_strings
+from tests.support.hooks import Slow
+from tests.support.output import CONTROL, EVIL
+from tests.support.processes import run_keyferry, shell, start_keyferry
+from tests.support.prompts import at_a_terminal
 from tests.support.respproxy import Proxy
 from tests.support.servers import Server, free_port
 from tests.support.terminal import Terminal
-from tests.test_options import Slow, at, at_a_terminal, copied, write_strings
-from tests.test_output import CONTROL, EVIL, shell
 
 #: A key that is no text.
 BINARY = b"\xff\x00\x1b[2J"

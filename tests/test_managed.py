@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.commands import at
 from tests.support.compare import assert_equal
 from tests.support.dataset import fill
 from tests.support.disguises import InfoFields, WithoutInfo
+from tests.support.filling import keyspace, write_strings
 from tests.support.processes import VERIFIED, run_keyferry
 from tests.support.respproxy import Args, Proxy
 from tests.support.wire import ServerError
-from tests.test_options import at, keyspace, write_strings
 
 #: Sections of INFO that the proxy in front of the target does not show.
 HIDDEN = ("server", "memory", "persistence", "stats", "replication", "cpu", "modules", "cluster", "keyspace")

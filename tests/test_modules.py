@@ -7,9 +7,8 @@ import pytest
 from keyferry.workers.structs.topk import without_addresses
 from tests.conftest import ServerFactory
 from tests.support.binaries import bloom
+from tests.support.commands import at, compared, verdict_of
 from tests.support.processes import VERIFIED, run_keyferry
-from tests.test_compare import compared, verdict_of
-from tests.test_options import at
 
 #: Of each type of RedisBloom: how a key is made, and how it is changed.
 TYPES: dict[str, tuple[list[tuple[str, ...]], tuple[str, ...]]] = {

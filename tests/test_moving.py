@@ -12,10 +12,10 @@ from tests.support.clusternodes import slot_of
 from tests.support.clusters import Cluster
 from tests.support.compare import all_keys, assert_equal
 from tests.support.dataset import fill
+from tests.support.filling import write_many
 from tests.support.live import wait_for_feed, wait_until
 from tests.support.mover import Mover
 from tests.support.processes import VERIFIED, Result, run_keyferry, start_keyferry
-from tests.test_cluster import write_many
 
 #: MIGRATE carries an expiry as the time that is left: it may end up some milliseconds later.
 MIGRATE_MS = 100

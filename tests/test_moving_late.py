@@ -10,14 +10,14 @@ import pytest
 from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.clusternodes import Node, slot_of
 from tests.support.clusters import Cluster
+from tests.support.commands import verdict_of
+from tests.support.filling import write_numbers
+from tests.support.hooks import SURVEYED
 from tests.support.live import UNTIL_A_SIGNAL, followed, wait_until
+from tests.support.live_clusters import start_live_cluster
 from tests.support.processes import VERIFIED, Result, Run, run_keyferry, start_keyferry
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Server
-from tests.test_between_phases import SURVEYED
-from tests.test_compare import verdict_of
-from tests.test_failover import write
-from tests.test_live_cluster import start
 
 KEYS = 6_000
 #: A comparison takes some seconds.
@@ -71,7 +71,7 @@ def test_a_key_that_goes_to_a_node_that_was_read_already_is_compared(
 
 
 def copied(source: Cluster, target: Server) -> None:
-    write(source, KEYS)
+    write_numbers(source, KEYS)
     ran = run_keyferry("replicate", source.uri, target.uri)
     assert ran.code == 0, ran.err
 
@@ -123,7 +123,7 @@ def test_a_master_that_dies_at_the_last_look_of_a_live_copy_is_followed_by_its_r
 ) -> None:
     """The feed waits for an answer to its fence: it asks the master four times for the cut-over, and twice here."""
     source, target = cluster("7.0", 3, 1, fresh=True), server("7.0")
-    write(source, KEYS)
+    write_numbers(source, KEYS)
     first = source.masters[0]
     with FaultProxy(first.port, "stall at request PING 7 connection 3") as proxy:
         words = ("-u", source.uri, "--remap", f"{first.address}={proxy.address}", "replicate", target.uri)
@@ -172,7 +172,7 @@ def test_a_key_of_the_target_that_goes_to_a_node_that_was_read_already_is_found_
     names = [name for n in range(3 * KEYS) if owners[slot_of(name := b"key:%d" % n)] == full.address][:KEYS]
     with source.connect() as connection:
         connection.pipeline((b"SET", name, b"value") for name in names)
-    with start(source, target, *SLOWLY, *UNTIL_A_SIGNAL) as run:
+    with start_live_cluster(source, target, *SLOWLY, *UNTIL_A_SIGNAL) as run:
         wait_until(lambda: target.dbsize() == KEYS)
         extra = scanned_last(full)
         source.call("DEL", extra)

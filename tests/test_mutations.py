@@ -10,22 +10,15 @@ from typing import Any
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.commands import compared, verdict_of
 from tests.support.dataset import fill
-from tests.support.mutations import Mutation, mutations
+from tests.support.mutations import Mutation, apply_all, mutations
 from tests.support.servers import Server
-from tests.support.wire import Command, ServerError
-from tests.test_compare import compared, verdict_of
 
 #: Every version is compared with every other, and with itself, by turns in one direction.
 PAIRS = [("6.2", "6.2"), ("6.2", "7.0"), ("6.2", "9.1"), ("7.0", "7.0"), ("7.0", "8.2"), ("8.2", "8.2")]
 PAIRS += [("8.2", "6.2"), ("8.2", "9.1"), ("9.1", "7.0"), ("9.1", "9.1")]
 SOAKED = PAIRS[:1] + PAIRS[3:5] + PAIRS[8:9]  # what `scripts/soak` makes besides
-
-
-def run(server: Server, commands: list[Command]) -> None:
-    with server.connect() as connection:
-        refused = [reply for reply in connection.pipeline(commands) if isinstance(reply, ServerError)]
-    assert refused == []
 
 
 def both_have(source: Server, target: Server) -> list[Mutation]:
@@ -47,11 +40,11 @@ def test_each_mutation_is_found_with_the_right_kind(
     source, target = (server(kind) for kind in pair)
     chosen = both_have(source, target)
     for one in (source, target):
-        run(one, [command for mutation in chosen for command in mutation.build])
+        apply_all(one, [command for mutation in chosen for command in mutation.build])
     built = sum(bool(mutation.build) for mutation in chosen)
     ran = compared(source, target, "--show-diffs", "20")
     assert (ran.code, verdict_of(ran)) == (0, f"OK:{built} V:0 >:0 <:0 T:0"), ran.out
-    run(target, [command for mutation in chosen for command in mutation.change])
+    apply_all(target, [command for mutation in chosen for command in mutation.change])
     compared(source, target, "--diff-file", str(tmp_path / "file"))
     lines = (tmp_path / "file").read_text().splitlines()
     found = {record["key"]: record["kind"] for record in map(json.loads, lines)}
@@ -100,4 +93,4 @@ def build(server: Server, number: int, words: list[str]) -> None:
         ("ZADD", key, *(part for word in words for part in (len(word) + 0.1, word))),
         ("PFADD", key, *words),
     ]
-    run(server, [commands[number % 4]])
+    apply_all(server, [commands[number % 4]])

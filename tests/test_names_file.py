@@ -15,11 +15,11 @@ import keyferry
 from keyferry.partitioners.keys import NamesFile
 from keyferry.workers.errors import RunError
 from tests.conftest import ServerFactory
+from tests.support.commands import at, verdict_of
+from tests.support.filling import write_strings
+from tests.support.hooks import At
 from tests.support.processes import VERIFIED, Result, run_keyferry, start_keyferry
 from tests.support.respproxy import Proxy
-from tests.test_compare import verdict_of
-from tests.test_options import at, write_strings
-from tests.test_options_filters import At
 
 KEYS = 1_000
 

@@ -16,8 +16,9 @@ from tests.conftest import ServerFactory
 from tests.support.compare import all_keys, assert_equal
 from tests.support.dataset import fill_large
 from tests.support.disguises import OffsetCursors, ShardedCursors, TableCursors
+from tests.support.hooks import TurnsOpaque
 from tests.support.processes import Result, run_keyferry, start_keyferry, worker_pids
-from tests.support.respproxy import Answer, Args, Hooks, Proxy
+from tests.support.respproxy import Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
 
@@ -55,28 +56,6 @@ def test_a_shard_number_in_the_lowest_bits_is_copied_completely(shards: int, ser
     assert ran.code == 0, ran.err
     assert all_keys(target) == {b"key:%d" % number for number in range(KEYS)}
     assert all(one.call("DBSIZE") > KEYS // 5 for one in behind)
-
-
-class TurnsOpaque(Hooks):
-    """A ring while it is probed; afterwards a scan may only begin at 0 and go on where it was: others end at once."""
-
-    replies_of = frozenset({b"SCAN"})
-
-    def __init__(self) -> None:
-        self.copying = False
-        self.given = {b"0"}
-
-    def on_command(self, args: Args) -> Answer:
-        self.copying = self.copying or (args[:2] == [b"CLIENT", b"SETNAME"] and b"control" not in args[2])
-        return args
-
-    def on_reply(self, args: Args, reply: Any) -> Any:
-        if not self.copying:
-            return reply
-        if args[1] not in self.given:
-            return [b"0", reply[1]]
-        self.given.add(reply[0])
-        return reply
 
 
 class EmptyForAMoment(TurnsOpaque):

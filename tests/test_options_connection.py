@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.commands import at, copied
 from tests.support.compare import assert_equal
+from tests.support.filling import keyspace, write_strings
+from tests.support.hooks import At
 from tests.support.monitor import Executed, Monitor
 from tests.support.processes import run_keyferry
+from tests.support.prompts import at_a_terminal
 from tests.support.respproxy import Proxy
-from tests.test_options import At, at, at_a_terminal, copied, keyspace, write_strings
 
 #: Users that may do what the default user may not: read by DUMP at the source, write by RESTORE at the target.
 ANN = ("user default on nopass ~* &* +@all -dump", "user ann on >one ~* &* +@all")

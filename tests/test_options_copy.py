@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.commands import at, copied
 from tests.support.compare import assert_equal
 from tests.support.dataset import fill
-from tests.support.monitor import Executed, Monitor
+from tests.support.filling import keyspace, write_strings
+from tests.support.hooks import At
+from tests.support.monitor import Executed, Monitor, connection_names
 from tests.support.processes import VERIFIED, run_keyferry, start_keyferry
 from tests.support.respproxy import Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
-from tests.test_options import At, at, connection_names, copied, keyspace, write_strings
 
 
 @pytest.fixture

@@ -13,37 +13,25 @@ from keyferry.grammar import from_python
 from keyferry.logs import WARNING, Log
 from keyferry.signals import Signals
 from tests.conftest import ServerFactory
+from tests.support.commands import at, copied
 from tests.support.compare import all_keys, assert_equal
 from tests.support.disguises import ClockSkew, TableCursors
+from tests.support.filling import names, strings_and_hashes, write_strings
+from tests.support.hooks import At, TurnsOpaque
 from tests.support.monitor import Executed, Monitor
 from tests.support.processes import VERIFIED, run_keyferry
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
 from tests.support.words import read, refusal
-from tests.test_opaque_cursors import TurnsOpaque
-from tests.test_options import At, at, copied, write_strings
 
 #: Commands that bring a value.
 READS = ("GET", "MGET", "DUMP")
 
 
-def strings_and_hashes(server: ServerFactory) -> tuple[Server, Server]:
-    """A source with 100 strings and 20 hashes, and an empty target."""
-    source, target = server("7.0"), server("9.1")
-    write_strings(source, 100)
-    with source.connect() as connection:
-        connection.pipeline(("HSET", f"hash:{number}", "field", "value") for number in range(20))
-    return source, target
-
-
 @pytest.fixture
 def pair(server: ServerFactory) -> tuple[Server, Server]:
     return strings_and_hashes(server)
-
-
-def names(prefix: str, numbers: Iterable[int]) -> set[bytes]:
-    return {f"{prefix}:{number}".encode() for number in numbers}
 
 
 def read_of(commands: Iterable[Executed]) -> set[bytes]:

@@ -15,14 +15,15 @@ from typing import Any
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.commands import at, copied
 from tests.support.compare import all_keys, assert_equal
 from tests.support.dataset import fill
+from tests.support.filling import names, strings_and_hashes, write_strings
 from tests.support.monitor import Monitor
 from tests.support.processes import VERIFIED, run_keyferry, start_command
+from tests.support.prompts import at_a_terminal
 from tests.support.servers import Server
 from tests.support.summary import result_of
-from tests.test_options import at, at_a_terminal, copied, write_strings
-from tests.test_options_filters import names, strings_and_hashes
 
 
 @pytest.fixture

@@ -13,16 +13,17 @@ import pytest
 
 from keyferry.workers.pace import SAVED_S, WINDOW_S
 from tests.conftest import ServerFactory
+from tests.support.commands import at, copied
 from tests.support.compare import assert_equal
 from tests.support.disguises import OffsetCursors
+from tests.support.filling import write_strings
+from tests.support.hooks import TurnsOpaque
 from tests.support.live import wait_until
 from tests.support.monitor import Executed, Monitor
 from tests.support.processes import run_keyferry, start_keyferry, worker_pids
 from tests.support.respproxy import Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
-from tests.test_opaque_cursors import TurnsOpaque
-from tests.test_options import at, copied, write_strings
 
 #: What may pass beyond rate * t: what a worker has saved up, and windows that are paid for by what comes after them.
 BEFOREHAND_S = SAVED_S + 2 * WINDOW_S

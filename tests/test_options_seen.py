@@ -10,9 +10,12 @@ import pytest
 
 from keyferry import VERSION
 from tests.conftest import ServerFactory
+from tests.support.commands import at, copied
+from tests.support.filling import keyspace, write_strings
+from tests.support.monitor import connections_taken
 from tests.support.processes import run_keyferry
+from tests.support.prompts import at_a_terminal
 from tests.support.servers import Server, free_port
-from tests.test_options import at, at_a_terminal, copied, keyspace, write_strings
 
 #: RFC 3339, in UTC, with milliseconds.
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -38,11 +41,6 @@ def test_help_and_version_are_all_that_happens(word: str, says: str, pair: tuple
     assert (ran.code, ran.err) == (0, "")
     assert says in ran.out
     assert [connections_taken(one) for one in pair] == connections
-
-
-def connections_taken(server: Server) -> bytes:
-    """Counted by the server; asked on a connection that is there already."""
-    return server.call("INFO", "stats").split(b"total_connections_received:")[1].split()[0]
 
 
 @pytest.mark.covers("quiet")

@@ -8,11 +8,11 @@ import pytest
 
 from tests.conftest import ServerFactory
 from tests.support.binaries import KINDS
+from tests.support.commands import at
 from tests.support.compare import assert_equal
 from tests.support.monitor import Monitor
 from tests.support.processes import run_keyferry
 from tests.support.servers import Server
-from tests.test_options import at
 
 
 @pytest.mark.covers("source-rdbcompression")

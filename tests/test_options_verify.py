@@ -15,12 +15,12 @@ from keyferry.logs import ERROR, Log
 from keyferry.sampling import most_likely
 from keyferry.signals import Signals
 from tests.conftest import ServerFactory
+from tests.support.commands import at, compared, verdict_of
 from tests.support.disguises import Written
+from tests.support.filling import write_strings
 from tests.support.monitor import Monitor
 from tests.support.processes import VERIFIED, run_keyferry, start_keyferry
 from tests.support.respproxy import Proxy
-from tests.test_compare import compared, verdict_of
-from tests.test_options import at, write_strings
 
 
 @pytest.mark.covers("verify")

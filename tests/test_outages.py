@@ -10,7 +10,7 @@ from keyferry.workers.errors import RunError
 from keyferry.workers.news import Report
 from keyferry.workers.setup import Node, Setup
 from keyferry.workers.task import COPY_RANGE, Task
-from tests.test_pace import NotedSeats
+from tests.support.seats import NotedSeats
 
 LOST = ["target", "127.0.0.1:1", "connection lost: reset"]
 

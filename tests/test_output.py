@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import signal
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from keyferry.options import COMMANDS
 from tests.conftest import ServerFactory
+from tests.support.commands import at, copied
 from tests.support.compare import assert_equal
 from tests.support.dataset import fill
-from tests.support.processes import VERIFIED, Result, run_keyferry, start_command, start_keyferry
+from tests.support.filling import write_strings
+from tests.support.hooks import At, Slow
+from tests.support.output import CONTROL, EVIL
+from tests.support.processes import VERIFIED, Result, run_keyferry, shell, start_keyferry
 from tests.support.respproxy import Args, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
-from tests.test_options import At, Slow, at, copied, write_strings
-
-#: A key that would rename a terminal's window, and begin a new line.
-EVIL = b"\x1b]0;x\x07\n"
-#: All control characters but the line feed, those of Latin-1 included.
-CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
 @pytest.fixture
@@ -33,15 +28,6 @@ def pair(server: ServerFactory) -> tuple[Server, Server]:
     source, target = server("7.0"), server("9.1")
     fill(source, 300)
     return source, target
-
-
-def shell(text: str, *words: str, env: Mapping[str, str] | None = None) -> Result:
-    """A line of bash in which KEYFERRY stands for the command with its words."""
-    command = shlex.join([sys.executable, "-m", "keyferry", *words])
-    with start_command("bash", "-c", text.replace("KEYFERRY", command), env=env) as run:
-        ran = run.wait()
-    assert not ran.left
-    return ran
 
 
 # -- control characters and columns -----------------------------------------------------------------------------------

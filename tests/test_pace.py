@@ -23,8 +23,9 @@ from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.lane import DEPTH
 from keyferry.workers.news import Counts, Progress, Report
 from keyferry.workers.pace import NOTHING, SAVED_S, Bucket, Pace, Share
-from keyferry.workers.setup import Node, Order, Setup
+from keyferry.workers.setup import Node, Setup
 from keyferry.workers.task import COPY, COPY_RANGE, LIST_KEYS, Task
+from tests.support.seats import NotedSeats
 
 # -- a bucket -----------------------------------------------------------------------------------------------------
 
@@ -244,30 +245,6 @@ def test_the_limits_are_divided_among_those_who_have_work() -> None:
     assert governor.share(4, 0) == Share(keys_a_second=5_000, bytes_a_second=2_500_000)
     assert governor.share(1, 0) == Share(keys_a_second=20_000, bytes_a_second=10_000_000)
     assert governor.share(0, 0) == NOTHING
-
-
-class NotedSeat:
-    """A worker's seat that notes the orders."""
-
-    def __init__(self) -> None:
-        self.orders: list[Order] = []
-
-    def send(self, order: Order) -> bool:
-        self.orders.append(order)
-        return True
-
-    def take_shares(self) -> list[Share]:
-        """The shares that were told since the last call."""
-        shares = [order.share for order in self.orders if order.share]
-        self.orders.clear()
-        return shares
-
-
-class NotedSeats:
-    """An executor that starts nothing."""
-
-    def launch(self, setup: Setup) -> NotedSeat:
-        return NotedSeat()
 
 
 def test_a_worker_without_work_keeps_nothing_and_only_changes_are_told() -> None:

@@ -16,8 +16,8 @@ from keyferry.grammar import parse
 from keyferry.options import BY_LETTER, BY_NAME, COMMAND_NAMES
 from keyferry.workers.errors import UsageError
 from tests.support.processes import start_command
+from tests.support.prompts import at_a_terminal as typed_at_a_terminal
 from tests.support.words import read, refusal
-from tests.test_options import at_a_terminal as typed_at_a_terminal
 
 
 @pytest.mark.parametrize(

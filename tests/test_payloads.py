@@ -13,13 +13,14 @@ from keyferry.partitioners.topology import describe
 from keyferry.workers.endpoint import Endpoint
 from tests.conftest import ServerFactory
 from tests.support.binaries import KINDS
+from tests.support.commands import at
 from tests.support.compare import all_keys
 from tests.support.control import control_of
+from tests.support.filling import write_strings
 from tests.support.processes import run_keyferry
 from tests.support.servers import Server
 from tests.support.summary import result_of
 from tests.support.wire import ServerError
-from tests.test_options import at, write_strings
 
 #: Bytes of a payload after its value: the version of its format, in the first two, and a checksum.
 FOOTER_BYTES = 10

@@ -9,12 +9,12 @@ import pytest
 
 from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.disguises import InfoFields
+from tests.support.filling import write_strings
 from tests.support.monitor import Monitor
 from tests.support.processes import run_keyferry
 from tests.support.replication import follow
 from tests.support.respproxy import Proxy
 from tests.support.servers import Server, free_port
-from tests.test_options import write_strings
 
 TIMES = re.compile(r"  round trip ms: p50 ([\d.]+) p95 ([\d.]+) p99 ([\d.]+) max ([\d.]+)")
 

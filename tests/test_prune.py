@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.commands import at
 from tests.support.compare import all_keys
+from tests.support.filling import write_strings
+from tests.support.forbidden import FORBIDDEN, USERS, write_with_forbidden
 from tests.support.live import followed
 from tests.support.processes import VERIFIED, Result, run_keyferry, start_keyferry
 from tests.support.proxy import FaultProxy
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
-from tests.test_forbidden_keys import FORBIDDEN, USERS, write
-from tests.test_options import at, write_strings
 
 LOGIN = ("--user", "bob", "-a", "pw")
 #: The second user may read all keys, and write only those with `open:`.
@@ -36,7 +37,7 @@ def with_secrets(server: ServerFactory, kind: str) -> tuple[Server, Server]:
     """Both sides have the same keys, of which the source shows only some; the target has one more of either kind."""
     source, target = server(kind, acl=USERS), server(kind)
     for one in (source, target):
-        write(one)
+        write_with_forbidden(one)
     target.call("MSET", EXTRA_SECRET, "1", "open:extra", "1")
     return source, target
 

@@ -20,8 +20,8 @@ from keyferry.verify_plan import shifted
 from keyferry.workers.cursor import RING, cursor_at
 from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal
+from tests.support.filling import write_strings
 from tests.support.monitor import Monitor
-from tests.test_options import write_strings
 
 KEYS = st.integers(0, 10**11)
 LANES = st.integers(1, 4096)

@@ -12,12 +12,12 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
 from tests.conftest import ServerFactory
+from tests.support.commands import at, compared, verdict_of
 from tests.support.compare import assert_equal, differences
+from tests.support.filling import keyspace, write_strings
 from tests.support.live import followed, start_live, wait_until
 from tests.support.processes import VERIFIED, run_keyferry
 from tests.support.servers import Server
-from tests.test_compare import compared, verdict_of
-from tests.test_options import at, keyspace, write_strings
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 

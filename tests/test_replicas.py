@@ -12,6 +12,7 @@ from keyferry.workers.errors import UsageError
 from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.compare import assert_equal, differences
 from tests.support.dataset import fill
+from tests.support.filling import write_many, write_strings
 from tests.support.live import wait_until
 from tests.support.processes import VERIFIED, Result, run_keyferry, start_keyferry
 from tests.support.proxy import FaultProxy
@@ -19,8 +20,6 @@ from tests.support.replication import MASTER, follow, forget_reads, link_of, rea
 from tests.support.sentinels import Sentinels
 from tests.support.servers import free_port
 from tests.support.summary import result_of
-from tests.test_cluster import write_many
-from tests.test_options import write_strings
 
 REPLICA = ("--read-from", "replica")
 

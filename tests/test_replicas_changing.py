@@ -24,6 +24,7 @@ from keyferry.workers.task import Task
 from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.clusternodes import slot_of
 from tests.support.compare import assert_equal
+from tests.support.filling import Side, keys_of, write_many, write_strings
 from tests.support.live import wait_until
 from tests.support.mover import Mover
 from tests.support.processes import VERIFIED, Result, Run, run_keyferry, start_keyferry
@@ -31,8 +32,6 @@ from tests.support.proxy import FaultProxy
 from tests.support.replication import MASTER, follow, link_of, synchronise_anew, wait_until_in_step
 from tests.support.sentinels import Sentinels
 from tests.support.servers import Server, free_port
-from tests.test_cluster import Side, keys_of, write_many
-from tests.test_options import write_strings
 
 KEYS = 10_000
 

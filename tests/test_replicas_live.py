@@ -10,6 +10,7 @@ from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.clusternodes import slot_of
 from tests.support.clusters import Cluster
 from tests.support.compare import assert_equal, differences
+from tests.support.filling import write_strings
 from tests.support.live import (
     TOLERANCE_MS,
     assert_converged,
@@ -21,11 +22,10 @@ from tests.support.live import (
     wait_for_writes,
     wait_until,
 )
+from tests.support.live_clusters import written
 from tests.support.processes import VERIFIED, Run, start_keyferry
 from tests.support.proxy import FaultProxy
 from tests.support.replication import MASTER, follow, forget_reads, link_of, reads_of, wait_until_in_step
-from tests.test_live_cluster import written
-from tests.test_options import write_strings
 
 
 def start_live(source: str, target: str, *words: str) -> Run:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from keyferry.workers.replies import RECV_BYTES, Replies, Way, listed, mark_request, new_mark, recv_buffer
 from tests.support.compiled import compiled
+from tests.support.replies import NESTED, OKS, SINGLE, wire
 
 EACH, FLAT, MARKED, UNPARSED = Way
 WITH_MARK = (MARKED, UNPARSED)
@@ -27,30 +28,11 @@ class Request:
     refuses_mark: bool = False
 
 
-def wire(reply: object) -> bytes:
-    """A reply as a server sends it."""
-    if isinstance(reply, str):
-        return b"-%b\r\n" % reply.encode()
-    if isinstance(reply, bytes):
-        return b"+OK\r\n" if reply == b"OK" else b"$%d\r\n%b\r\n" % (len(reply), reply)
-    if isinstance(reply, tuple):
-        return b"*%d\r\n" % len(reply) + b"".join(map(wire, reply))
-    return b"$-1\r\n" if reply is None else b":%d\r\n" % reply
-
-
 def plain(reply: object) -> object:
     """A reply of the parser as `wire` takes it."""
     if isinstance(reply, list):
         return tuple(map(plain, reply))
     return str(reply) if isinstance(reply, Exception) else reply
-
-
-OKS = st.just(b"OK")
-ERRORS = st.just("MOVED 1 127.0.0.1:7000")
-TRICKS = st.sampled_from([b"+OK\r\n", b"OK\r\n", b"$16\r\n", b"\r\n", b"\n", b"*2\r\n", b""])
-INTEGERS = st.integers(-1, 1 << 40) | st.integers(-(1 << 63), (1 << 63) - 1)
-SINGLE = st.one_of(OKS, OKS, OKS, ERRORS, st.none(), INTEGERS, st.binary(max_size=40), TRICKS)
-NESTED = st.recursive(SINGLE, lambda inner: st.lists(inner, max_size=4).map(tuple), max_leaves=8)
 
 
 def requests(kind: Way) -> st.SearchStrategy[Request]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +18,15 @@ from keyferry.partitioners.server import Server as Described
 from keyferry.partitioners.topology import describe
 from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.binaries import KINDS
+from tests.support.commands import at
 from tests.support.compare import assert_equal
 from tests.support.control import control_of
 from tests.support.dataset import fill
+from tests.support.filling import write_strings
 from tests.support.monitor import Monitor
 from tests.support.processes import run_keyferry
+from tests.support.readme import README, acl_lines, rows, section
 from tests.support.servers import Server
-from tests.test_docs import README, rows, section
-from tests.test_options import at, write_strings
 
 SIDES = (SOURCE, TARGET)
 #: With these options a copy uses every row of the table that its versions know; by the other options it has.
@@ -301,11 +301,6 @@ def usual(side: str, **keywords: Any) -> list[Right]:
     chosen = given.from_keywords("replicate", **keywords)
     uses = rights.Uses(chosen, selects="dbs" in keywords, switches="enable_notifications" in keywords)
     return rights.rights_of(uses, side)
-
-
-def acl_lines() -> list[str]:
-    """README's ready lines."""
-    return re.findall(r"^ACL SETUSER .*$", section("Permissions"), re.MULTILINE)
 
 
 def test_the_lines_of_readme_are_those_of_the_table() -> None:

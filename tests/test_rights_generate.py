@@ -18,8 +18,8 @@ from keyferry.workers.churn_operations import OPERATIONS
 from keyferry.workers.synth import TYPES
 from tests.conftest import ServerFactory
 from tests.support.processes import Result, run_keyferry
+from tests.support.readme import section
 from tests.support.servers import Server
-from tests.test_docs import section
 
 DATA = ("--keys", "400", "--elements", "1-20", "--ttl-share", "20%", "--workers", "1")
 CHURN = ("--churn", "2000", "--for", "300ms")

@@ -12,9 +12,8 @@ from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal
 from tests.support.dataset import fill
 from tests.support.processes import VERIFIED, Result, run_keyferry
+from tests.support.readme import acl_lines, rows, section
 from tests.support.servers import Server
-from tests.test_docs import rows, section
-from tests.test_rights import SIDES, acl_lines
 
 FEEDS = {"tracking": ("--feed", "tracking"), "notifications": ("--feed", "notifications", "--enable-notifications")}
 (NOTIFIED,) = re.findall(r"A feed of notifications also needs `(.*?)`", section("Permissions"))
@@ -23,7 +22,8 @@ FEEDS = {"tracking": ("--feed", "tracking"), "notifications": ("--feed", "notifi
 def rules(side: str, feed: str) -> list[str]:
     """What README lists for a side of a live copy with that feed."""
     table = {
-        row[0].replace("`", ""): row[1 + SIDES.index(side)].replace("`", "") for row in rows(section("Permissions"))
+        row[0].replace("`", ""): row[1 + (SOURCE, TARGET).index(side)].replace("`", "")
+        for row in rows(section("Permissions"))
     }
     line = next(line for line in acl_lines() if f"SETUSER {side} " in line).partition(" ~* ")[2]
     listed = [*line.split(), *table["--live"].split()]
@@ -80,7 +80,7 @@ def test_each_that_is_taken_away_is_named_before_anything_is_copied(
     rule: str, told: str, hint: str, pair: tuple[Server, Server]
 ) -> None:
     source, target = pair
-    for one, side in zip(pair, SIDES, strict=True):
+    for one, side in zip(pair, (SOURCE, TARGET), strict=True):
         grant(
             one,
             [each for each in rules(side, "notifications") if each != rule]

@@ -14,15 +14,16 @@ from keyferry.workers.read import Method
 from keyferry.workers.structs.ask import Times
 from keyferry.workers.window import Window
 from tests.conftest import ServerFactory
+from tests.support.commands import at
 from tests.support.compare import all_keys, assert_equal
 from tests.support.disguises import ClockSkew, ShardedCursors
+from tests.support.hooks import At
 from tests.support.monitor import Monitor
 from tests.support.processes import run_keyferry, start_keyferry
 from tests.support.proxy import FaultProxy
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
-from tests.test_options import At, at
-from tests.test_router import Loop
+from tests.support.window_loop import Loop
 
 RING_KEYS = 25_000  # enough for the probe, so that all shortcuts of a direct connection are on
 

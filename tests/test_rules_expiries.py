@@ -9,11 +9,12 @@ import pytest
 from keyferry.workers.compare import Comparison
 from keyferry.workers.read import Method
 from tests.conftest import ServerFactory
+from tests.support.commands import at
+from tests.support.filling import write_strings
 from tests.support.processes import run_keyferry
 from tests.support.respproxy import Args, Hooks, Proxy
 from tests.support.servers import Server
-from tests.test_options import at, write_strings
-from tests.test_router import Loop
+from tests.support.window_loop import Loop
 
 
 @pytest.mark.parametrize("side", ["source", "target"])

@@ -20,15 +20,15 @@ from keyferry.partitioners.topology import describe
 from keyferry.verdict import Verdict
 from keyferry.workers.finding import CHANGING, EXPIRY, ONLY_SOURCE, TYPE, VALUE
 from tests.conftest import ServerFactory
+from tests.support.commands import at, compared, verdict_of
 from tests.support.control import control_of
 from tests.support.disguises import ClockSkew, Written
+from tests.support.filling import write_strings
 from tests.support.live import wait_until
 from tests.support.processes import VERIFIED, run_keyferry, start_keyferry
 from tests.support.respproxy import Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.threads import meanwhile
-from tests.test_compare import compared, verdict_of
-from tests.test_options import at, write_strings
 
 
 def again_and_again(server: Server, *commands: tuple[Any, ...]) -> AbstractContextManager[None]:

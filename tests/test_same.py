@@ -8,11 +8,11 @@ import pytest
 
 from keyferry.workers.careful import Careful
 from tests.conftest import ServerFactory
+from tests.support.commands import copied
 from tests.support.compare import all_keys
 from tests.support.dataset import fill
 from tests.support.servers import Server
-from tests.test_options import copied
-from tests.test_router import Loop
+from tests.support.window_loop import Loop
 
 #: By type: a command that changes any value; the key comes second.
 CHANGES: dict[bytes, tuple[str, ...]] = {

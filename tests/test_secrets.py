@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.commands import at
+from tests.support.filling import write_strings
 from tests.support.processes import Run, children_of, command_line, environment, run_keyferry, start_keyferry
+from tests.support.prompts import at_a_terminal
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
-from tests.test_options import at, at_a_terminal, write_strings
 
 #: Nothing else looks like these.
 SECRETS = ("S3cr3t-of-the-source", "S3cr3t-of-the-target")

@@ -9,12 +9,12 @@ import pytest
 
 from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal
+from tests.support.filling import write_strings
 from tests.support.processes import run_keyferry, start_keyferry
 from tests.support.proxy import FaultProxy
+from tests.support.readme import README
 from tests.support.sentinels import Sentinels
 from tests.support.servers import Server
-from tests.test_docs import README
-from tests.test_options import write_strings
 
 KEYS = 20_000
 

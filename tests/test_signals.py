@@ -16,16 +16,13 @@ import pytest
 from tests.conftest import ServerFactory
 from tests.support.compare import all_keys, assert_equal
 from tests.support.dataset import fill_large
+from tests.support.paces import LESS_SLOWLY, SLOWLY, wait_for_keys
 from tests.support.processes import Run, children_of, start_command, start_keyferry, worker_pids
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
 
 KEYS = 20_000
-#: So that it is not done before a signal comes, however late that is.
-SLOWLY = ("--batch", "8", "--scan-count", "8", "--workers", "2", "--rate", "1000")
-#: The same for a copy that is to come to its end in the test.
-LESS_SLOWLY = (*SLOWLY[:-1], "4000")
 
 
 @contextmanager
@@ -34,13 +31,6 @@ def copying(source: Server, target: Server, *words: str, pace: tuple[str, ...] =
     with start_keyferry("-p", str(source.port), "replicate", "-p", str(target.port), *pace, *words) as run:
         wait_for_keys(target, run)
         yield run
-
-
-def wait_for_keys(target: Server, run: Run) -> None:
-    deadline = time.monotonic() + 60
-    while target.call("DBSIZE") < 500:
-        assert run.running and time.monotonic() < deadline, run.err
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from keyferry.workers.expiry import LATEST
 from keyferry.workers.unparsed import skip
 from tests.support.compiled import compiled
-from tests.test_replies import INTEGERS, NESTED, wire
+from tests.support.replies import INTEGERS, NESTED, wire
 
 pytestmark = compiled
 

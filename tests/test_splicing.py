@@ -28,13 +28,12 @@ from tests.support.compare import all_keys, assert_equal, differences
 from tests.support.compiled import compiled
 from tests.support.dataset import fill
 from tests.support.monitor import Executed, Monitor
-from tests.support.mutations import mutations
+from tests.support.mutations import apply_all, mutations
 from tests.support.processes import VERIFIED, run_keyferry
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
 from tests.support.window_loop import BY_TURNS, CLOCK, Loop
-from tests.test_mutations import run
 
 #: So many keys go before the others: until then, nobody knows where in the bytes a request's replies begin.
 FIRST = 50
@@ -327,9 +326,9 @@ def test_with_and_without_the_part_in_c_a_comparison_says_the_same(
     assert run_keyferry(*words).code == 0
     chosen = [one for one in mutations() if one.since <= kind]
     for one in (source, target):
-        run(one, [command for mutation in chosen for command in mutation.build])
+        apply_all(one, [command for mutation in chosen for command in mutation.build])
     for change in ([], [command for mutation in chosen for command in mutation.change]):
-        run(target, change)
+        apply_all(target, change)
         said = []
         for pure in ("", "1"):
             told = tmp_path / f"{pure}-{len(change)}"

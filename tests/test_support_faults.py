@@ -7,14 +7,13 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import hiredis
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.before import PATIENCE_S, before, eventually, is_healthy
 from tests.support.compare import all_keys, assert_equal
 from tests.support.dataset import fill
 from tests.support.processes import start_command
@@ -22,35 +21,13 @@ from tests.support.proxy import FaultProxy
 from tests.support.servers import Server, free_port
 from tests.support.wire import Connection, ServerError, pack
 
-#: What should happen at once may take so long on a machine under load, seconds.
-PATIENCE_S = 20.0
-
-
 # -- helpers ----------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def before(server: Server, map: str = "") -> Iterator[FaultProxy]:
-    with FaultProxy(server.port, map) as proxy:
-        yield proxy
-
-
-def is_healthy(proxy: FaultProxy) -> bool:
-    with proxy.connect() as connection:
-        return connection.call("PING") == b"PONG"
 
 
 def all_bytes(client: socket.socket) -> bytes:
     """What comes until the other end closes; raises OSError where it does so by RST."""
     client.settimeout(PATIENCE_S)
     return b"".join(iter(lambda: client.recv(1 << 16), b""))
-
-
-def eventually(what: Any, wanted: Any) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while what() != wanted:
-        assert time.monotonic() < deadline, f"{what()!r}, not {wanted!r}"
-        time.sleep(0.01)
 
 
 # -- without faults ---------------------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.before import PATIENCE_S, before, eventually, is_healthy
 from tests.support.compare import all_keys
 from tests.support.wire import Connection
-from tests.test_support_faults import PATIENCE_S, before, eventually, is_healthy
 
 #: What should not happen is waited for so long, seconds.
 QUIET_S = 0.3

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.commands import at
 from tests.support.compare import all_keys, differences
 from tests.support.dataset import fill
 from tests.support.processes import run_keyferry
 from tests.support.servers import Server
 from tests.support.summary import result_of
-from tests.test_options import at
 
 HUGE = {b"huge:string", b"huge:hash"}
 

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.commands import at
+from tests.support.filling import write_strings
+from tests.support.hooks import Slow
 from tests.support.processes import start_keyferry
 from tests.support.respproxy import Proxy
 from tests.support.servers import Server
 from tests.support.terminal import Terminal
-from tests.test_options import Slow, at, write_strings
 
 #: The bar at 80 columns: share, keys, rates, and the time left once it can be told.
 BAR = re.compile(

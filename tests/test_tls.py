@@ -12,6 +12,7 @@ import pytest
 import keyferry
 from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.certificates import Certificates
+from tests.support.commands import at
 from tests.support.compare import assert_equal, differences
 from tests.support.dataset import fill
 from tests.support.processes import VERIFIED, Result, run_keyferry
@@ -20,7 +21,6 @@ from tests.support.replication import wait_until_in_step
 from tests.support.sentinels import Sentinels
 from tests.support.servers import Server
 from tests.support.words import read, refusal
-from tests.test_options import at
 
 KEYS = 3_000
 #: More than the kernel takes at once, on either side.

@@ -6,8 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,13 @@ from keyferry import undofile
 from tests.conftest import ServerFactory
 from tests.support.binaries import KINDS
 from tests.support.certificates import Certificates
+from tests.support.commands import at
 from tests.support.compare import assert_equal
 from tests.support.dataset import fill, fill_large
+from tests.support.filling import write_strings
+from tests.support.paces import LESS_SLOWLY, SLOWLY, wait_for_keys
 from tests.support.processes import (
     VERIFIED,
-    Result,
-    Run,
     command_line,
     environment,
     guard_pids,
@@ -30,66 +30,14 @@ from tests.support.processes import (
     start_keyferry,
 )
 from tests.support.proxy import FaultProxy
-from tests.support.servers import Server
-from tests.test_options import at, write_strings
-from tests.test_signals import LESS_SLOWLY, SLOWLY, wait_for_keys
+from tests.support.undo import KEYS, OFF, State, compression
 
-OFF = ("--source-rdbcompression", "off")
-KEYS = 20_000
 PASSWORD = "quite-a-secret"
-
-
-class State:
-    """The folder of undo files of the commands that are given its environment."""
-
-    def __init__(self, folder: Path) -> None:
-        self.env = {"XDG_STATE_HOME": str(folder)}
-        self.folder = folder / "keyferry" / "undo"
-
-    @property
-    def files(self) -> list[Path]:
-        """All that lies there."""
-        return sorted(self.folder.iterdir()) if self.folder.exists() else []
-
-    def run(self, *words: str) -> Result:
-        """Run a command to its end."""
-        return run_keyferry(*words, env=self.env)
-
-    @contextmanager
-    def copying(self, source: Server, target: Server, pace: tuple[str, ...] = SLOWLY) -> Iterator[Run]:
-        """A copy without compression that has begun to write, and has a while to go."""
-        words = (*at(source), "replicate", *at(target), *pace, *OFF)
-        with start_keyferry(*words, env=self.env) as run:
-            wait_for_keys(target, run)
-            assert compression(source) == "no"
-            assert len(self.files) == 1
-            yield run
-
-    def killed(self, source: Server, target: Server) -> None:
-        """A copy, all of whose processes are killed at once, the guard first."""
-        with self.copying(source, target) as run:
-            for pid in guard_pids(run.pid):
-                os.kill(pid, signal.SIGKILL)
-            run.end()
-        assert compression(source) == "no"
-        assert len(self.files) == 1
-
-    def is_as_before(self, source: Server) -> None:
-        """Fail unless the value is back, and its file gone, within a while."""
-        deadline = time.monotonic() + 20
-        while (compression(source) != "yes" or self.files) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert (compression(source), self.files) == ("yes", [])
 
 
 @pytest.fixture
 def state(tmp_path: Path) -> State:
     return State(tmp_path / "state")
-
-
-def compression(server: Server) -> str:
-    """The server's rdbcompression as it is now."""
-    return str(server.call("CONFIG", "GET", "rdbcompression")[1].decode())
 
 
 # ---- what a run does by itself --------------------------------------------------------------------------------------

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.commands import at
 from tests.support.dataset import fill_large
+from tests.support.filling import write_strings
 from tests.support.live import wait_until, wait_until_followed
+from tests.support.paces import LESS_SLOWLY
 from tests.support.processes import VERIFIED, Run, guard_pids, start_keyferry
 from tests.support.servers import Server
-from tests.test_options import at, write_strings
-from tests.test_signals import LESS_SLOWLY
-from tests.test_undo import KEYS, OFF, State, compression
+from tests.support.undo import KEYS, OFF, State, compression
 
 
 @pytest.fixture

@@ -25,11 +25,10 @@ from keyferry.workers.slots import SLOTS, Owners, in_slot_order, runs_of, slots_
 from keyferry.workers.unparsed import ONE_NODE, Asked, Spliced, Takers, alike, skip, splice
 from keyferry.workers.write import payloads_request, strings_request
 from tests.support.compiled import compiled
-from tests.test_replies import INTEGERS, wire
+from tests.support.replies import INTEGERS, NOW_MS, time_reply, wire
 
 pytestmark = compiled
 
-NOW_MS = 1_790_000_000_000
 #: A value that is no string, and what GET says of it.
 WRONG, WRONG_TYPE = b"(a list)", "WRONGTYPE Operation against a key holding the wrong kind of value"
 CLOCKS = [None, Clock(True), Clock(True, 1_500), Clock(False), Clock(False, -700), Clock(True, wanted=False)]
@@ -75,10 +74,6 @@ class Window:
     def spliced(self) -> Spliced | None:
         """What the part in C makes of it."""
         return splice(self.unparsed, self.encoded, self.asked, self.clock, self.takers)
-
-
-def time_reply(now_ms: int) -> tuple[bytes, bytes]:
-    return b"%d" % (now_ms // 1000), b"%d" % (now_ms % 1000 * 1000 + 999)
 
 
 #: Names that lie in few slots, with others; and how the slots of a cluster may be divided.

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from keyferry import values
 from keyferry.values import Kind
 from tests.conftest import ServerFactory
+from tests.support.commands import at
+from tests.support.filling import write_strings
 from tests.support.processes import VERIFIED, run_keyferry
-from tests.test_options import at, write_strings
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,11 @@ from keyferry.signals import Ended, Reading, Signals, ending_live
 from keyferry.waiting import Waiting
 from keyferry.workers.endpoint import Endpoint
 from tests.conftest import ServerFactory
+from tests.support.commands import at
+from tests.support.filling import write_strings
 from tests.support.live import start_live, wait_until
 from tests.support.processes import start_keyferry
 from tests.support.servers import free_port
-from tests.test_options import at, write_strings
 
 
 @pytest.mark.parametrize("command", ["replicate", "compare"])

@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import ServerFactory
 from tests.support.binaries import KINDS
+from tests.support.commands import at
 from tests.support.compare import all_keys, assert_equal
 from tests.support.dataset import fill
 from tests.support.processes import Result, Run, run_keyferry, start_keyferry, worker_pids
@@ -18,7 +19,6 @@ from tests.support.proxy import FaultProxy
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
-from tests.test_options import at
 
 #: Enough for the probe, so that the ring is really split.
 KEYS = 20_000

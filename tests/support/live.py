@@ -160,3 +160,9 @@ def wait_for_writes(server: Server) -> None:
 def wait_until_followed(target: Server, key: str = "marker") -> None:
     """Return once a key is at the target."""
     wait_until(lambda: target.call("EXISTS", key) == 1, what=f"{key} did not come")
+
+
+def feeds_port(server: Server) -> str:
+    """The local port of the copy's feed."""
+    line = next(line for line in server.call("CLIENT", "LIST").decode().splitlines() if ":feed " in line)
+    return line.split("addr=")[1].split()[0].rpartition(":")[2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -103,3 +104,13 @@ class Monitor:
                 continue
             except OSError:
                 return None
+
+
+def connection_names(commands: Iterable[Executed]) -> set[bytes]:
+    """The names that connections were given."""
+    return {one.args[2] for one in commands if one.name == "CLIENT" and one.args[1].upper() == b"SETNAME"}
+
+
+def connections_taken(server: Server) -> bytes:
+    """Counted by the server; asked on a connection that is there already."""
+    return server.call("INFO", "stats").split(b"total_connections_received:")[1].split()[0]

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
+from .servers import Server
 from .shapes import DELIVERED_MS, FAR_MS
-from .wire import Command
+from .wire import Command, ServerError
 
 #: Elements that make a collection large: no compact encoding on any version.
 LARGE = 700
@@ -180,3 +181,10 @@ def _streams() -> Iterator[Base]:
 
 
 BASES = [*_strings(), *_collections(), *_streams()]
+
+
+def apply_all(server: Server, commands: list[Command]) -> None:
+    """None of them may be refused."""
+    with server.connect() as connection:
+        refused = [reply for reply in connection.pipeline(commands) if isinstance(reply, ServerError)]
+    assert refused == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -256,3 +257,19 @@ def _text(file: IO[bytes]) -> str:
     """What is in the file so far; read by position, since the process goes on writing at the shared one."""
     number = file.fileno()
     return os.pread(number, os.fstat(number).st_size, 0).decode("utf-8", "surrogateescape")
+
+
+def pid_with_port(run: Run, port: int) -> int:
+    """Which process of a run a local port belongs to."""
+    pid = pid_of_local_port(port, children_of(run.pid))
+    assert pid is not None, command_line(run.pid)
+    return pid
+
+
+def shell(text: str, *words: str, env: Mapping[str, str] | None = None) -> Result:
+    """A line of bash in which KEYFERRY stands for the command with its words."""
+    command = shlex.join([sys.executable, "-m", "keyferry", *words])
+    with start_command("bash", "-c", text.replace("KEYFERRY", command), env=env) as run:
+        ran = run.wait()
+    assert not ran.left
+    return ran
