@@ -59,7 +59,7 @@ class CutOver:
     @property
     def _disturbed(self) -> bool:
         live = self.live
-        return live.sweeps.under_way or (not self.asked and live.activity_at > self.began_at)
+        return live.sweeps.under_way or (not self.asked and live.written_at > self.began_at)
 
     def _attempt(self, run: Coordinator) -> Iterator[None]:
         yield from self._fence()

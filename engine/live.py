@@ -261,20 +261,21 @@ class Live:
     # ---- the end --------------------------------------------------------------------------------------------
 
     @property
-    def quiet_s(self) -> float:
-        """For how long nothing in scope was written, as far as can be told.
+    def written_at(self) -> float:
+        """When something in scope was last written, as far as can be told.
 
-        Either no source was written to at all; or every event since was of a key that turned out to be gone, as keys
-        expire for long after the last write, and others may write to what is not copied.
+        Since then either no source was written to at all, though fields of hashes may have expired, of which events
+        tell; or every event was of a key that turned out to be gone, as keys expire for long after the last write, and
+        others may write to what is not copied.
         """
-        now = time.monotonic()
         still_since = self.feeding.told.still_since
-        return max(now - self.activity_at, now - still_since if still_since else 0.0)
+        return min(self.activity_at, still_since) if still_since else self.activity_at
 
     def _cut_over(self, run: Coordinator) -> None:
         if self.cutting is None:
             self.activity_at = self.activity_at or time.monotonic()
-            idle = self.idle_s is not None and self.quiet_s >= self.idle_s and self.generations.idle
+            quiet_s = time.monotonic() - self.written_at
+            idle = self.idle_s is not None and quiet_s >= self.idle_s and self.generations.idle
             begun = self.sweeps.under_way or self.removals.planning or not run.tasks_done
             if not begun and (idle or self.asked):
                 self.cutting = CutOver(self, self.asked)

@@ -153,6 +153,13 @@ def test_a_write_that_comes_meanwhile_ends_the_attempt() -> None:
     assert cut.failed and not cut.done
 
 
+def test_a_field_that_expires_meanwhile_does_not_where_the_source_counts_no_write() -> None:
+    live, run, cut = cutting()
+    live.feeding.told.still_since = cut.began_at
+    live.activity_at = time.monotonic()
+    assert turn(cut, run) and not cut.failed
+
+
 # ---- streams --------------------------------------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from tests.support.live import (
     cut_over,
     feeds_port,
     followed,
+    notify,
     start_live,
     wait_for_feed,
     wait_until,
@@ -135,6 +136,29 @@ def test_a_write_whose_event_comes_behind_the_look_that_counts_it_is_copied(
             done = followed(run)
     assert done.ran.code == 0, done.ran.err
     assert target.call("DBSIZE") == 2
+
+
+# ---- fields that expire ---------------------------------------------------------------------------------------------
+
+#: Fields of one hash, each of which expires so long after the one before: for longer than a test may take.
+FIELDS, EVERY_MS = 6000, 50
+
+
+@pytest.mark.parametrize("feed", ["tracking", "notifications"])
+@pytest.mark.parametrize("kind", ["8.2", "9.1"])
+def test_fields_that_go_on_expiring_are_no_writes(kind: str, feed: str, server: ServerFactory) -> None:
+    source, target = server(kind), server(kind)
+    if feed == "notifications":
+        notify(source)
+    with source.connect() as connection:
+        connection.must("HSET", "hash", *(word for number in range(FIELDS) for word in (f"field:{number}", "value")))
+        expiries = (("HPEXPIRE", "hash", EVERY_MS * (1 + n), "FIELDS", 1, f"field:{n}") for n in range(FIELDS))
+        connection.pipeline(expiries)
+    with start_live(source, target, "--feed", feed) as run:
+        done = followed(run)
+    assert done.ran.code == 0, done.ran.err
+    assert done.live["converged"]
+    assert source.call("HLEN", "hash") > 0
 
 
 # ---- what dead workers had ------------------------------------------------------------------------------------------
