@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from typing import IO, Any
@@ -16,8 +18,21 @@ from .workers.task import Scope
 
 
 def default_path() -> str:
-    """Where the file goes unless --put-aside says otherwise: the folder of the run, named by its start."""
-    return time.strftime("./keyferry-put-aside-%Y%m%d-%H%M%S.jsonl")
+    """Where the file goes unless --put-aside says otherwise: the folder of the run, named by its start and process."""
+    return time.strftime(f"./keyferry-put-aside-%Y%m%d-%H%M%S-{os.getpid()}.jsonl")
+
+
+def obstacle(path: str) -> str:
+    """Why a file could not be written there, as far as that can be told without making it; "" if it can be."""
+    if os.path.isdir(path):
+        return os.strerror(errno.EISDIR)
+    if os.path.exists(path):
+        return "" if os.access(path, os.W_OK) else os.strerror(errno.EACCES)
+    try:
+        with tempfile.TemporaryFile(dir=os.path.dirname(path) or "."):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def key_fields(key: bytes) -> dict[str, str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from .aside import AsideFile, key_fields
+from .aside import AsideFile, default_path, key_fields, obstacle
 from .logs import Log
 from .text import key_text, plural, shortened
+from .workers.errors import UsageError
 from .workers.news import Aside
 
 #: So many keys that are put aside are told one by one, while the run goes on.
@@ -18,6 +19,17 @@ class AsideLog:
         self.log, self.what = log, what
         self.keys = 0
         self.path = ""
+
+    def check(self, path: str) -> None:
+        """Find out before the first key whether the file can be made, not at the first key that needs it.
+
+        Raises UsageError for one that was named; where none was, a warning: most runs need none.
+        """
+        if path and (why := obstacle(path)):
+            raise UsageError(f"--put-aside {path}: {why}", hint="name a file that can be written")
+        if not path and (why := obstacle(default_path())):
+            text = f"no put-aside file can be made here ({why}): a key that cannot be copied would end the run"
+            self.log.warning(text, "name a file that can be written: --put-aside FILE")
 
     def file(self, path: str) -> AsideFile:
         """The put-aside file of the next pass, whose keys are told."""

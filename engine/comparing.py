@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from .aside_log import AsideLog
 from .desk import Desk
 from .differences import DiffFile, diff_file
 from .ending import by_the_first_key, end_early, exit_code_of
@@ -59,6 +60,8 @@ class Compare:
         """
         if self.options["dry_run"] and not self.options["repair"]:
             raise UsageError("--dry-run needs --repair: a comparison writes nothing", hint="--repair --dry-run")
+        if self.options["repair"]:
+            AsideLog(self.log).check(self.options["put_aside"] or "")
         self.began_at = time.monotonic()
         self.latencies = Latencies([side for side in (self.call.source, self.call.target) if side])
         try:

@@ -73,6 +73,7 @@ class Copy:
 
     def plan(self) -> Plan:
         """Find out everything, touch nothing."""
+        self.aside_log.check(self.options["put_aside"] or "")
         try:
             controls, plan = self.prepare(may_write=False)
             self._close(controls)
@@ -87,6 +88,7 @@ class Copy:
         makes positions of SCAN meaningless: everything is found out again, and copied again unless it comes from nodes
         of a cluster that are still the same (`handover.py`).
         """
+        self.aside_log.check(self.options["put_aside"] or "")
         self.began_at = time.monotonic()
         self.latencies = Latencies([side for side in (self.call.source, self.call.target) if side])
         try:

@@ -317,7 +317,7 @@ ROWS: dict[str, Row] = {
     "the same database": Row(
         lambda s: s.words(target=at(s.source)), 6, "are the same database", "name two", lambda *_: None
     ),
-    "no list of what is put aside": Row(no_folder_for_the_list, 5, "cannot write ", "--put-aside", lambda *_: None),
+    "no list of what is put aside": Row(no_folder_for_the_list, 2, "--put-aside ", "can be written"),
     "no room for the list": Row(no_room_for_the_list, 5, "cannot write ", "--put-aside", lambda *_: None),
     "gone after few writes": Row(silent_from(3), 5, "no answer within 1 s", "-o", lambda *_: None, impatient=True),
 }

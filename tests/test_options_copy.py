@@ -170,7 +170,7 @@ def test_keys_that_cannot_be_copied_are_listed_in_the_file_that_was_named(
     words = (*at(source), "replicate", *at(target))
     assert run_keyferry(*words, cwd=str(tmp_path)).code == 1
     (usual,) = tmp_path.iterdir()
-    assert re.fullmatch(r"keyferry-put-aside-\d{8}-\d{6}\.jsonl", usual.name)
+    assert re.fullmatch(r"keyferry-put-aside-\d{8}-\d{6}-\d+\.jsonl", usual.name)
     ran = run_keyferry(*words, "--put-aside", str(named), cwd=str(tmp_path))
     assert ran.code == 1, ran.err
     assert f"put aside, listed in {named}:" in ran.out
@@ -178,6 +178,29 @@ def test_keys_that_cannot_be_copied_are_listed_in_the_file_that_was_named(
     assert sorted(lines) == sorted(usual.read_text().splitlines())
     assert named.stat().st_mode & 0o777 == 0o600
     assert all({"key", "db", "type", "size", "reason"} <= json.loads(line).keys() for line in lines)
+
+
+@pytest.mark.covers("put-aside")
+@pytest.mark.parametrize("words", [(), ("--dry-run",)], ids=["copied", "planned"])
+def test_where_no_list_could_be_made_that_is_told_before_the_first_key(
+    words: tuple[str, ...], server: ServerFactory, tmp_path: Path
+) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 20)
+    ran = copied(source, target, *words, cwd="/proc")  # no file can be made there
+    assert ran.err.count("no put-aside file can be made here") == 1
+    named = copied(source, target, *words, "--put-aside", str(tmp_path / "named"), cwd="/proc")
+    assert "no put-aside file" not in named.err
+
+
+@pytest.mark.covers("put-aside")
+def test_a_repair_refuses_a_list_that_cannot_be_made(server: ServerFactory, tmp_path: Path) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 20)
+    ran = run_keyferry(*at(source), "compare", *at(target), "--repair", "--put-aside", str(tmp_path))
+    assert ran.code == 2
+    assert f"--put-aside {tmp_path}: Is a directory" in ran.err
+    assert target.call("DBSIZE") == 0
 
 
 @pytest.mark.covers("put-aside")
