@@ -89,12 +89,14 @@ def test_records_and_names_that_are_passed_over_are_told(command: str, server: S
     write_strings(source, 3)
     write_strings(target, 3)
     path = tmp_path / "records"
-    path.write_text('{"key": "key:1", "db": 0}\n{"key": "key:1"}\n{"key": "key:2", "db": 3}\n')
+    records = ('{"key": "key:1", "db": 0}', '{"key": "key:1"}', '{"key": "key:2", "db": 3}', '{"key": "none", "db": 3}')
+    path.write_text("\n".join(records))
     words = (*at(source), command, *at(target), "--keys-from", str(path), "--keys-format", "jsonl")
     ran = run_keyferry(*words, env=VERIFIED)
     assert (ran.code, verdict_of(ran)) == (0, "OK:1 V:0 >:0 <:0 T:0"), ran.err
-    assert f"warning: --keys-from '{path}': 1 record of other databases passed over" in ran.err
+    assert f"warning: --keys-from '{path}': 2 records of other databases passed over" in ran.err
     assert f"--keys-from '{path}': 1 name came again" in ran.err
+    assert "none of" not in ran.err
 
 
 @pytest.mark.parametrize("command", ["replicate", "compare"])

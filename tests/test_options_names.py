@@ -183,19 +183,6 @@ def test_no_two_options_write_to_one_file(one: str, other: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("command", ["replicate", "compare"])
-def test_records_of_other_databases_are_told_of(command: str, server: ServerFactory) -> None:
-    source, target = server("7.0"), server("7.0")
-    for one in (source, target):
-        one.client.set("key", "value")
-    listed = b'{"key": "key", "db": 0}\n{"key": "other", "db": 1}\n{"key": "third", "db": 1}\n'
-    words = ("--keys-from", "-", "--keys-format", "jsonl")
-    ran = run_keyferry(*at(source), command, *at(target), *words, input=listed)
-    assert ran.code == 0
-    assert "warning: --keys-from -: 2 records of other databases passed over" in ran.err
-    assert "none of" not in ran.err
-
-
-@pytest.mark.parametrize("command", ["replicate", "compare"])
 @pytest.mark.parametrize(
     ("listed", "said"),
     [(b"key:1\r\nkey:2\r\n", "none of its 2 names is a key there"), (b"\n", "it names no key of this database")],

@@ -58,23 +58,6 @@ def test_expiries_may_be_as_far_apart_as_the_tolerance_says(kind: str, server: S
     assert verdict_of(compared(source, target, "--ttl-tolerance", "1100ms")) == "OK:1 V:0 >:0 <:0 T:0"
 
 
-@pytest.mark.parametrize("kind", ["6.2", "7.0"])
-def test_a_tolerance_of_expiries_hides_no_other_difference(kind: str, server: ServerFactory) -> None:
-    """All of these keys end within it."""
-    source, target = server(kind), server(kind)
-    for one in (source, target):
-        one.client.mset({"value": "one", "type": "one", "lost its expiry": "one"})
-    target.client.set("value", "another")
-    target.client.delete("type")
-    target.client.hset("type", "field", "one")
-    for one in (source, target):
-        for key in ("value", "type", "lost its expiry"):
-            one.client.expire(key, 600)
-    target.client.persist("lost its expiry")
-    ran = compared(source, target, "--ttl-tolerance", "1h")
-    assert (ran.code, verdict_of(ran)) == (1, "OK:0 V:2 >:0 <:0 T:1"), ran.out
-
-
 @pytest.mark.covers("rounds")
 @pytest.mark.parametrize("rounds", [1, 3])
 def test_what_differs_is_looked_at_again_while_something_is_written(rounds: int, server: ServerFactory) -> None:
