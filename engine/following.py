@@ -141,13 +141,15 @@ class Following:
             if self.signal:
                 return
             assert live.cutting is not None
-            done = live.cutting
+            done, gaps = live.cutting, live.sweeps.gaps
             assert self.last is not None
             equal, self.signal = self.parts.verify(self.last)
             if self.signal:
                 return
             live.asked = live.asked or bool(self.parts.signals.seen())
-            if self._undisturbed(done):
+            undisturbed = self._undisturbed(done, gaps)
+            lost_now = live.sweeps.gaps > gaps
+            if undisturbed:
                 if equal is not False or not repairs:
                     self.result.equal, self.result.verdict_stands = equal, True
                     if live.silent.may_have_changed:
@@ -157,10 +159,10 @@ class Following:
             elif self.signal:
                 return
             elif live.asked:
-                lost += live.sweeps.under_way  # a gap is no sign of a writer, and is made good
-                if lost == SWEEPS_MAX or not live.sweeps.under_way:
+                lost += lost_now  # a gap is no sign of a writer, and is made good
+                if lost == SWEEPS_MAX or not lost_now:
                     self.result.reason, self.result.verdict_stands = WRITTEN, True  # the reason says what it is worth
-                    if live.sweeps.under_way:
+                    if lost_now:
                         self.result.reason, self.result.advice = LOST, MEND
                     return
             live.cutting = None
@@ -200,8 +202,12 @@ class Following:
 
     # ---- the last look --------------------------------------------------------------------------------------
 
-    def _undisturbed(self, done: CutOver) -> bool:
-        """Whether nothing in scope was written since it was done: a fence, if need be a look at what events name."""
+    def _undisturbed(self, done: CutOver, gaps: int) -> bool:
+        """Whether nothing in scope was written since it was done, and no event lost since there were so many gaps.
+
+        A fence, and if need be a look at what events name. A gap in that look is made good before it ends: what was
+        copied again for that is at the target, and was never compared.
+        """
         live, since = self.live, done.settled_at
         self._wait_for_replicas()
         if not self.signal:
@@ -218,7 +224,7 @@ class Following:
         live.cutting = CutOver(live, asked=True, since=since)
         self._coordinate([], "live")
         written = live.activity_at > since or live.silent.changed
-        return not (self.signal or live.sweeps.under_way or written)
+        return not (self.signal or live.sweeps.gaps > gaps or written)
 
     @property
     def _may_miss_modules(self) -> bool:

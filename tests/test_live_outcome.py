@@ -23,6 +23,7 @@ from tests.support.live import (
 from tests.support.processes import VERIFIED, Run, start_keyferry
 from tests.support.proxy import FaultProxy
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
+from tests.support.servers import Server
 from tests.support.summary import result_of
 
 #: What was found is known to stand no more, and a signal comes long before it would be looked at again.
@@ -58,6 +59,38 @@ def test_events_that_are_lost_after_the_signal_are_no_writes_after_it(server: Se
             done = cut_over(run)
     assert done.ran.code == 0, done.ran.err
     assert done.live["converged"] and done.live["gaps"] == 1
+
+
+class LosesEvents(Hooks):
+    """The source is written to all the time, but not to what is copied. When the last look after the verification has
+    begun, something is written to that of which no event tells."""
+
+    def __init__(self, source: Server) -> None:
+        self.source, self.lost = source, False
+        self.run: Run | None = None
+
+    def on_command(self, args: Args) -> Answer:
+        if args[0] == b"INFO":
+            self.source.call("INCR", "other")
+        if args[0] == b"PING" and not self.lost and self.run and "live begins" in self.run.err:
+            self.lost = True
+            lose_feeds(self.source)
+            self.source.call("MSET", "key:late", "1", "key:last", "1")
+        return args
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["idle", "asked"])
+def test_events_that_are_lost_in_the_last_look_are_made_good_and_verified(asked: bool, server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    source.call("MSET", "key", "value", "other", "0")
+    hooks, words = LosesEvents(source), ("--match", "key*", *(UNTIL_A_SIGNAL if asked else ()))
+    with Proxy(source, hooks) as proxy, start_live(proxy, target, *words) as run:
+        hooks.run = run
+        wait_until_followed(target, "key")
+        done = cut_over(run) if asked else followed(run)
+    assert done.ran.code == 0, done.ran.err
+    assert done.live["converged"] and done.live["gaps"] == 1
+    assert (target.call("DBSIZE"), done.told["verify"]["ok"]) == (3, 3)
 
 
 def test_differences_of_before_the_last_writes_are_in_no_file(server: ServerFactory, tmp_path: Path) -> None:
