@@ -16,7 +16,7 @@ THE RULE, AND WHY IT IS ENOUGH
 
 WHAT HAPPENS IF
     a window does not close within a second: it leaves the barrier, and its names are held back (`held`) until it is
-    closed. One stuck window stops its own keys, not all others.
+    closed, each once, however often it changes meanwhile. One stuck window stops its own keys, not all others.
     a worker dies: its windows count as open until its connections are killed at the target (`fence.py`); then what it
     was given is dirty again. Until a window is acknowledged its names are kept here (`flights`), and those of the dead
     until they are given back (`lost`): at no moment are they nobody's, however long the target is out of reach.
@@ -56,10 +56,26 @@ class Flight:
 
 @dataclass
 class _Held:
-    """The names of a window that has left a barrier, and those of them that wait for it."""
+    """The names of a window that has left a barrier, and those of them that wait for it: each once, as it may be long.
+
+    They are of one database, so that they wait together: since the first of their events, and up to the newest.
+    """
 
     names: set[Name]
-    waiting: list[Dirtied] = field(default_factory=list)
+    waiting: list[Dirtied] = field(default_factory=list)  # one at most
+    _known: set[bytes] = field(default_factory=set)  # the names that wait
+
+    def wait(self, dirtied: Dirtied) -> None:
+        """These wait, too; some of them may do so already."""
+        new = [key for key in dirtied.keys if key not in self._known]
+        self._known.update(new)
+        if not self.waiting:
+            self.waiting = [replace(dirtied, keys=new)]
+            return
+        (one,) = self.waiting
+        one.keys += new
+        one.oldest, one.newest = min(one.oldest, dirtied.oldest), max(one.newest, dirtied.newest)
+        one.woken = min(one.woken, dirtied.woken)
 
 
 class Generations:
@@ -199,7 +215,7 @@ class Generations:
         for held in self.held.values():
             waiting = [key for key in keys if (dirtied.db, key) in held.names]
             if waiting:
-                held.waiting.append(replace(dirtied, keys=waiting))
+                held.wait(replace(dirtied, keys=waiting))
                 keys = [key for key in keys if (dirtied.db, key) not in held.names]
         return keys
 

@@ -280,6 +280,22 @@ def test_no_more_is_given_out_than_the_bound() -> None:
     assert generations.begin(workers, 1.0) == 0
 
 
+def test_a_name_that_changes_again_and_again_while_its_window_is_stuck_waits_once() -> None:
+    """A window may be stuck for minutes: what it holds back must not grow with every write of the source."""
+    generations = Generations()
+    generations.passed("one", 1, [[7, 0, [A, B]]])
+    for instant in (1.0, 2.0, 3.0):
+        generations.again([Dirtied(0, [A], instant, instant), Dirtied(0, [A, B], instant, instant + 0.5)])
+        assert generations.begin(["one"], instant)
+        assert not generations.dispatch(["one"], 0, instant)
+        assert len(generations) == 2
+        assert (generations.oldest, generations.behind_since) == (1.0, 1.0)
+    generations.closed("one", 7)
+    assert generations.begin(["one"], 4.0)
+    (flight,) = generations.dispatch(["one"], 0, 4.0).values()
+    assert (sorted(flight.dirtied.keys), flight.dirtied.oldest, flight.dirtied.newest) == ([A, B], 1.0, 3.5)
+
+
 def test_a_key_that_is_slow_to_copy_rests_and_is_copied_at_the_end() -> None:
     model = Model({A: "0", B: "0"}, {A: "0", B: "0"})
     model.generations.slow.rests(0, A, 2.0, model.now)
