@@ -127,6 +127,11 @@ class Generations:
         held = [one for held in self.held.values() for one in held.waiting]
         return [*self.gathered, *self.forming, *flying, *held, *self.lost]
 
+    @property
+    def full(self) -> bool:
+        """So much is given out that nothing more is, before some of it is acknowledged."""
+        return self.in_flight_bytes >= MOST_IN_FLIGHT_BYTES
+
     def mark(self, db: int, keys: Iterable[bytes], now: float) -> None:
         """These are to be read again, though no event has told of them."""
         self.marked.add(db, keys, now)
@@ -137,7 +142,7 @@ class Generations:
 
     def room_bytes(self, workers: int) -> int:
         """Names of so many bytes are welcome in the next generation; 0 while too much is given out."""
-        if self.in_flight_bytes >= MOST_IN_FLIGHT_BYTES:
+        if self.full:
             return 0
         return max(0, WORKER_BYTES * workers - sum(map(wire_bytes, self.gathered)))
 
@@ -151,7 +156,7 @@ class Generations:
         if room and len(self.marked):
             # What the run marks itself is no sign of a writer.
             self.gathered += [Dirtied(one.db, one.keys, one.oldest, 0.0) for one in self.marked.take(room)]
-        if not self.gathered or self.barrier or not workers or self.in_flight_bytes >= MOST_IN_FLIGHT_BYTES:
+        if not self.gathered or self.barrier or not workers or self.full:
             return 0
         return self.raise_barrier(workers)
 

@@ -106,7 +106,7 @@ class Live:
             self.trespass.restart()
         elif self.trespass.look(run.crew.sent, run.crew.told_at) and self.removals.lapse():
             self._let_removals_lapse(run)
-        self._grant()
+        self._grant(run)
         self._hand_out(run, now)
         self.sweeps.turn(run, now)  # in between, or generation followed generation for ever and no sweep could begin
         if self.removals.planning and run.tasks_done and not self.sweeps.under_way:
@@ -187,8 +187,15 @@ class Live:
         assert isinstance(entry.lost, Dirtied)
         self.generations.given_back(entry.lost)
 
-    def _grant(self) -> None:
-        if self._owed and not self.crowded:
+    def _grant(self, run: Coordinator) -> None:
+        """Let lists of keys go on.
+
+        One that has to wait keeps its link, and names of another database may have no room for theirs until it ends.
+        If these are all that may be given out, nothing else would ever let it go on: so it does, and should the marks
+        not fit into their memory, they are made good like any gap.
+        """
+        stuck = self.generations.full and len(self.field.targets) > run.setup.links
+        if self._owed and (stuck or not self.crowded):
             owed, self._owed = self._owed, []
             for worker in owed:
                 worker.seat.send(Order(credit=1))

@@ -161,6 +161,27 @@ def test_fields_that_go_on_expiring_are_no_writes(kind: str, feed: str, server: 
     assert source.call("HLEN", "hash") > 0
 
 
+# ---- streams of several databases -----------------------------------------------------------------------------------
+
+
+def test_streams_of_a_database_do_not_wait_for_those_of_another_that_wait_for_them(server: ServerFactory) -> None:
+    """The worker has connections to one database at a time, and more names are to be copied again than it is told."""
+    source, target = server("7.0"), server("7.0")
+    pad, count = "x" * 40_000, 1600
+    for db in (0, 1):
+        with source.connect(db=db) as conn:
+            conn.pipeline([("XADD", f"{number}:{pad}", "1-1", "field", "value") for number in range(count)])
+    notify(source)
+    words = ("--dbs", "0,1", "--workers", "1", "-m", "1", "--scan-count", "50", *UNTIL_A_SIGNAL, "--no-verify")
+    with start_live(source, target, *words) as run, target.connect(db=1) as other:
+        wait_until(lambda: target.call("DBSIZE") == other.call("DBSIZE") == count)
+        source.call("XGROUP", "CREATE", f"0:{pad}", "group", "0")
+        source.call("XACK", f"0:{pad}", "group", "1-1")  # no feed tells of that
+        done = cut_over(run)
+    assert done.ran.code == 0, done.ran.err
+    assert done.live["gaps"] == 0
+
+
 # ---- what dead workers had ------------------------------------------------------------------------------------------
 
 
