@@ -20,6 +20,7 @@ from tests.support.live import (
     cut_over,
     followed,
     generated,
+    lose_feeds,
     notify,
     start_live,
     wait_for_feed,
@@ -29,6 +30,7 @@ from tests.support.live import (
 from tests.support.monitor import Monitor
 from tests.support.processes import run_keyferry
 from tests.support.respproxy import Answer, Args, Hooks, Proxy
+from tests.support.servers import Server
 
 NOTIFIED = ("--feed", "notifications")
 #: What may be sent to a source (README): nothing of it writes.
@@ -99,6 +101,27 @@ def test_a_feed_that_never_tells_anything_is_found_out(server: ServerFactory) ->
         done = followed(run)
     assert done.ran.code == 8
     assert "its feed brings no events, though it is written to" in done.ran.err
+
+
+class HangsUp(Hooks):
+    """The source lets the feed listen, and closes its connection at what it is asked then."""
+
+    def __init__(self, source: Server) -> None:
+        self.source = source
+
+    def on_command(self, args: Args) -> Answer:
+        if args[:2] == [b"INFO", b"commandstats"]:
+            lose_feeds(self.source)
+        return args
+
+
+def test_a_source_that_hangs_up_on_every_feed_is_not_tried_for_ever(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    source.call("SET", "key", "value")
+    with Proxy(source, HangsUp(source)) as proxy, start_live(proxy, target, "--retry-for", "1s") as run:
+        done = followed(run, 60)
+    assert done.ran.code == 3, done.ran.err
+    assert "connection lost: closed by the server, for " in done.ran.err
 
 
 def test_a_stream_that_changes_silently_after_the_counters_were_reset_is_copied_again(server: ServerFactory) -> None:

@@ -77,14 +77,17 @@ class Listener:
     # ---- the connection -------------------------------------------------------------------------------------
 
     def begin(self, conn: FeedConnection, heard: Callable[[], None]) -> None:
-        """Listen on a new connection; `heard` is called when events are sure to come."""
+        """Listen on a new connection; `heard` is called when events are sure to come, and the counters are known.
+
+        Not before: a source that hangs up on what it is asked first would be tried for ever.
+        """
         self.conn = conn
 
-        def listening() -> None:
+        def looked() -> None:
             heard()
-            self._look(True, self._confirmed)
+            self._confirmed()
 
-        conn.listen(listening)
+        conn.listen(lambda: self._look(True, looked))
 
     def _confirmed(self) -> None:
         self.confirmed = True
