@@ -76,12 +76,13 @@ def test_what_others_publish_under_a_name_like_those_of_notifications_is_none(se
     with start_live(source, target, "--dbs", "all", *UNTIL_A_SIGNAL) as run:
         wait_for_feed(source)
         wait_until_followed(target, "key")
-        for head in ("__keyspace@x", "__keyspace@", "__keyspace@-1", "__keyspace@1_0", "__keyspace@0__:__keyspace@"):
-            source.call("PUBLISH", f"{head}__:key", "set")
+        for number in ("x", "", "-1", "1_0", "0__:__keyspace@", "7", "99", "9" * 5000):
+            source.call("PUBLISH", f"__keyspace@{number}__:key", "set")
         source.call("SET", "marker", "1")
         wait_until_followed(target)
         done = cut_over(run)
     assert_converged(source, target, done)
+    assert "has appeared" not in done.ran.err, done.ran.err
 
 
 class Dumb(Hooks):

@@ -169,7 +169,7 @@ class Feed:
             listener.raw_events += len(keys)
             keys = named(keys)
             if db is not None and db not in dbs:
-                return listener.check_database(db)
+                return listener.named_database(db)
             self.events += len(keys)
             now = time.monotonic()
             for one in (db,) if db is not None else self.setup.dbs:

@@ -29,6 +29,8 @@ PING = command(b"PING")
 #: A source that is full must not end the feed.
 KEEP_US = Step((b"CLIENT", b"NO-EVICT", b"ON"), needed=False)
 RESP3 = Step((b"HELLO", b"3"), needed=True)
+#: No server has a database whose number is longer.
+DB_DIGITS = 10
 
 
 @dataclass
@@ -122,7 +124,7 @@ class FeedConnection(Connection):
             db = self._heads.get(head)
             if db is None:
                 number = head.removeprefix(b"__keyspace@")
-                if not number.isdigit():
+                if not number.isdigit() or len(number) > DB_DIGITS:
                     continue  # published by somebody under such a name
                 db = self._heads[head] = int(number)
             found.setdefault(db, []).append(key)

@@ -70,6 +70,7 @@ class Listener:
         self.mute = Mute()
         self.unread_bytes = 0
         self.sizes: dict[int, int] = {}  # keys by database, as the last look has told
+        self.hides_sizes = False  # it has told none
         self._looks = 0
         self._fences: list[int] = []  # to be passed, the first one is under way
         self._busy_since = 0.0  # the source is in a state that passes; 0: it is not
@@ -154,10 +155,17 @@ class Listener:
             self.unread_bytes = int(found[1])
         if notifications and self.setup.flags_told:
             self._check_flags(flags)
+        self.hides_sizes = not isinstance(keyspace, bytes)
         if isinstance(keyspace, bytes) and not loading:  # a part of a data set that is being loaded is no size of it
             self.sizes = {int(db): int(keys) for db, keys in _SIZES.findall(keyspace)}
             for db in self.sizes:
                 self.check_database(db)
+
+    def named_database(self, db: int) -> None:
+        """An event is of a database that the plan does not know. Whether there is one the next look will tell: others
+        may publish under any name. Raises Lost where the source tells that by events only."""
+        if self.hides_sizes:
+            self.check_database(db)
 
     def check_database(self, db: int) -> None:
         """Raise Lost where a database is in scope that the plan does not know: another one is made."""
