@@ -179,7 +179,8 @@ class Coordinator:
             self.dispatcher.share_out(self.governor)
         self._look_at_silence()
         if not self.ending.begun:  # who is gone has not found its connection again
-            self.outages.note(lost for worker in self.crew.workers for lost in worker.down)
+            down = [worker.down for worker in self.crew.workers]
+            self.outages.note(chain(*down, self.live.feeding.told.down if self.live else ()))
         self._look_at_signals()
         self._look_at_clocks()
         self._look_at_evictions()

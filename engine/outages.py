@@ -1,4 +1,4 @@
-"""Connections that workers have lost: each outage is told once, whichever workers had them, and its end once."""
+"""Connections that workers, or the feed, have lost: each outage is told once, whoever had them, and its end once."""
 
 from __future__ import annotations
 

@@ -105,13 +105,13 @@ def test_a_feed_that_never_tells_anything_is_found_out(server: ServerFactory) ->
 
 
 class HangsUp(Hooks):
-    """The source lets the feed listen, and closes its connection at what it is asked then."""
+    """While `armed`, the source lets the feed listen, and closes its connection at what it is asked then."""
 
-    def __init__(self, source: Server) -> None:
-        self.source = source
+    def __init__(self, source: Server, armed: bool = True) -> None:
+        self.source, self.armed = source, armed
 
     def on_command(self, args: Args) -> Answer:
-        if args[:2] == [b"INFO", b"commandstats"]:
+        if self.armed and args[:2] == [b"INFO", b"commandstats"]:
             lose_feeds(self.source)
         return args
 
@@ -123,6 +123,21 @@ def test_a_source_that_hangs_up_on_every_feed_is_not_tried_for_ever(server: Serv
         done = followed(run, 60)
     assert done.ran.code == 3, done.ran.err
     assert "connection lost: closed by the server, for " in done.ran.err
+
+
+def test_a_feed_whose_connection_does_not_come_back_is_told_of_and_so_is_its_return(server: ServerFactory) -> None:
+    """Meanwhile nobody knows of any change, and nothing else would say why the run does not go on."""
+    source, target = server("7.0"), server("7.0")
+    source.call("SET", "key", "value")
+    hooks = HangsUp(source, armed=False)
+    with Proxy(source, hooks) as proxy, start_live(proxy, target, *UNTIL_A_SIGNAL) as run:
+        wait_until_followed(target, "key")
+        hooks.armed = True
+        run.wait_for_text(f"source {proxy.address}: connection lost: closed by the server; trying again for up to")
+        hooks.armed = False
+        run.wait_for_text(f"source {proxy.address}: connected again after")
+        done = cut_over(run)
+    assert_converged(source, target, done, gaps=1)
 
 
 def test_a_stream_that_changes_silently_after_the_counters_were_reset_is_copied_again(server: ServerFactory) -> None:
