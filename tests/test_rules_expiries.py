@@ -9,7 +9,7 @@ import pytest
 from keyferry.workers.compare import Comparison
 from keyferry.workers.read import Method
 from tests.conftest import ServerFactory
-from tests.support.commands import at
+from tests.support.commands import at, compared, verdict_of
 from tests.support.filling import write_strings
 from tests.support.processes import run_keyferry
 from tests.support.respproxy import Args, Hooks, Proxy
@@ -92,3 +92,27 @@ def test_where_a_side_refuses_to_tell_when_fields_expire_nobody_says_that_they_n
     verify = json.loads(ran.out)["verify"]
     assert (ran.code, verify["ok"], verify["unreadable"]) == (1, 0, 1), ran.err
     assert "hpexpiretime" in ran.err
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("kind", ["8.2", "9.1"])
+def test_where_a_side_does_not_know_the_command_but_has_fields_that_expire_nobody_says_that_they_never_do(
+    kind: str, side: str, server: ServerFactory
+) -> None:
+    renamed, other = server(kind, "--rename-command", "HPEXPIRETIME", ""), server(kind)
+    for one in (renamed, other):
+        one.call("HSET", "hash", "field", "value", "other", "value")
+    renamed.call("HPEXPIREAT", "hash", 4_000_000_000_000, "FIELDS", 1, "field")
+    ends = (renamed, other) if side == "source" else (other, renamed)
+    ran = run_keyferry(*at(ends[0]), "compare", *at(ends[1]), "--json")
+    verify = json.loads(ran.out)["verify"]
+    assert (ran.code, verify["ok"], verify["unreadable"]) == (1, 0, 1), ran.err
+    assert f"{side}: ERR unknown command" in ran.err
+
+
+def test_where_no_field_expires_a_command_that_is_not_known_keeps_nobody_from_comparing(server: ServerFactory) -> None:
+    source, target = server("8.2", "--rename-command", "HPEXPIRETIME", ""), server("8.2")
+    fields = [word for number in range(3_000) for word in (f"field:{number}", "x" * 40)]
+    for one in (source, target):
+        one.call("HSET", "hash", *fields)
+    assert verdict_of(compared(source, target)) == "OK:1 V:0 >:0 <:0 T:0"

@@ -205,3 +205,8 @@ def fields_may_expire(info: object, db: int) -> bool:
     if not isinstance(info, bytes):
         return True
     return not re.search(rb"^db%d:.*,(subexpiry|keys_with_volatile_items)=0(,|\r|$)" % db, info, re.MULTILINE)
+
+
+def counts_expiring_fields(info: object) -> bool:
+    """Whether an INFO keyspace reply tells of hashes with fields that expire, in any database."""
+    return isinstance(info, bytes) and bool(re.search(rb",(subexpiry|keys_with_volatile_items)=[1-9]", info))

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..expiry import time_ms
 from ..policy import is_denied
+from ..read import counts_expiring_fields
 from .ask import SOURCE, TARGET, WHOLE, Changing, Steps, Times, Unreadable, ask, ask_all, first, named, pair
 
 #: Fields that one step of a scan asks for.
@@ -121,11 +122,16 @@ def _expiries_differ(key: bytes, times: Times, names: Sequence[bytes]) -> Steps[
 
 
 def _expiries(side: str, words: tuple[bytes, ...], count: int) -> Steps[list[int]]:
-    """An instant each, -1: none. -2 is a field that is gone, so the key is changing. Raises Unreadable if refused."""
+    """An instant each, -1: none. -2 is a field that is gone, so the key is changing. Raises Unreadable if refused.
+
+    A server that does not know the command knows no such expiries, unless it counts some: then it was renamed there,
+    or a proxy does not pass it on.
+    """
     (reply,) = yield from ask_all(side, words)
-    if is_denied(reply):
-        raise Unreadable(f"{side}: {reply}")
     if not isinstance(reply, list):
+        (info,) = yield from ask_all(side, (b"INFO", b"keyspace"))
+        if is_denied(reply) or counts_expiring_fields(info):
+            raise Unreadable(f"{side}: {reply}")
         return [-1] * count
     if -2 in reply:
         raise Changing
