@@ -102,6 +102,8 @@ def _strings() -> Iterator[Base]:
     yield Base("string huge", [("SET", KEY, b"z" * 2_200_000)], [("last byte", [("SETRANGE", KEY, 2_199_999, "1")])])
     yield Base("bitmap", [("SETBIT", KEY, n, 1) for n in (1, 77, 900)], [("a bit", [("SETBIT", KEY, 500, 1)])])
     yield Base("hyperloglog", [("PFADD", KEY, *_words(20))], [("an element", [("PFADD", KEY, "another one")])])
+    counted: list[Command] = [("PFADD", KEY, *_words(20)), ("PFCOUNT", KEY)]
+    yield Base("hyperloglog counted", counted, [("what PFCOUNT says", [("SETRANGE", KEY, 8, "9")])])
     dense: list[Command] = [("PFADD", KEY, *_words(200, n)) for n in range(3, 43)]
     yield Base("hyperloglog dense", dense, [("elements", [("PFADD", KEY, *_words(300, 2))])])
 

@@ -1,6 +1,6 @@
 """Comparisons element by element: a module a type. `differs(key, times)` tells where two keys of a type differ first.
 
-What does not count as a difference is what no client can see: encodings, the order of tables, cached figures.
+What does not count as a difference is what no client can see: encodings, the order of tables, that a figure is cached.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ sparse   runs: 00nnnnnn = n+1 zeros · 01nnnnnn nnnnnnnn = n+1 zeros · 1vvvvvnn
 from __future__ import annotations
 
 HEADER_BYTES = 16
+CACHE = slice(8, 16)  # little-endian; the highest bit says that it does not hold any more
+STALE = 0x80
 REGISTERS = 16384
 DENSE, SPARSE = 0, 1
 DENSE_BYTES = REGISTERS * 6 // 8
@@ -19,11 +21,18 @@ def is_one(value: bytes) -> bool:
     return registers(value) is not None
 
 
-def register_that_differs(ours: bytes, theirs: bytes) -> str:
-    """The first register that differs between two hyperloglogs, or ''."""
+def what_differs(ours: bytes, theirs: bytes) -> str:
+    """What clients see to differ between two hyperloglogs: the first register, or what PFCOUNT says; or ''.
+
+    A cardinality that one side has yet to compute is no difference. Where both have one, PFCOUNT tells it as it stands.
+    """
     one, other = registers(ours), registers(theirs)
     assert one is not None and other is not None
-    return next((f"register {n}" for n in range(REGISTERS) if one[n] != other[n]), "")
+    if one != other:
+        return next(f"register {n}" for n in range(REGISTERS) if one[n] != other[n])
+    cached, also_cached = ours[CACHE], theirs[CACHE]
+    both_hold = not (cached[-1] | also_cached[-1]) & STALE
+    return "cached cardinality" if both_hold and cached != also_cached else ""
 
 
 def registers(value: bytes) -> bytes | None:

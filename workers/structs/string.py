@@ -17,7 +17,7 @@ def differs(key: bytes, times: Times) -> Steps[str]:
         ours, theirs = yield from pair([words], first)
         if ours != theirs:
             if at == 0 and hyperloglog.is_one(ours) and hyperloglog.is_one(theirs):
-                return hyperloglog.register_that_differs(ours, theirs)
+                return hyperloglog.what_differs(ours, theirs)
             return f"byte {at + unequal_at(ours, theirs)}"
         if len(ours) < PIECE_BYTES:
             return ""
