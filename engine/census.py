@@ -30,12 +30,15 @@ class Census:
 
     @classmethod
     def take(cls, plan: Plan, controls: Controls, first: bool = False) -> Census:
-        """Ask all; the `first` one is what later ones are compared with. Raises AccessError."""
+        """Ask all; the `first` one is what later ones are compared with. Raises AccessError.
+
+        What has come between the look at the servers and the count of their keys must be known to have come meanwhile:
+        so the first one looks before it counts, and later ones count before they look.
+        """
+        counted = None if first else _count(plan, controls)
         look = _after_its_save if first else topology.describe
         sources, targets = [[look(one) for one in side] for side in (controls.sources, controls.targets)]
-        ours = {part.scope: topology.database_size(controls.sources[part.node], part.db) for part in plan.databases}
-        theirs = {db: database_size(controls.targets, db) for db in {part.target_db for part in plan.databases}}
-        return cls(sources, targets, ours, theirs)
+        return cls(sources, targets, *(counted or _count(plan, controls)))
 
     def sources_still(self, before: Census) -> bool:
         """Whether nothing was written to the source since then; False where nobody knows."""
@@ -67,6 +70,13 @@ class Census:
     def targets_still(self, before: Census) -> bool:
         """The same of the target."""
         return all(is_still(then, now) for then, now in _pairs(before.targets, self.targets))
+
+
+def _count(plan: Plan, controls: Controls) -> tuple[dict[Scope, int], dict[int, int]]:
+    """The keys of the databases of both sides."""
+    ours = {part.scope: topology.database_size(controls.sources[part.node], part.db) for part in plan.databases}
+    theirs = {db: database_size(controls.targets, db) for db in {part.target_db for part in plan.databases}}
+    return ours, theirs
 
 
 def _after_its_save(control: Control) -> Server:

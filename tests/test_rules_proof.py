@@ -195,6 +195,33 @@ def test_keys_that_expire_while_they_are_compared_are_not_missed(server: ServerF
         assert run_keyferry(*at(source), "compare", *at(proxy)).code == 0
 
 
+class ExpiringAtEachCount(Hooks):
+    """Stands before the target. Once values have been compared, a key of both sides ends before each count of keys."""
+
+    def __init__(self, *servers: Server) -> None:
+        self.servers = servers
+        self.compared = False
+        self.ended = 0
+
+    def on_command(self, args: Args) -> Args:
+        self.compared = self.compared or (args[0] == b"MGET" and args[1].startswith(b"key:"))
+        if self.compared and args[0] == b"DBSIZE":
+            for one in self.servers:
+                one.call("PEXPIRE", f"key:{self.ended}", 1)
+                wait_until(lambda one=one: not one.call("EXISTS", f"key:{self.ended}"))
+            self.ended += 1
+        return args
+
+
+def test_keys_that_expire_right_before_they_are_counted_are_not_missed_either(server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    for one in (source, target):
+        write_strings(one, 1000)
+    with Proxy(target, ExpiringAtEachCount(source, target)) as proxy:
+        ran = compared(source, proxy)
+    assert (ran.code, verdict_of(ran)) == (0, "OK:~1000 V:0 >:0 <:0 T:0"), ran.out
+
+
 def test_the_target_may_lose_keys_that_a_filter_leaves_out(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
     for one in (source, target):
