@@ -1,4 +1,4 @@
-"""Findings of a comparison on disk: a disk that is full is told in words, whenever it is noticed."""
+"""Findings of a comparison on disk: all come back; a full disk is told in words, whenever it is noticed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import subprocess
 import sys
 
 import pytest
+
+from keyferry.spool import Spool
+from keyferry.workers.finding import VALUE, Finding
 
 #: Keeps so many findings where files may have 5,000 bytes, then reads them. What is buffered meets the limit then.
 CODE = """
@@ -33,3 +36,12 @@ one.close()
 def test_a_full_disk_is_told_when_findings_are_kept_and_when_they_are_read(findings: int, says: str) -> None:
     ran = subprocess.run([sys.executable, "-c", CODE, str(findings)], capture_output=True, text=True, timeout=60)
     assert ran.stdout.startswith(says) and not ran.stderr, ran.stderr
+
+
+def test_the_longest_names_come_back_as_well() -> None:
+    """A server takes one of half a gigabyte."""
+    spool = Spool()
+    name = bytes(101 << 20)
+    spool.add(Finding(name, 0, 0, 0, VALUE))
+    assert [found.key == name for found in spool.findings()] == [True]
+    spool.close()

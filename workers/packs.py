@@ -9,6 +9,8 @@ import msgpack
 
 #: So many bytes are read at a time.
 READ_BYTES = 1 << 18
+#: Of one object; msgpack itself would take 100 MB, and names of keys may have 512.
+MOST_BYTES = 2**32 - 1
 
 
 def pack(thing: Any) -> bytes:
@@ -19,7 +21,7 @@ def pack(thing: Any) -> bytes:
 def unpack_all(file: IO[bytes]) -> Iterator[Any]:
     """All objects of a file that is open for reading, from its beginning."""
     file.seek(0)
-    unpacker = msgpack.Unpacker()
+    unpacker = msgpack.Unpacker(max_buffer_size=MOST_BYTES)
     while data := file.read(READ_BYTES):
         unpacker.feed(data)
         yield from unpacker
