@@ -14,7 +14,7 @@ from tests.support.dataset import fill
 from tests.support.disguises import InfoFields, WithoutInfo
 from tests.support.filling import keyspace, write_strings
 from tests.support.processes import VERIFIED, run_keyferry
-from tests.support.respproxy import Args, Proxy
+from tests.support.respproxy import Args, Hooks, Proxy
 from tests.support.wire import ServerError
 
 #: Sections of INFO that the proxy in front of the target does not show.
@@ -110,3 +110,28 @@ def test_all_databases_are_found_by_asking_where_info_does_not_name_them(server:
     with target.connect(3) as connection:
         assert connection.call("PTTL", "passing") > 0
     assert not isinstance(target.call("PING"), ServerError)
+
+
+class LeavesOut(Hooks):
+    """A proxy that leaves the last value of an MGET out where a key among them is gone, or no string."""
+
+    replies_of = frozenset([b"MGET"])
+
+    def on_reply(self, args: Args, reply: Any) -> Any:
+        return reply[:-1] if isinstance(reply, list) and None in reply[:-1] else reply
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_keys_of_which_a_proxy_brings_no_value_are_read_one_by_one(side: str, server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 50)
+    with source.connect() as connection:
+        connection.pipeline(("RPUSH", f"list:{n}", "value") for n in range(25))
+    # With a filter nobody knows how many keys there should be.
+    words = ("--match", "*:*", "--json")
+    with Proxy(source if side == "source" else target, LeavesOut()) as proxy:
+        ends = (proxy, target) if side == "source" else (source, proxy)
+        ran = run_keyferry(*at(ends[0]), "replicate", *at(ends[1]), *words, env=VERIFIED)
+    found = json.loads(ran.out)
+    assert (ran.code, found["expired"], found["verify"]["ok"]) == (0, 0, 75), ran.err
+    assert_equal(source, target)

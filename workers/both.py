@@ -15,6 +15,7 @@ from .read import (
     expiries_of,
     expiries_request,
     fields_may_expire,
+    one_each,
 )
 from .readings import Reading, Values
 from .replies import Unparsed, Way, listed
@@ -142,7 +143,7 @@ class Both:
 
     def _split(self, part: _Part, values: list, told: list) -> None:
         """Note values and expiries of one side, with errors among them. Raises TypeError where nothing was told."""
-        part.values = part.reading.values(values)
+        part.values = one_each(part.reading.values(values), len(part.keys))
         if self._asks_info(part):
             told = self._look_at_info(part, told)
         if self.expiries and not self.shortcut and part.clock.wanted:

@@ -158,6 +158,16 @@ def values_of(method: Method, replies: list) -> list:
     return list(chain.from_iterable(replies))  # an error is not iterable
 
 
+def one_each(values: list, keys: int) -> list:
+    """The values, if there is one for each of so many keys; else nobody knows whose they are: TypeError.
+
+    A server always says so many. A proxy that puts a reply together of those of several may not.
+    """
+    if len(values) != keys:
+        raise TypeError(f"{len(values)} values of {keys} keys")
+    return values
+
+
 def odd_keys(method: Method, keys: Sequence[bytes], values: list) -> Sequence[bytes]:
     """The keys that are no strings, or gone, as the read for strings tells them; TypeError for any other error."""
     errors = [value for value in values if isinstance(value, Exception)]

@@ -34,6 +34,7 @@ from .read import (
     expiries_of,
     expiries_request,
     odd_keys,
+    one_each,
     values_of,
     values_request,
 )
@@ -133,17 +134,18 @@ class Window:
             self.link.no_expiries = False
             return self.start()
         try:
-            self._take(values_of(self.method, replies[:-1]), none_of(len(self.encoded)))
+            values = one_each(values_of(self.method, replies[:-1]), len(self.encoded))
+            self._take(values, none_of(len(self.encoded)))
         except TypeError:
             self._read_failed(replies)
 
     def _told(self, method: Method, keys: Sequence[bytes], count: int, replies: list, take: Take) -> None:
         """Give what the first `count` replies say of values, and the others of expiries, to `take`.
 
-        A TypeError means that an error is among them.
+        A TypeError means that an error is among them, or that they are not one for each key.
         """
         try:
-            values = values_of(method, replies[:count])
+            values = one_each(values_of(method, replies[:count]), len(keys))
             expiries = expiries_of(replies[count:], self.link.clock, len(keys), strict=self._apart < ATOMIC_TRIES)
             take(values, expiries)
         except Apart:
