@@ -14,7 +14,7 @@ from keyferry.partitioners.slots import cut as cut_slots
 from keyferry.verify_plan import shifted
 from keyferry.workers.cursor import tile
 from tests.conftest import ServerFactory
-from tests.support.commands import at, compared, verdict_of
+from tests.support.commands import at, compared, copied, verdict_of
 from tests.support.dataset import fill
 from tests.support.disguises import ClockSkew
 from tests.support.filling import write_and_rest, write_strings
@@ -111,6 +111,42 @@ def test_instants_inside_of_values_are_compared_as_they_are_stored_whatever_the_
         ran = compared(source, proxy, "--show-diffs", "2")
     assert (ran.code, verdict_of(ran)) == (1, "OK:0 V:2 >:0 <:0 T:0"), ran.out
     assert f'"hash" hash: expiry of field "{names[0]}"' in ran.out and 'group "group" pending 2-1' in ran.out
+
+
+class EndsWhenLookedAt(Hooks):
+    """The key ends on both sides, once it is known of what type it is and its elements are asked for."""
+
+    def __init__(self, asked: bytes, *servers: Server) -> None:
+        self.asked, self.servers = asked, servers
+        self.ended = False
+
+    def on_command(self, args: Args) -> Args:
+        if not self.ended and b" ".join(args[:3]) == self.asked:
+            self.ended = True
+            for one in self.servers:
+                one.call("PEXPIRE", "stream", 1)
+                wait_until(lambda one=one: not one.call("EXISTS", "stream"))
+        return args
+
+
+@pytest.mark.parametrize("asked", [b"XINFO STREAM stream", b"XINFO GROUPS stream", b"XPENDING stream group"])
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_stream_that_expires_while_it_is_looked_at_is_expired_and_not_unreadable(
+    side: str, asked: bytes, server: ServerFactory
+) -> None:
+    """The commands on streams say by an error that there is none."""
+    source, target = server("7.0"), server("7.0")
+    source.call("XGROUP", "CREATE", "stream", "group", "0", "MKSTREAM")
+    for number in range(1, 200):
+        source.call("XADD", "stream", f"{number}-1", "field", random.randbytes(1000))
+    source.call("XREADGROUP", "GROUP", "group", "consumer", "COUNT", 5, "STREAMS", "stream", ">")
+    copied(source, target)
+    target.call("XCLAIM", "stream", "group", "consumer", 0, "1-1", "RETRYCOUNT", 7)
+    with Proxy(source if side == "source" else target, EndsWhenLookedAt(asked, source, target)) as proxy:
+        ends = (proxy, target) if side == "source" else (source, proxy)
+        ran = run_keyferry(*at(ends[0]), "compare", *at(ends[1]), "--json", "--rounds", "1")
+    verify = result_of(ran)["verify"]
+    assert (ran.code, verify["unreadable"], verify["expired"]) == (0, 0, 1), ran.err
 
 
 def test_the_outcomes_add_up_to_the_keys_that_were_read(server: ServerFactory) -> None:

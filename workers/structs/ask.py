@@ -30,6 +30,9 @@ CHUNK_MOST = 4096
 #: A collection of at most so many elements is read in one piece where pieces would have to be looked up one by one.
 WHOLE = 512
 
+#: How errors begin that tell of a key which became of another type, or of a stream or a group that is gone by now.
+NOT_THERE = ("WRONGTYPE", "ERR no such key", "NOGROUP")
+
 T = TypeVar("T")
 Commands = Sequence[tuple[bytes, ...]]
 
@@ -74,11 +77,11 @@ class Unreadable(Exception):
 
 
 def ask(side: str, *commands: tuple[bytes, ...]) -> Steps[list[Any]]:
-    """The replies of one side. Raises Unreadable for an error reply, Changing where the key became of another type."""
+    """The replies of one side. Raises Unreadable for an error reply, Changing where what is asked for is gone."""
     replies = yield from ask_all(side, *commands)
     for reply in replies:
         if isinstance(reply, Exception):
-            raise Changing if str(reply).startswith("WRONGTYPE") else Unreadable(f"{side}: {reply}")
+            raise Changing if str(reply).startswith(NOT_THERE) else Unreadable(f"{side}: {reply}")
     return replies
 
 
