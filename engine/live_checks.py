@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from .pairs import refuse_same_data
 from .partitioners.control import Control
 from .partitioners.server import Server
 from .plans import Survey
@@ -43,17 +44,13 @@ def refuse_copy_back(found: Survey, sources: list[Control], targets: list[Contro
 
 
 def _refuse_one(one: Server, other: Server) -> None:
-    where = f"{one.endpoint.address} and {other.endpoint.address}"
     if one.run_id and one.run_id == other.run_id:
+        where = f"{one.endpoint.address} and {other.endpoint.address}"
         raise RefusedError(
             f"{where} are one server: every write to it would be a change to follow",
             hint="name two servers; without --live one server's databases may be copied",
         )
-    if one.replid and one.replid == other.replid:
-        raise RefusedError(
-            f"{where} hold the same data: one is a replica of the other, or both of a third",
-            hint="name a target of its own",
-        )
+    refuse_same_data(one, other)
 
 
 def _jobs(controls: list[Control]) -> set[tuple[bytes, bytes]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 from .partitioners.server import Server
@@ -33,7 +34,7 @@ def choose_databases(
 
 
 def refuse_same_database(survey: Survey, pairs: list[tuple[int, int]]) -> None:
-    """A database copied onto itself would be at best useless; raises RefusedError."""
+    """A database copied onto itself would be at best useless, and compared with itself is; raises RefusedError."""
     same = next((one for one in survey.sources for other in survey.targets if _are_one(one, other)), None)
     for db, target_db in pairs:
         if same and db == target_db:
@@ -42,6 +43,26 @@ def refuse_same_database(survey: Survey, pairs: list[tuple[int, int]]) -> None:
                 f"source and target are the same {what}: {same.endpoint.address} db {db}",
                 hint="name two servers, or two databases of one (-n)",
             )
+
+
+def refuse_replicas(survey: Survey, pairs: list[tuple[int, int]]) -> None:
+    """Raise RefusedError where a database would be written to from a replica of it.
+
+    What the replica does not have yet would be undone at its master, and both would be called equal after it.
+    """
+    if any(db == target_db for db, target_db in pairs):
+        for one, other in product(survey.sources, survey.targets):
+            refuse_same_data(one, other)
+
+
+def refuse_same_data(one: Server, other: Server) -> None:
+    """Raise RefusedError for a server and its replica, or two replicas of one."""
+    if one.replid and one.replid == other.replid and one.run_id != other.run_id:
+        raise RefusedError(
+            f"{one.endpoint.address} and {other.endpoint.address} hold the same data: one is a replica of the other, "
+            "or both of a third",
+            hint="name a target of its own",
+        )
 
 
 def _are_one(source: Server, target: Server) -> bool:

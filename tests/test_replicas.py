@@ -10,6 +10,7 @@ import pytest
 import keyferry
 from keyferry.workers.errors import UsageError
 from tests.conftest import ClusterFactory, ServerFactory
+from tests.support.commands import at
 from tests.support.compare import assert_equal, differences
 from tests.support.dataset import fill
 from tests.support.filling import write_many, write_strings
@@ -87,6 +88,29 @@ def test_a_replica_that_was_named_is_read_itself(server: ServerFactory) -> None:
         assert ran.code == 0, ran.err
         assert reads_of(master) == reads_of(other) == set() and "scan" in reads_of(replica)
         assert result_of(ran)["replicas"][0]["address"] == replica.address
+
+
+def test_a_master_is_not_written_to_from_its_own_replica(server: ServerFactory) -> None:
+    master, replica = server("7.0", fresh=True), server("7.0", fresh=True)
+    write_strings(master, 100)
+    follow(replica, master)
+    replica.call("CONFIG", "SET", "masterauth", "wrong")
+    master.call("CONFIG", "SET", "requirepass", "right")  # its connections stay as they are
+    with master.connect() as connection:
+        connection.call("AUTH", "right")
+        connection.call("CLIENT", "KILL", "TYPE", "replica")
+        wait_until(lambda: link_of(replica) == "down")
+        connection.call("SET", "key:1", "newer")
+        connection.call("DEL", "key:2")
+        there = f"redis://:right@{master.address}"
+        for words in (("replicate",), ("replicate", "--dry-run"), ("compare", "--repair")):
+            ran = run_keyferry(*at(replica), *words, there, env=VERIFIED)
+            assert ran.code == 6 and "hold the same data" in ran.err, ran.out + ran.err
+        assert connection.call("GET", "key:1") == b"newer" and not connection.call("EXISTS", "key:2")
+        # To compare them is what a comparison is for, and another database is another one.
+        assert run_keyferry(*at(replica), "compare", there).code == 1
+        assert run_keyferry(*at(replica), "replicate", f"{there}/1").code == 0
+        assert connection.call("GET", "key:1") == b"newer"
 
 
 def test_a_replica_is_reached_where_a_map_says(server: ServerFactory) -> None:
