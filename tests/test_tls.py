@@ -265,6 +265,12 @@ def test_words_about_tls_that_contradict_or_cannot_have_an_effect_are_refused(ce
     assert "--tls-ciphersuites 'NONE'" in refusal("ping -h h -t --tls-ciphersuites NONE")
 
 
+@pytest.mark.parametrize("name", [".example", "db..example", "d" * 64])
+def test_a_name_to_ask_for_that_can_be_none_is_wrong_usage(name: str) -> None:
+    ran = run_keyferry("ping", "-p", "1", "-t", "--sni", name)
+    assert ran.code == 2 and f"--sni '{name}': it is no host's name" in ran.err, ran.err
+
+
 def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked(certificates: Certificates, tmp_path: Path) -> None:
     locked = tmp_path / "locked.key"
     words = ["openssl", "pkey", "-in", certificates.client.key, "-aes256", "-passout", "pass:x", "-out", str(locked)]

@@ -64,6 +64,7 @@ def context_of(tls: Tls) -> ssl.SSLContext:
     if tls.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    _check_name(tls.sni)
     _trust(context, tls)
     _present(context, tls)
     if tls.tls_ciphers:
@@ -79,6 +80,15 @@ def context_of(tls: Tls) -> ssl.SSLContext:
 
         restrict(context, tls.tls_ciphersuites)
     return context
+
+
+def _check_name(name: str) -> None:
+    try:
+        name.encode("idna")
+    except UnicodeError:  # a part between dots is empty, or too long
+        raise UsageError(
+            f"--sni {name!r}: it is no host's name", hint="a name as in certificates, like db.example"
+        ) from None
 
 
 def _trust(context: ssl.SSLContext, tls: Tls) -> None:
