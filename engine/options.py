@@ -274,7 +274,7 @@ OPTIONS = (
     Option(
         "count", COMMAND, values.whole(1, 10**6), "round trips to each server", metavar="N", default=20,
         default_text="20", group="how", commands=("ping",)),
-    _keyword("ranges", values.whole(1, 1 << 16), "partitions of a database; None: as many as fit"),
+    _keyword("ranges", values.whole(1, 1 << 16), "partitions of a database (a power of two); None: as many as fit"),
     _keyword("silence-s", values.DURATION, "a silent worker counts as dead", default=60.0),
 )  # fmt: skip
 

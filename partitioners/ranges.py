@@ -1,7 +1,8 @@
 """How a database is cut: many more ranges than workers, each small, all equal, borders at powers of two.
 
 Ranges are pulled one by one, so a straggler costs little, progress is fine-grained and a lost worker loses little.
-A power of two lets borders fall between buckets, so that hardly a key comes twice.
+A power of two lets borders fall between buckets, so that hardly a key comes twice. Within a bucket, a border would tell
+to whom a key counts by the size that the table has: while that changes, keys would be counted by nobody.
 
 WHY THEIR ORDER MATTERS
     SCAN counts with the bits of the bucket's number reversed, so the buckets of one range lie as far apart in memory as
@@ -34,12 +35,16 @@ def ranges_for(keys: int, lanes: int) -> int:
     """How many ranges `keys` keys are cut into, for so many lanes over all workers: a power of two."""
     usual = max(min(keys / RANGE_KEYS, MANY_RANGES), keys / MOST_RANGE_KEYS)
     wanted = max(usual, min(lanes * RANGES_A_LANE, keys / MIN_RANGE_KEYS), 1)
-    return min(MAX_RANGES, 1 << (int(wanted) - 1).bit_length()) if wanted > 1 else 1
+    return min(MAX_RANGES, _power_of_two(int(wanted)))
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << (least - 1).bit_length()
 
 
 def cut(keys: int, lanes: int, ranges: int | None = None) -> list[tuple[int, int]]:
-    """The ranges (start, end) of a database, as positions; `ranges` overrides their number."""
-    return tile(ranges or ranges_for(keys, lanes))
+    """The ranges (start, end) of a database, as positions; `ranges`, up to the next power of two, are their number."""
+    return tile(_power_of_two(ranges) if ranges else ranges_for(keys, lanes))
 
 
 def in_turn(cuts: list[Cut]) -> list[Cut]:

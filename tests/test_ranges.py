@@ -52,6 +52,19 @@ def test_ranges_that_begin_with_neighbouring_buckets_are_handed_out_together(ran
     assert [cursor_at(start) % ranges for start, *_ in turns] == [*[0][:moved], *range(ranges)]
 
 
+def test_servers_at_rest_whose_tables_still_grow_are_equal_however_many_ranges_are_asked_for(
+    server: ServerFactory,
+) -> None:
+    source, target = server("8.2"), server("8.2")
+    for more in range(6):
+        for one in (source, target):
+            one.call("FLUSHALL")
+            one.call("DEBUG", "POPULATE", 33_000 + more, "key", 10)
+        summary = keyferry.compare(source.uri, target.uri, ranges=1000, workers=2)
+        assert summary.verdict is not None
+        assert (summary.exit_code, summary.verdict.line) == (0, f"OK:{33_000 + more} V:0 >:0 <:0 T:0")
+
+
 def test_lanes_begin_in_neighbouring_buckets(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
     write_strings(source, 10_000)
