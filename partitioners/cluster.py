@@ -8,6 +8,7 @@ from typing import Any
 
 from ..workers.endpoint import Endpoint
 from ..workers.errors import AccessError, StateError, UnreachedError
+from ..workers.policy import is_denied
 from ..workers.redirects import UNKNOWN_HOSTS
 from ..workers.resp import info_fields
 from ..workers.slots import SLOTS, Range, owners_of, ranges_of
@@ -132,8 +133,10 @@ def endpoint_of(seed: Endpoint, place: Place) -> Endpoint:
 
 
 def my_id(control: Control) -> str:
-    """The node id of the node that we are connected to; '' where it does not tell, or is none."""
+    """The node id of the node that we are connected to; '' where it is none. AccessError: we may not ask."""
     reply = control.call("CLUSTER", "MYID")
+    if is_denied(reply):
+        raise control.refused("CLUSTER MYID refused", reply)
     return reply.decode() if isinstance(reply, bytes) else ""
 
 

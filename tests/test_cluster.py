@@ -180,6 +180,10 @@ def test_seeds_are_nodes_of_one_cluster_and_one_that_lives_is_enough(
         ran = run_keyferry("-u", source.uri, "-u", strangers, "replicate", target.uri)
         assert ran.code == 2 and "are no nodes of one cluster" in ran.err
         assert "hint: keyferry replicate SOURCE TARGET" in ran.err
+    for node in source.nodes:
+        node.call("ACL", "SETUSER", "default", "-cluster|myid")
+    ran = run_keyferry("-u", source.masters[0].uri, "-u", source.masters[1].uri, "replicate", target.uri)
+    assert ran.code == 3 and "CLUSTER MYID refused: NOPERM" in ran.err, ran.err
 
 
 @pytest.mark.covers("slots")
