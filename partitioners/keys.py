@@ -45,6 +45,13 @@ _SHOULD_BE = {
 }
 
 
+def _has_something(fd: int) -> bool:
+    """Whether a read would not wait, be it for the end; `fd` may be any number, as programs that call us have files."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 def cut(names: list[bytes]) -> Iterator[list[bytes]]:
     """Names in batches."""
     begin, size = 0, 0
@@ -153,7 +160,7 @@ class NamesFile:
 
     def _lines(self) -> list[bytes] | None:
         """The next whole lines, [] where there are none yet, None at the end."""
-        if self._ended or not (self._pieces or select.select([self._fd], [], [], 0)[0]):
+        if self._ended or not (self._pieces or _has_something(self._fd)):
             return None if self._ended else []
         data = self._data()
         *lines, self._rest = (self._rest + data).split(_ENDS[self.form])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,30 @@ def test_a_copy_of_names_from_a_pipe_does_not_begin_again(server: ServerFactory,
         ran = restarted_on_the_way(server, lambda: None, "--keys-from", str(path))
     assert ran.code == 5, ran.out
     assert f"a copy with --keys-from '{path}' cannot begin again" in ran.err
+
+
+@pytest.fixture
+def many_open_files() -> Iterator[None]:
+    """So many that the next one has a number above 1,024."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, limits[1]))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1024)]
+    yield
+    for fd in held:
+        os.close(fd)
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.usefixtures("many_open_files")
+def test_names_come_from_a_pipe_however_many_files_are_open(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with open(os.open(tmp_path / "pipe", os.O_RDWR), "wb", buffering=0) as writer:
+        names = NamesFile(str(tmp_path / "pipe"), "lines", 0)
+        assert names.batch() == []
+        writer.write(b"one\ntwo\n")
+        assert names.batch() == [b"one", b"two"]
+    assert names.batch() is None
+    names.close()
 
 
 def test_a_list_is_read_again_piece_by_piece_however_much_of_it_was_read(tmp_path: Path) -> None:
