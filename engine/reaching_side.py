@@ -105,7 +105,9 @@ def _refuse_seeds(seeds: Sequence[Endpoint], control: Control, ids: list[str]) -
         finally:
             other.close()
         if not known:
-            text = f"{control.endpoint.address} and {seed.address} are no nodes of one cluster"
+            here = control.endpoint.address
+            there = next((one.address for one in (seed, *seeds) if one.address != here), here)
+            text = f"{here} and {there} are no nodes of one cluster"
             raise UsageError(text, side=control.side, hint="keyferry replicate SOURCE TARGET")
 
 

@@ -180,6 +180,9 @@ def test_seeds_are_nodes_of_one_cluster_and_one_that_lives_is_enough(
         ran = run_keyferry("-u", source.uri, "-u", strangers, "replicate", target.uri)
         assert ran.code == 2 and "are no nodes of one cluster" in ran.err
         assert "hint: keyferry replicate SOURCE TARGET" in ran.err
+    ran = run_keyferry("-u", target.uri, "-u", source.uri, "replicate", target.uri)
+    text = f"{target.address} and {source.masters[0].address} are no nodes of one cluster"
+    assert ran.code == 2 and text in ran.err, ran.err
     for node in source.nodes:
         node.call("ACL", "SETUSER", "default", "-cluster|myid")
     ran = run_keyferry("-u", source.masters[0].uri, "-u", source.masters[1].uri, "replicate", target.uri)
