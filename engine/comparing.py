@@ -17,7 +17,7 @@ from .grammar import Invocation
 from .latency import Latencies
 from .logs import Log
 from .outlook import outlook_of
-from .pairs import refuse_replicas
+from .pairs import refuse_to_write_what_is_read
 from .partitioners.keys import NamesFile
 from .passes import find_out, least_pool, until_servers_stay
 from .plan_warnings import warnings_of_comparison
@@ -120,7 +120,7 @@ class Compare:
         try:
             plan = make(found, pairs, self.options, least_pool(self.seeds))
             if self.options["repair"]:
-                refuse_replicas(found, pairs)
+                refuse_to_write_what_is_read(found, pairs)
             for part in plan.databases:
                 self.log.info(f"db {part.db} → {part.target_db}: {plural(part.keys, 'key')}, {part.how}")
             if self.options["sample"]:

@@ -26,7 +26,7 @@ from .latency import Latencies
 from .live_checks import announce, refuse_circles
 from .logs import Log
 from .outlook import Outlook, outlook_of
-from .pairs import refuse_replicas
+from .pairs import refuse_to_write_what_is_read
 from .partitioners.keys import NamesFile
 from .passes import find_out, least_pool, until_servers_stay
 from .planning import make
@@ -167,7 +167,7 @@ class Copy:
                 announce(found.job, controls.targets)
                 refuse_circles(found, controls.sources, controls.targets)
             plan = make(found, pairs, self.options, least_pool(self.seeds), again)
-            refuse_replicas(found, pairs)
+            refuse_to_write_what_is_read(found, pairs)
             if plan.feed:
                 dbs = sorted({part.db for part in plan.databases})
                 refuse_deafness(feed_setup(found, plan.setup, dbs, self.options, plan.feed), controls.sources)

@@ -45,19 +45,25 @@ def refuse_same_database(survey: Survey, pairs: list[tuple[int, int]]) -> None:
             )
 
 
-def refuse_replicas(survey: Survey, pairs: list[tuple[int, int]]) -> None:
-    """Raise RefusedError where a database would be written to from a replica of it.
+def refuse_to_write_what_is_read(survey: Survey, pairs: list[tuple[int, int]]) -> None:
+    """Raise RefusedError where databases are read while they, or the ones that they are replicas of, are written to.
 
-    What the replica does not have yet would be undone at its master, and both would be called equal after it.
+    What a replica does not have yet would be undone at its master, and both would be called equal after it. And where
+    pairs of databases of one server form a chain, keys of the first would go on into the last, or not, as time has it.
     """
-    if any(db == target_db for db, target_db in pairs):
-        for one, other in product(survey.sources, survey.targets):
-            refuse_same_data(one, other)
+    both = sorted({db for db, _ in pairs} & {target_db for _, target_db in pairs})
+    for one, other in product(survey.sources, survey.targets) if both else ():
+        if _are_one(one, other):
+            raise RefusedError(
+                f"db {both[0]} of {one.endpoint.address} would be read and written to at once",
+                hint="copy one pair of databases at a time; SWAPDB exchanges two",
+            )
+        refuse_same_data(one, other)
 
 
 def refuse_same_data(one: Server, other: Server) -> None:
     """Raise RefusedError for a server and its replica, or two replicas of one."""
-    if one.replid and one.replid == other.replid and one.run_id != other.run_id:
+    if one.replid and one.replid == other.replid:
         raise RefusedError(
             f"{one.endpoint.address} and {other.endpoint.address} hold the same data: one is a replica of the other, "
             "or both of a third",

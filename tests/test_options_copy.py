@@ -43,6 +43,21 @@ def test_databases_are_chosen_and_keep_their_numbers(
     assert keyspace(target) == {db: held[db] for db in chosen}
 
 
+@pytest.mark.parametrize(("words", "renamed"), [(("replicate",), "0:1,1:0"), (("compare", "--repair"), "1:2,0:1")])
+def test_databases_of_one_server_are_not_read_and_written_at_once(
+    words: tuple[str, ...], renamed: str, server: ServerFactory
+) -> None:
+    one = server("7.0")
+    write_strings(one, 100, db=0)
+    write_strings(one, 50, db=1, prefix="other:")
+    before = keyspace(one)
+    ran = run_keyferry(*at(one), *words, *at(one), "--db-map", renamed)
+    assert ran.code == 6 and "would be read and written to at once" in ran.err, ran.out
+    assert keyspace(one) == before
+    copied(one, one, "--db-map", "0:2,1:3")
+    assert keyspace(one) == before | {2: before[0], 3: before[1]}
+
+
 @pytest.mark.covers("db-map")
 def test_databases_get_the_numbers_of_the_map(three: tuple[Server, Server]) -> None:
     source, target = three
