@@ -226,13 +226,13 @@ def sample(control: Control, filters: Filters, dbs: list[int]) -> list[bytes]:
     """Some names of keys that are to be copied."""
     found: list[bytes] = []
     for db in dbs:
-        cursor: int | None = 0 if control.select(db) == b"OK" and len(found) < SAMPLE_KEYS else None
+        cursor: bytes | None = b"0" if control.select(db) == b"OK" and len(found) < SAMPLE_KEYS else None
         for _ in range(SAMPLE_SCANS):
             if cursor is None or len(found) >= SAMPLE_KEYS:
                 break
             reply = control.call("SCAN", cursor, "COUNT", SAMPLE_COUNT, *filters.scan_words)
             if isinstance(reply, ReplyError):
                 break
-            cursor = int(reply[0]) or None
+            cursor = reply[0] if reply[0] != b"0" else None
             found += filters.named(reply[1])
     return found[:SAMPLE_KEYS]

@@ -234,7 +234,7 @@ class NamesScan:
         self.control, self.db, self.count, self.words = control, db, count, words
         self.retry_for_s = retry_for_s
         self._failing_since: float | None = None
-        self.cursor: int | None = 0
+        self.cursor: bytes | None = b"0"  # as the server tells it: some have no numbers for cursors
 
     def batch(self) -> list[bytes] | None:
         """The next names; [] where none came for SCAN_S. Raises AccessError: refused, or not reached for too long."""
@@ -248,7 +248,7 @@ class NamesScan:
         try:
             reply = self.control.select(self.db)
             if reply == b"OK":
-                reply = self.control.call("SCAN", self.cursor or 0, "COUNT", self.count, *self.words)
+                reply = self.control.call("SCAN", self.cursor or b"0", "COUNT", self.count, *self.words)
         except AccessError as error:
             return self._wait(error)
         if isinstance(reply, ReplyError):
@@ -257,7 +257,7 @@ class NamesScan:
                 return self._wait(refused)
             raise refused
         self._failing_since = None
-        self.cursor = int(reply[0]) or None
+        self.cursor = reply[0] if reply[0] != b"0" else None
         return list(reply[1])
 
     def _wait(self, error: AccessError) -> list[bytes]:

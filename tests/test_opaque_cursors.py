@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.commands import at
 from tests.support.compare import all_keys, assert_equal
 from tests.support.dataset import fill_large
-from tests.support.disguises import OffsetCursors, ShardedCursors, TableCursors
+from tests.support.disguises import NamedCursors, OffsetCursors, ShardedCursors, TableCursors
+from tests.support.filling import write_strings
 from tests.support.hooks import TurnsOpaque
-from tests.support.processes import Result, run_keyferry, start_keyferry, worker_pids
+from tests.support.processes import VERIFIED, Result, run_keyferry, start_keyferry, worker_pids
 from tests.support.respproxy import Args, Hooks, Proxy
 from tests.support.servers import Server
 from tests.support.summary import result_of
@@ -43,6 +45,21 @@ def test_cursors_that_are_no_positions_are_copied_by_one_scanner(scheme: str, se
     assert ran.code == 0, ran.err
     assert result_of(ran)["keys"] == KEYS
     assert_equal(source, target)
+
+
+@pytest.mark.parametrize("words", [(), ("--limit", "700"), ("--on-conflict", "skip"), ("--match", "key:*")])
+@pytest.mark.parametrize("keys", [2_000, KEYS])
+def test_cursors_that_are_no_numbers_are_sent_back_as_they_came(
+    keys: int, words: tuple[str, ...], server: ServerFactory
+) -> None:
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, keys)
+    with Proxy(source, NamedCursors()) as proxy:
+        ran = run_keyferry(*at(proxy), "replicate", *at(target), *words, env=VERIFIED)
+        back = run_keyferry(*at(target), "compare", *at(proxy))
+    assert ran.code == 0, ran.err
+    assert target.call("DBSIZE") == (700 if "--limit" in words else keys)
+    assert back.code == (1 if "--limit" in words else 0), back.err
 
 
 @pytest.mark.parametrize("shards", [2, 3])

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: A server reads whole buckets; hardly one holds more keys than this, also where a table is not allowed to grow.
 BUCKET_KEYS = 64
+#: The cursor by which a server says that there is no more; so it begins, too.
+END = b"0"
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class RangeScan:
         self.link, self.task, self.count, self.filter_words = link, task, count, filter_words
         self.found, self.opaque = found, opaque
         self.position = task.start
-        self.cursor = cursor_at(task.start, task.by_slot) if task.start < RING else 0
+        #: As servers tell it: those whose cursors are no positions may have anything for one, until it is 0 again.
+        self.cursor = self._cursor_at(task.start) if task.start < RING else END
         self.db_keys = task.db_keys
         self.done = task.start >= task.end
         self.asking = False
@@ -76,44 +79,46 @@ class RangeScan:
         count = self._count_until(self.task.end, self.position) if tapers else self.count
         self._scan(self.cursor, count, lambda cursor, keys: self._stepped(cursor, keys, count))
 
-    def _request(self, cursor: int, count: int) -> bytes:
-        return command(b"SCAN", b"%d" % cursor, b"COUNT", b"%d" % count, *self.filter_words)
+    def _request(self, cursor: bytes, count: int) -> bytes:
+        return command(b"SCAN", cursor, b"COUNT", b"%d" % count, *self.filter_words)
 
-    def _scan(self, cursor: int, count: int, then: Callable[[int, list[bytes]], None]) -> None:
+    def _scan(self, cursor: bytes, count: int, then: Callable[[bytes, list[bytes]], None]) -> None:
         # Marked as the windows between scans are, or it would keep their replies from being taken together.
         again = partial(self._scan, cursor, count, then)
         self.link.reader.ask(self._request(cursor, count), 1, partial(self._answered, again, then), Way.MARKED)
 
-    def _answered(self, again: Callable[[], None], then: Callable[[int, list[bytes]], None], replies: list) -> None:
+    def _answered(self, again: Callable[[], None], then: Callable[[bytes, list[bytes]], None], replies: list) -> None:
         reply = replies[0]
         if isinstance(reply, Exception):
             self.link.trouble("source", 0, reply, again)
+        elif self.task.checked and not reply[0].isdigit():
+            self.opaque("cursors are no numbers")
         else:
-            then(int(reply[0]), reply[1])
+            then(*reply)
 
     def _count_until(self, end: int, position: int) -> int:
         return max(1, min(self.count, int(expected_keys(position, end, self.db_keys)) + 1))
 
     # ---- what came ------------------------------------------------------------------------------------------
 
-    def _stepped(self, cursor: int, keys: list[bytes], count: int, sized: bool = False) -> None:
+    def _stepped(self, cursor: bytes, keys: list[bytes], count: int, sized: bool = False) -> None:
         """`sized`: how many keys the database has was asked together with this step."""
         if not self.task.checked:
             self.cursor = cursor
-            return self._pass_on(Found(keys, RING if cursor == 0 else self.task.start), done=cursor == 0)
-        reached = position_of(cursor, self.task.by_slot)
+            return self._pass_on(Found(keys, RING if cursor == END else self.task.start), done=cursor == END)
+        reached, step = self._position_of(cursor), f"{self._cursor_at(self.position).decode()} to {cursor.decode()}"
         if reached <= self.position:
-            return self.opaque(f"SCAN went back from {self._cursor_at(self.position)} to {cursor}")
+            return self.opaque(f"SCAN went back from {step}")
         if self.task.by_slot:
             if not self._in_slots(keys, reached):
-                return self.opaque(f"SCAN from {self._cursor_at(self.position)} to {cursor} brought a key of elsewhere")
+                return self.opaque(f"SCAN from {step} brought a key of elsewhere")
         elif self._is_jump(reached, len(keys), count):
             if sized:
-                return self.opaque(f"SCAN from {self._cursor_at(self.position)} to {cursor} brought {len(keys)} keys")
+                return self.opaque(f"SCAN from {step} brought {len(keys)} keys")
             return self._look_again(count)
         self._step_to(cursor, reached, keys)
 
-    def _step_to(self, cursor: int, reached: int, keys: list[bytes]) -> None:
+    def _step_to(self, cursor: bytes, reached: int, keys: list[bytes]) -> None:
         self.cursor, self.position = cursor, reached
         end = self.task.end
         if reached > end and self.task.by_slot:
@@ -134,8 +139,11 @@ class RangeScan:
     def _ends_with_a_slot(self) -> bool:
         return self.task.end == position_of_slot(slot_at(self.task.end - 1) + 1)
 
-    def _cursor_at(self, position: int) -> int:
-        return cursor_at(position, self.task.by_slot)
+    def _cursor_at(self, position: int) -> bytes:
+        return b"%d" % cursor_at(position, self.task.by_slot)
+
+    def _position_of(self, cursor: bytes) -> int:
+        return position_of(int(cursor), self.task.by_slot)
 
     def _in_slots(self, keys: list[bytes], reached: int) -> bool:
         """Whether the first and the last key lie where a scan by slots has been: it brings keys slot by slot."""
@@ -159,7 +167,8 @@ class RangeScan:
                 return self.link.trouble("source", 0, reply, lambda: self._look_again(count))
             if isinstance(size, int):
                 self.db_keys = size
-            self._stepped(int(reply[0]), reply[1], count, sized=True)
+            cursor, keys = reply
+            self._stepped(cursor, keys, count, sized=True)
 
         self.link.reader.ask(self._request(self.cursor, count) + command(b"DBSIZE"), 2, answered, Way.MARKED)
 
@@ -173,9 +182,9 @@ class RangeScan:
             count = self._count_until(reached, position)
             self._scan(self._cursor_at(position), count, came)
 
-        def came(cursor: int, more: list[bytes]) -> None:
+        def came(cursor: bytes, more: list[bytes]) -> None:
             beyond.update(more)
-            if (position := position_of(cursor, self.task.by_slot)) < reached:
+            if (position := self._position_of(cursor)) < reached:
                 return read_on(position)
             twice = beyond.intersection(keys)
             if not twice:

@@ -96,6 +96,24 @@ def _count(args: Args) -> int | None:
     return int(args[3]) if len(args) == 4 and args[2].upper() == b"COUNT" else None
 
 
+class NamedCursors(Hooks):
+    """Cursors are no numbers, but for the one that begins and ends a scan: as Kvrocks', of "_" and a key's name."""
+
+    replies_of = frozenset({b"SCAN"})
+
+    def on_command(self, args: Args) -> Answer:
+        if args[0].upper() != b"SCAN" or args[1] == b"0":
+            return args
+        if not args[1].startswith(b"_"):
+            return b"-ERR invalid cursor\r\n"
+        return [args[0], args[1][1:], *args[2:]]
+
+    def on_reply(self, args: Args, reply: Any) -> Any:
+        if isinstance(reply, ServerError) or reply[0] == b"0":
+            return reply
+        return [b"_" + reply[0], reply[1]]
+
+
 class TableCursors(Hooks):
     """The server remembers each cursor it gave under a small number; an unknown number begins at 0, as Kvrocks'."""
 
