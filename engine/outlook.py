@@ -10,8 +10,12 @@ from .moves import Moves
 from .partitioners.control import Control
 from .plans import Plan
 from .replica_watch import ReplicaWatch, pairs_of, watches_of
+from .signals import Signals
 from .succession import Succession
 from .workers.task import Task
+
+#: Replicas that have to get in step before anything is compared are looked at so often.
+REPLICAS_PAUSE_S = 0.1
 
 
 class Outlook:
@@ -31,7 +35,10 @@ class Outlook:
 
     def comparing(self) -> Outlook:
         """The same from now on, for a phase that copies nothing: no key is looked for because its slot moves."""
-        moves = self.moves and Moves(self.moves.lookout, [], [], self.moves.retry_for_s, self.say)
+        moves = None
+        if self.moves:
+            moves = Moves(self.moves.lookout, self.moves.controls, [], self.moves.retry_for_s, self.say)
+            moves.pairs = self.moves.pairs
         return Outlook(moves, self.target, self.successions, self.replicas, self.say)
 
     @property
@@ -82,6 +89,16 @@ class Outlook:
             watch.check()
         for lookout in self._lookouts:
             lookout.check()
+
+    def wait_for_replicas(self, signals: Signals) -> None:
+        """Where replicas are read: until no slot is half moved, and they have what has moved.
+
+        Raises as `Moves.tasks` does, and Ended where a signal comes.
+        """
+        while self.moves and self.moves.pairs and not self.moves.settled:
+            self.moves.tasks()
+            signals.pause(0 if self.moves.settled else REPLICAS_PAUSE_S)
+            signals.obey()
 
     def tasks(self) -> list[Task]:
         """The next tasks for keys of moved slots; none where the source is no cluster. Raises as `Moves.tasks` does."""

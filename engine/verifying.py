@@ -14,6 +14,9 @@ WHAT HAPPENS IF a server is another one by now, or a replica that is read was sy
 ChangedError says so. IF slots move: a key may have gone from a node that was still to be read to one that had been.
 What was found proves nothing then either, whichever way it came out, and is thrown away (`moved`).
 
+WHERE REPLICAS ARE READ, a slot of the source that is half moved is waited for before anything is compared: they do not
+say that a key has moved, so it would seem to be gone.
+
 WHAT HAPPENS IF the source is written to: see `workers/look.py`. A key that was seen unchanged twice around another
 value of the target differs, at once; one that was not is looked at again, and is `changing` if that never ends.
 
@@ -38,6 +41,7 @@ from .progress import Display, display
 from .repairing import repair
 from .replica_watch import Lag
 from .reporting import report
+from .signals import ending_live
 from .spool import Findings
 from .supply import Supply
 from .survey import Controls, check_identities
@@ -83,6 +87,7 @@ class Verification:
             if self.outlook:
                 before = self.outlook.comparing()
                 before.begin()
+                before.wait_for_replicas(ending_live(self.desk.signals) if options["live"] else self.desk.signals)
                 self.outlook = before.comparing()  # what has moved until now is read where it is
             verdict = self._verify(shown)
             if verdict is not None and self.outlook:

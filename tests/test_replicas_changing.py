@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 import pytest
 
@@ -220,6 +221,34 @@ def test_a_slot_that_stays_open_is_waited_for_and_then_refused(cluster: ClusterF
     ran = run_keyferry(*words, env=VERIFIED)
     assert ran.code == 0, ran.err
     assert_equal(source, target)
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["all", "named"])
+def test_a_comparison_waits_for_a_slot_that_is_half_moved_and_removes_nothing(
+    named: bool, cluster: ClusterFactory, server: ServerFactory, tmp_path: Path
+) -> None:
+    """What has moved is gone at the one replica, and the other one sends on to the one that has it no more."""
+    source, target = cluster("7.0", 2, 1, fresh=True), server("7.0")
+    names = [b"{tag}:%d" % number for number in range(40)]
+    for side in (source, target):
+        assert {side.call("SET", name, "value") for name in names} == {b"OK"}
+    assert target.call("SET", "{tag}:more", "value") == b"OK"
+    slot = slot_of("{tag}")
+    other = next(node for node in source.masters if node is not source.owner(slot))
+    source.move_slot(slot, other, leave_open=True, share=0.5)
+    source.wait_until_ready()
+    words = ["-u", source.uri, "--read-from", "replica", "compare", "-u", target.uri, "--retry-for", "2s"]
+    if named:
+        (tmp_path / "names").write_bytes(b"\n".join([*names, b"{tag}:more"]))
+        words += ["--keys-from", str(tmp_path / "names")]
+    words += ["--repair", "--prune"]
+    ran = run_keyferry(*words)
+    assert target.call("DBSIZE") == 41
+    assert ran.code == 7 and f"slot {slot} still moving" in ran.err and "--read-from master" in ran.err, ran.err
+    source.move_slot(slot, other)
+    ran = run_keyferry(*words)
+    assert ran.code == 0 and "OK:40 V:0 >:0 <:0 T:0" in ran.out, (ran.out, ran.err)
+    assert target.call("DBSIZE") == 40
 
 
 def test_keys_of_moved_slots_are_not_looked_for_before_the_replicas_are_in_step(
