@@ -7,14 +7,15 @@ HOW IT WORKS
 
 WHAT HAPPENS IF a slot has moved to another node of the plan: at the target, redirections lead the writers; at the
     source its keys are looked at again (`moves.py`). If it belongs to a node that the plan does not know, a replica has
-    taken a master's place, or there is a new master: another pass follows (`handover.py`).
+    taken a master's place, or there is a new master: another pass follows (`handover.py`). So it does where a slot is
+    only on its way there: keys of it may be at that node already, and nobody would look for them there.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from .partitioners import cluster
 from .partitioners.cluster import Seen, range_text
@@ -33,12 +34,14 @@ RANGES_NAMED = 5
 
 @dataclass(frozen=True)
 class Picture:
-    """Who owns each slot ('' nobody), by node id; which slots are open; the epoch of each node; where nodes are."""
+    """Who owns each slot ('' nobody), by node id; which slots are open; the epoch of each node; where nodes are; and
+    who takes in the slots that are given away."""
 
     owners: list[str]
     open_slots: frozenset[int]
     epochs: dict[str, int]
     addresses: dict[str, str]
+    takers: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ def picture_of(views: Sequence[list[Seen]]) -> Picture:
         frozenset().union(*(seen.open_slots for seen in own.values())),
         {node_id: seen.epoch for node_id, seen in told.items()},
         {node_id: seen.place.address for node_id, seen in told.items()},
+        {slot: taker for seen in own.values() for slot, taker in seen.takers.items()},
     )
 
 
@@ -189,9 +193,11 @@ class Lookout(threading.Thread):
         return changes(before, now)
 
     def _refuse_strangers(self, now: Picture) -> None:
-        strangers = set(now.owners) - {"", *self.ids}
-        if strangers:
-            one = min(strangers)
-            slots = {slot for slot, owner in enumerate(now.owners) if owner == one}
-            text = f"{slots_text(slots)} belong to another node now (failed over, or a new master)"
-            raise ChangedError(text, side=self.side, address=now.addresses[one])
+        for holders, text in (
+            (dict(enumerate(now.owners)), "belong to another node now (failed over, or a new master)"),
+            (now.takers, "moving to another node (a new master)"),
+        ):
+            if strangers := set(holders.values()) - {"", *self.ids}:
+                one = min(strangers)
+                slots = {slot for slot, holder in holders.items() if holder == one}
+                raise ChangedError(f"{slots_text(slots)} {text}", side=self.side, address=now.addresses[one])

@@ -90,6 +90,7 @@ def _reach_all(
             one, found = _reach_master(master, len(masters), control, wait_for_s, log, may_change)
             controls.append(one)
             servers.append(found)
+            cluster.refuse_unknown_takers(one, masters)
     return controls, servers
 
 

@@ -52,6 +52,7 @@ class Seen:
     epoch: int  # grows whenever it takes slots over
     slots: list[Range]
     open_slots: frozenset[int]  # that it is giving away or taking in; only told of itself
+    takers: dict[int, str] = field(default_factory=dict)  # of those that it is giving away: who takes each in
 
 
 def is_cluster(control: Control) -> bool:
@@ -93,8 +94,10 @@ def _seen(control: Control, words: list[str]) -> Seen:
     place = Place(node_id, control.endpoint.host if host in UNKNOWN_HOSTS else host, int(port or 0))
     owned = [text.partition("-") for text in slots if not text.startswith("[")]
     ranges = [(int(first), int(last or first)) for first, _, last in owned]
-    still_open = frozenset(int(text[1:].partition("-")[0]) for text in slots if text.startswith("["))
-    return Seen(place, frozenset(flags.split(",")), int(epoch), ranges, still_open)
+    moving = [text.strip("[]") for text in slots if text.startswith("[")]
+    still_open = frozenset(int(text.partition("-")[0]) for text in moving)
+    takers = {int(slot): taker for slot, leaves, taker in (text.partition("->-") for text in moving) if leaves}
+    return Seen(place, frozenset(flags.split(",")), int(epoch), ranges, still_open, takers)
 
 
 def refuse_gaps(control: Control, masters: Sequence[Master]) -> None:
@@ -109,6 +112,18 @@ def refuse_gaps(control: Control, masters: Sequence[Master]) -> None:
     state = info_fields(reply).get("cluster_state", "ok") if isinstance(reply, bytes) else "ok"
     if state != "ok":
         raise StateError(f"its cluster is down (cluster_state:{state})", **where, hint="redis-cli --cluster check")
+
+
+def refuse_unknown_takers(control: Control, masters: Sequence[Master]) -> None:
+    """Raise StateError where the master that we are connected to gives a slot to a node that owns none yet: keys that
+    have gone there are at nobody's that we know."""
+    known = {master.node_id for master in masters}
+    for seen in nodes_seen(control):
+        for slot, taker in seen.takers.items():
+            if taker not in known:
+                text = f"slot {slot} is half moved to a node that owns no slots yet"
+                hint = "end the move: redis-cli --cluster fix HOST:PORT; --wait-for waits for its end"
+                raise StateError(text, side=control.side, address=control.endpoint.address, hint=hint)
 
 
 def range_text(slots: Range) -> str:
