@@ -46,10 +46,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Changes:
-    """Slots that were given to another node, or may have been in between, and slots that are open now."""
+    """Slots that were given to another node, or may have been in between, and slots that are open now or were so."""
 
     moved: set[int]
-    opened: set[int]
+    opened: set[int]  # or closed
 
     @property
     def slots(self) -> set[int]:
@@ -92,7 +92,8 @@ def changes(before: Picture, now: Picture) -> Changes:
         held = _slots_of(before, node_id)
         if set(held).issuperset(_slots_of(now, node_id)):
             moved.update(held)  # it took slots over that it has had before: they were away for a moment
-    return Changes(moved, set(now.open_slots - before.open_slots))
+    # A move that was given up has brought keys back, and no owner tells of that.
+    return Changes(moved, set(now.open_slots ^ before.open_slots))
 
 
 def _slots_of(picture: Picture, node_id: str) -> list[int]:

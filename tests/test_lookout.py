@@ -50,6 +50,7 @@ def test_moves_and_open_slots_are_changes() -> None:
     after = picture({"a": 1, "b": 3}, {"a": [(0, 7), (9, 8_191)], "b": [(8, 8), (8_192, 16_383)]}, opened=11)
     assert changes(before, before) == Changes(set(), set())
     assert changes(before, after) == Changes({8}, {11})
+    assert changes(picture({"a": 1, "b": 2}, HALVES, opened=11), before) == Changes(set(), {11})
 
 
 def test_rule_9_a_node_that_took_its_own_slots_over_had_given_them_away() -> None:

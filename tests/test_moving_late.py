@@ -23,10 +23,12 @@ KEYS = 6_000
 #: A comparison takes some seconds.
 SLOWLY = ("--rate", "2000", "--workers", "1")
 BEGUN_S = 1.0
+#: Some slots, and a tag of each.
+TAGS = {slot_of(tag): tag for tag in (b"%d" % number for number in range(50))}
 
 
-def scanned_last(node: Node) -> bytes:
-    """The key that a scan of the node brings last."""
+def scanned_last(node: Node, slot: int | None = None) -> bytes:
+    """The key, or that of a slot, that a scan of the node brings last."""
     keys: list[bytes] = []
     cursor = b"0"
     with node.connect() as connection:
@@ -34,7 +36,7 @@ def scanned_last(node: Node) -> bytes:
             cursor, found = connection.must("SCAN", cursor, "COUNT", 1000)
             keys += found
             if cursor == b"0":
-                return keys[-1]
+                return [key for key in keys if slot in (None, slot_of(key))][-1]
 
 
 def until_compared(run: Run) -> None:
@@ -65,6 +67,30 @@ def test_a_key_that_goes_to_a_node_that_was_read_already_is_compared(
     with start_keyferry("compare", source.uri, target.uri, *SLOWLY) as run:
         until_compared(run)
         source.move_slot(slot_of(lost), empty, leave_open=stays_open)
+        assert run.running
+        ran = run.wait()
+    assert (ran.code, verdict_of(ran).split()[2]) == (1, ">:1"), (ran.out, ran.err)
+
+
+def test_a_key_that_comes_back_to_a_node_that_was_read_already_is_compared(
+    cluster: ClusterFactory, server: ServerFactory
+) -> None:
+    """The move of its slot is given up: no owner changes, and in the end no slot is open."""
+    source, target = cluster("7.0", 2, 0), server("7.0")
+    full, empty = source.masters
+    owners = source.owners()
+    slot = next(slot for slot, owner in owners.items() if owner == empty.address and slot in TAGS)
+    names = [name for n in range(3 * KEYS) if owners[slot_of(name := b"key:%d" % n)] == full.address][:KEYS]
+    names += [b"{%s}:%d" % (TAGS[slot], n) for n in range(100)]
+    with source.connect() as connection, target.connect() as other:
+        connection.pipeline((b"SET", name, b"value") for name in names)
+        other.pipeline((b"SET", name, b"value") for name in names)
+    source.move_slot(slot, full, leave_open=True)
+    lost = scanned_last(full, slot)
+    assert target.call("DEL", lost) == 1
+    with start_keyferry("compare", source.uri, target.uri, *SLOWLY) as run:
+        until_compared(run)
+        source.give_up_move(slot, full)
         assert run.running
         ran = run.wait()
     assert (ran.code, verdict_of(ran).split()[2]) == (1, ">:1"), (ran.out, ran.err)

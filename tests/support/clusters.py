@@ -176,6 +176,10 @@ class Cluster:
         """
         reshard.move_slot(self, slot, to, leave_open=leave_open, share=share)
 
+    def give_up_move(self, slot: int, taker: Node) -> None:
+        """End a move that was left open: the keys that `taker` has come back to the slot's owner."""
+        reshard.give_up_move(self, slot, taker)
+
     def move_slots(self, slots: Iterable[int], to: Node) -> None:
         """Move slots one after the other; those that `to` has are left out."""
         for slot in slots:

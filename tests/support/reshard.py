@@ -39,6 +39,14 @@ def move_slot(cluster: Cluster, slot: int, to: Node, *, leave_open: bool = False
     _wait_until_known(cluster, {slot}, to)
 
 
+def give_up_move(cluster: Cluster, slot: int, taker: Node) -> None:
+    """See Cluster.give_up_move. As long as the owner gives the slot away, it takes no key back."""
+    owner = cluster.owner(slot)
+    _must(owner, "CLUSTER", "SETSLOT", slot, "STABLE")
+    _migrate_keys(cluster, taker, owner, slot, 1)
+    _must(taker, "CLUSTER", "SETSLOT", slot, "STABLE")
+
+
 def _migrate_keys(cluster: Cluster, source: Node, to: Node, slot: int, share: float) -> None:
     left = round(share * _must(source, "CLUSTER", "COUNTKEYSINSLOT", slot)) if share < 1 else 1 << 62
     login = ["AUTH", cluster.password] if cluster.password else []
