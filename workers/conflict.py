@@ -91,6 +91,7 @@ class Look:
     def _answered(self, sink: Sink, keys: list[bytes], replies: list) -> None:
         error = next((reply for reply in replies if _concerns_all(reply)), None)
         if error is not None:
+            self.link.learn_all(sink.node, replies)
             return self.link.trouble("target", sink.node, error, lambda: self._ask_again(keys))
         found = [reply == 1 for reply in replies]
         for key in compress(keys, found):

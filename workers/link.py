@@ -209,6 +209,12 @@ class Link:
             self.router.move(redirect.slot, sink.node)
         return sink
 
+    def learn_all(self, node: int, replies: Iterable[object]) -> None:
+        """Note every slot that has moved, so that the next try goes right with all of them."""
+        for reply in replies:
+            if isinstance(reply, Exception):
+                self.learn(node, reply)
+
     def asked(self, node: int, reply: object) -> Sink | None:
         """The sink to which a target node sends a command, after ASKING; None where the reply says something else."""
         redirect = redirect_of(reply)

@@ -85,6 +85,7 @@ class LookUp:
         error = next((reply for reply in replies if _concerns_all(reply)), None)
         if error is not None:
             self.counts.retried += 1
+            self.link.learn_all(sink.node, replies)
             return self.link.trouble("target", sink.node, error, lambda: self._ask_again(keys))
         columns, at = [], 0
         for question, (_, count) in zip(self.questions, requests):
@@ -192,6 +193,7 @@ class Prune(Recheck):
             sink.write(request, len(keys), partial(self._removed, sink, found))
 
     def _removed(self, sink: Sink, found: list[Finding], replies: list) -> None:
+        self.link.learn_all(sink.node, replies)
         for finding, reply in zip(found, replies):
             if not isinstance(reply, Exception):
                 self._count(finding.key, removed=reply == 1)

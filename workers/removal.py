@@ -42,6 +42,7 @@ class Removal:
         there.write(asking(self._request([key])), 2, lambda got: self._told(there, [key], got[1:]))
 
     def _told(self, sink: Sink, keys: list[bytes], replies: list) -> None:
+        self.link.learn_all(sink.node, replies)
         for key, reply in zip(keys, replies):
             if not isinstance(reply, Exception):
                 if reply and not self.may_remove:

@@ -252,7 +252,7 @@ class Window:
             if self._failed is None or rule_for(error).action is not Action.PUT_ASIDE:
                 self._failed = ("target", node, error)
             if self.link.router.owners is not None:
-                self._learn(node, replies)
+                self.link.learn_all(node, replies)
         self._pending -= 1
         if self._pending:
             return
@@ -264,12 +264,6 @@ class Window:
             self.link.trouble(side, node, error, self.again)
         else:
             self.careful()
-
-    def _learn(self, node: int, replies: list) -> None:
-        """Note every slot that has moved, so that the next try goes right with all of them."""
-        for reply in replies:
-            if isinstance(reply, Exception):
-                self.link.learn(node, reply)
 
     # ---- again ----------------------------------------------------------------------------------------------
 
