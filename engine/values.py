@@ -215,14 +215,20 @@ def _slots(text: str) -> list[tuple[int, int]]:
     for part in text.split(","):
         ends = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", part)
         first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (0, -1)
-        if not first <= last < 1 << 14:
-            raise ValueError("must be ranges of slots from 0 to 16383, like 0-5460,8000")
         found.append((first, last))
     return found
 
 
+def _are_slots(value: object) -> bool:
+    """Pairs of numbers; a pair that holds no slot would choose no key, and no key is soon copied and proved."""
+    if not isinstance(value, list | tuple) or not value:
+        return False
+    pairs = [pair for pair in value if isinstance(pair, list | tuple) and len(pair) == 2 and all(map(_is_whole, pair))]
+    return len(pairs) == len(value) and all(0 <= first <= last < 1 << 14 for first, last in pairs)
+
+
 REMAP = Kind("a pair of HOST:PORT", _mapped, lambda value: isinstance(value, tuple) and len(value) == 2)
-SLOTS = Kind("ranges of slots", _slots, lambda value: isinstance(value, list | tuple) and bool(value))
+SLOTS = Kind("ranges of slots from 0 to 16383, like 0-5460,8000", _slots, _are_slots)
 HOST = Kind("a host's name or address", checked_host, _is_text)
 PORT = whole(1, 65535)
 COUNT = whole(1)

@@ -114,9 +114,10 @@ except errors.KeyferryError as error:
     [
         ({"nonsense": 1}, "UsageError 2  True"),
         ({"wait_for": "5"}, "UsageError 2  True"),
+        ({"slots": [(9, 1)]}, "UsageError 2  True"),
         ({}, "UnreachedError 4 target True"),
     ],
-    ids=["an unknown option", "a number without its unit", "nobody there"],
+    ids=["an unknown option", "a number without its unit", "slots that are none", "nobody there"],
 )
 def test_errors_are_raised_with_code_side_and_hint(
     options: dict[str, object], says: str, server: ServerFactory, tmp_path: Path

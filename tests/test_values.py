@@ -140,6 +140,7 @@ def test_a_number_without_its_unit_is_refused_with_the_readings(kind: Kind, text
         (values.SIZES, (0, 5)),
         (values.DATABASES, [0, 1]),
         (values.RENAMES, {0: 1}),
+        (values.SLOTS, [(0, 16383), (5, 5)]),
     ],
 )
 def test_python_may_give_the_value_itself(kind: Kind, value: object) -> None:
@@ -163,6 +164,11 @@ def test_python_may_give_the_value_itself(kind: Kind, value: object) -> None:
         (values.DATABASES, []),
         (values.RENAMES, {0: "1"}),
         (values.RENAMES, {}),
+        (values.SLOTS, [(9, 1)]),
+        (values.SLOTS, [(0, 16384)]),
+        (values.SLOTS, [(-1, 5)]),
+        (values.SLOTS, [5]),
+        (values.SLOTS, []),
         (values.TEXT, b"x"),
         (values.choice("a"), 1),
     ],
