@@ -26,6 +26,8 @@ DEBT_S = 1.0
 #: Changes on their way, counted in seconds of the pace, and in bytes: a server that is slow is not flooded.
 OPEN_S = 0.25
 OPEN_BYTES = 8 << 20
+#: … of which one tick brings no more than this, whatever is due: the lane has to come back to look at its time.
+SEND_BYTES = 1 << 20
 #: … but so many changes may always be on their way: a slow pace is no reason to wait for a far server.
 OPEN_LEAST = 64
 
@@ -139,15 +141,17 @@ class ChurnLane:
         self.link.router.sinks[0].write(request, sum([change.replies for change in changes]), answered)
 
     def _take(self, count: int) -> list[Change]:
-        """The next `count` changes; fewer where no key suits the operations of a run."""
+        """The next `count` changes; fewer where they are many bytes, or no key suits the operations of a run."""
         taken: list[Change] = []
-        while len(taken) < count:
+        taken_bytes = 0
+        while len(taken) < count and taken_bytes < SEND_BYTES:
             if not self._ready:
                 self._ready = run_of_changes(self.churn, f"{self.task.id}:{self._runs}")
                 self._runs += 1
                 if not self._ready:
                     break
             missing = count - len(taken)
+            taken_bytes += sum([len(change.command) for change in self._ready[:missing]])
             taken += self._ready[:missing]
             del self._ready[:missing]
         return taken
