@@ -178,6 +178,12 @@ def test_the_reason_why_a_rate_is_not_met_is_told(changes: int, idle: int, says:
     assert says in told[-1]
 
 
+def test_a_slow_pace_that_was_kept_is_not_called_missed(server: ServerFactory) -> None:
+    """In a second at three a second, the third change comes due as the time is over."""
+    ran = generated(server("7.0"), "--keys", "20", "--churn", "3", "--for", "1s", "--ops", "set")
+    assert [line.split()[0] for line in ran.out.splitlines()] == ["generate", "churn"]
+
+
 # ---- how it ends --------------------------------------------------------------------------------------------------
 
 
