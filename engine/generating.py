@@ -30,6 +30,8 @@ from .workers.task import GENERATE, Task
 BLOCKS_A_TASK = 16
 #: … and tasks that each worker gets at least, as far as blocks allow: one that is slow holds up less.
 TASKS_A_WORKER = 4
+#: … and tasks at most, each an object in the coordinator: those of an enormous data set are longer.
+MOST_TASKS = 1 << 14
 #: Tasks at a time: the target answers in order, so more would only wait.
 LANES = 2
 WAIT_FOR_S = 60.0
@@ -147,9 +149,9 @@ def flush(control: Control) -> None:
 
 
 def tasks_of(spec: Spec, db: int, workers: int) -> list[Task]:
-    """Runs of blocks, short enough that each of the workers gets some."""
+    """Runs of blocks, short enough that each of the workers gets some, and not too many to be kept in memory."""
     blocks = block_count(spec)
-    room = max(1, min(BLOCKS_A_TASK, blocks // (workers * TASKS_A_WORKER)))
+    room = max(1, min(BLOCKS_A_TASK, blocks // (workers * TASKS_A_WORKER)), -(-blocks // MOST_TASKS))
     return [
         Task(number, GENERATE, target_db=db, start=start, end=min(start + room, blocks))
         for number, start in enumerate(range(0, blocks, room))

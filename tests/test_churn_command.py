@@ -15,7 +15,7 @@ from keyferry.generating import tasks_of
 from keyferry.partitioners.generate_rights import CREATING
 from keyferry.producing import Produced
 from keyferry.workers.news import Counts
-from keyferry.workers.synth import Spec
+from keyferry.workers.synth import Spec, block_count
 from tests.conftest import ServerFactory
 from tests.support.binaries import KINDS
 from tests.support.commands import at, generated
@@ -324,6 +324,13 @@ def test_every_worker_gets_some_of_the_blocks_also_of_a_small_data_set(keys: int
     assert len(tasks) >= 4 * workers
     assert [task.start for task in tasks[1:]] == [task.end for task in tasks[:-1]]
     assert max(task.end - task.start for task in tasks) <= 16
+
+
+def test_the_tasks_of_the_largest_data_set_fit_into_memory() -> None:
+    tasks = tasks_of(Spec(10**12), 0, 8)
+    assert len(tasks) <= 1 << 14
+    assert [task.start for task in tasks[1:]] == [task.end for task in tasks[:-1]]
+    assert (tasks[0].start, tasks[-1].end) == (0, block_count(Spec(10**12)))
 
 
 def test_fewer_blocks_than_workers_are_a_task_each() -> None:
