@@ -9,20 +9,23 @@ put together by the rules of the command's servers: two, one, several, none. Eve
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import environment, layers, sides
 from .contradictions import EXCLUSIVE, check_together
-from .given import filled, from_keywords
+from .given import filled, from_keywords, refused
 from .layers import Layer, Said
 from .options import COMMAND, COMMAND_NAMES, GLOBAL, MANY, NONE, ONE, OPTIONS, SIDE, TWO, Command, options_of
 from .pools import bounded_workers, with_pool
 from .sides import Side
+from .values import DATABASE, POOL, PORT, TIMEOUT
 from .words import Given, Part, asked, command_at, read_part, unknown_command
 from .workers.endpoint import Endpoint, from_uri
 from .workers.errors import UsageError
 
+#: Numbers of an Endpoint, and the kinds of the options that give them on the command line.
+_NUMBERS = {"port": PORT, "db": DATABASE, "timeout_s": TIMEOUT, "pool": POOL}
 _TWO_HINT = "keyferry replicate SOURCE TARGET"
 _SOURCE_HINT = "it stands before the command: keyferry --read-from replica replicate SOURCE TARGET"
 
@@ -71,7 +74,7 @@ def from_python(command: str, servers: Sequence[str | Endpoint], **keywords: obj
     """
     values = from_keywords(command, **keywords)
     explicit = frozenset(name for name, value in keywords.items() if value is not None)
-    endpoints = [from_uri(server) if isinstance(server, str) else server for server in servers]
+    endpoints = [_endpoint(server) for server in servers]
     for server in endpoints:
         if server.db is not None:
             _check_databases(values, {}, f"the database of {server.address}")
@@ -79,6 +82,25 @@ def from_python(command: str, servers: Sequence[str | Endpoint], **keywords: obj
         raise UsageError("read_from is about the source", side="target", hint="a target is written to: its master")
     _bound_workers(values, [server.pool for server in endpoints], "workers" in explicit)
     return _made(COMMAND_NAMES[command], endpoints, values, explicit=explicit)
+
+
+def _endpoint(server: str | Endpoint) -> Endpoint:
+    """A server as Python names it, its numbers checked as those of the command line are."""
+    if isinstance(server, str):
+        server = from_uri(server)
+    if not isinstance(server, Endpoint):
+        text = f"a server is named by a URI or an Endpoint, not by {type(server).__name__}"
+        raise UsageError(text, hint="redis://host:6379")
+    if not _is_utf8(server.host + server.user + server.password):
+        raise UsageError("host, user or password is not UTF-8 text", hint="no server could be told it")
+    checked: dict[str, Any] = {}
+    for name, kind in _NUMBERS.items():
+        value = getattr(server, name)
+        try:
+            checked[name] = value if value is None else kind.accept(value)
+        except ValueError as error:
+            raise refused(f"{name}={value!r}", error) from None
+    return replace(server, **checked)
 
 
 def _made(command: Command, endpoints: list[Endpoint], values: dict[str, Any], **more: Any) -> Invocation:
@@ -137,8 +159,12 @@ def _check_text(argv: Sequence[str], environ: Mapping[str, str]) -> None:
     """Bytes that are no text reach Python as lone surrogates, which no server, log or report could be told."""
     read = (environment.PREFIX, environment.REDISCLI_AUTH)
     texts = [*argv, *(value for name, value in environ.items() if name.startswith(read))]
-    if any("\ud800" <= letter <= "\udfff" for text in texts for letter in text):
+    if not all(map(_is_utf8, texts)):
         raise UsageError("a word, or a variable of the environment, is not UTF-8 text", hint="check the locale")
+
+
+def _is_utf8(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _check_places(command: Command, before: Part, after: Part) -> None:

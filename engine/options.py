@@ -165,7 +165,7 @@ OPTIONS = (
     _side("remap", "", values.REMAP, "A=B", "node A of the cluster is reached at B", repeats=True),
     _side("read-from", "", values.choice(*READ_FROM), "WHO", "source only: master or replica",
           default_text="master", source_only=True),
-    _side("pool", "m", values.whole(1, 10_000), "N", "most connections to a node", default_text="max(8, workers)"),
+    _side("pool", "m", values.POOL, "N", "most connections to a node", default_text="max(8, workers)"),
     _side("latency", "l", None, "", "show how long requests take", default=False),
     _global("help", "", None, "", "show this help", environment=False),
     _global("version", "V", None, "", "show the version", environment=False),

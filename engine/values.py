@@ -62,6 +62,13 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
+def _is_name(value: object) -> bool:
+    """No file, user or shell can be told a zero byte; only Python callers can give one."""
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("has a zero byte")
+    return _is_text(value) and bool(value)
+
+
 def whole(least: int, most: int = 10**12) -> Kind:
     """A whole number from `least` to `most`."""
     wanted = f"a whole number from {least} to {most}" if most < 10**12 else f"a whole number of at least {least}"
@@ -170,6 +177,13 @@ def _are_renames(value: object) -> bool:
     return bool(pairs) and all(_is_whole(db) and db >= 0 for pair in pairs for db in pair)
 
 
+def _glob(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("is not UTF-8 text", "from Python, a glob may be bytes") from None
+
+
 def _is_glob(value: object) -> bool:
     if not isinstance(value, bytes) or not value:
         return False
@@ -192,7 +206,7 @@ def _are_key_types(value: object) -> bool:
 
 
 ANY_TEXT = Kind("text", str, _is_text)
-TEXT = Kind("a text that is not empty", str, lambda value: _is_text(value) and bool(value))
+TEXT = Kind("a text that is not empty", str, _is_name)
 PASSWORD = Kind("a password that is not empty", str, lambda value: _is_text(value) and bool(value))
 
 
@@ -232,6 +246,7 @@ SLOTS = Kind("ranges of slots from 0 to 16383, like 0-5460,8000", _slots, _are_s
 HOST = Kind("a host's name or address", checked_host, _is_text)
 PORT = whole(1, 65535)
 COUNT = whole(1)
+POOL = whole(1, 10_000)
 DATABASE = whole(0, 10**9)
 TIMEOUT = Kind("above 0 seconds", units.seconds_or_bare, lambda value: _is_time(value) and value > 0)
 IDLE = Kind(
@@ -256,7 +271,7 @@ COUNTS = Kind("numbers from 1, the smaller first: 1-50", _span(_count), lambda v
 DURATIONS = Kind(
     "at least 1 ms, the shorter first: 60s-1h", _span(units.seconds), lambda value: _is_span(value, _is_time, 0.001)
 )
-GLOB = Kind("a glob like user:*", str.encode, _is_glob)
+GLOB = Kind("a glob like user:*", _glob, _is_glob)
 TYPES = Kind("types with commas: string,hash", _key_types, _are_key_types)
 WEIGHTS = Kind("types with weights", _weights, lambda value: isinstance(value, tuple) and bool(value))
 OPERATIONS = Kind("operations, with weights or without", _operations, lambda value: isinstance(value, tuple))

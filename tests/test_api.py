@@ -127,6 +127,36 @@ def test_errors_are_raised_with_code_side_and_hint(
     assert (ran.out, ran.err) == (f"{says}\n", "")
 
 
+ENDPOINT = """
+try:
+    keyferry.replicate(SERVER, target, **options)
+except keyferry.UsageError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("server", "options", "says"),
+    [
+        ("None", {}, "a server is named by a URI or an Endpoint, not by NoneType"),
+        ("keyferry.Endpoint(pool=0)", {}, "pool=0: must be a whole number from 1 to 10000"),
+        ("keyferry.Endpoint(timeout_s=0)", {}, "timeout_s=0: must be above 0 seconds"),
+        ("keyferry.Endpoint(port=99999)", {}, "port=99999: must be a whole number from 1 to 65535"),
+        ("keyferry.Endpoint(password='\\udc80')", {}, "host, user or password is not UTF-8 text"),
+        ("target", {"match": "a\udc80"}, "match='a\\udc80': is not UTF-8 text"),
+        ("target", {"log_file": "a\0b"}, "log_file='a\\x00b': has a zero byte"),
+        ("target", {"keys_from": "a\0b"}, "keys_from='a\\x00b': has a zero byte"),
+        ("target", {"put_aside": "a\0b"}, "put_aside='a\\x00b': has a zero byte"),
+    ],
+)
+def test_what_no_server_or_file_can_be_told_is_wrong_usage(
+    server: str, options: dict[str, object], says: str, tmp_path: Path
+) -> None:
+    target = f"redis://127.0.0.1:{free_port()}"
+    ran = run_script(tmp_path, ENDPOINT.replace("SERVER", server), target=target, options=options)
+    assert (ran.out, ran.err) == (f"{says}\n", "")
+
+
 def test_the_same_database_is_refused(server: ServerFactory, tmp_path: Path) -> None:
     one = server("7.0").uri
     ran = run_script(tmp_path, ERRORS, source=one, target=one, options={})
