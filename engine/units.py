@@ -16,8 +16,10 @@ _DIGITS_MAX = 15  # more digits than any value needs; bounds the work on absurd 
 
 def digits(text: str, wanted: str) -> int:
     """A whole number, which has no unit; `wanted` is what it must be, in words."""
-    if not re.fullmatch(rf"-?[0-9]{{1,{_DIGITS_MAX}}}", text):
+    if not re.fullmatch(r"-?[0-9]+", text):
         raise ValueError(f"must be {wanted}")
+    if len(text) > _DIGITS_MAX:
+        raise ValueError(f"has more than {_DIGITS_MAX} digits")
     return int(text)
 
 

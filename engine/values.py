@@ -72,9 +72,13 @@ def _is_name(value: object) -> bool:
 def whole(least: int, most: int = 10**12) -> Kind:
     """A whole number from `least` to `most`."""
     wanted = f"a whole number from {least} to {most}" if most < 10**12 else f"a whole number of at least {least}"
-    return Kind(
-        wanted, lambda text: units.digits(text, wanted), lambda value: _is_whole(value) and least <= value <= most
-    )
+
+    def holds(value: Any) -> bool:
+        if _is_whole(value) and value > most:
+            raise ValueError(f"must be at most {most}" if most >= 10**12 else f"must be {wanted}")
+        return _is_whole(value) and bool(least <= value)
+
+    return Kind(wanted, lambda text: units.digits(text, wanted), holds)
 
 
 def _count(text: str) -> int:

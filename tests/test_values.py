@@ -118,6 +118,24 @@ def test_a_text_that_is_wrong_is_refused(kind: Kind, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "text", "says"),
+    [
+        (values.whole(0, 2**63 - 1), "9223372036854775807", "has more than 15 digits"),
+        (values.whole(0), "999999999999999", "must be at most 1000000000000"),
+        (values.COUNT, "1000000000001", "must be at most 1000000000000"),
+        (values.COUNT, "0", "must be a whole number of at least 1"),
+        (values.COUNTS, "1-1000000000000000", "has more than 15 digits"),
+        (values.SAMPLE, "1000000000000000", "has more than 15 digits"),
+        (values.PORT, "65536", "must be a whole number from 1 to 65535"),
+    ],
+)
+def test_what_is_said_of_a_large_number_is_true_of_it(kind: Kind, text: str, says: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        kind.parse(text)
+    assert caught.value.args == (says,)
+
+
+@pytest.mark.parametrize(
     ("kind", "text", "readings"),
     [
         (values.DURATION, "500", ("500s is seconds", "500ms is milliseconds")),
