@@ -37,6 +37,15 @@ def given(environ: Mapping[str, str], rows: Iterable[Option], side: str = "") ->
     }
 
 
+def without_options(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment that gives no option: for a command of ours whose words are all that is meant."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name == PURE_PYTHON or (not name.startswith(PREFIX) and name != REDISCLI_AUTH)
+    }
+
+
 def variable(row: Option, side: str = "") -> str:
     """The name of an option's variable."""
     return PREFIX + (f"{side}_" if side else "").upper() + row.key.upper()

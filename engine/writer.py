@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Self
 
 from .companion import ended_unless_up, wait_until_up
+from .environment import without_options
 from .workers.errors import RunError
 
 #: What the command prints when its first change is on its way.
@@ -47,7 +48,11 @@ class Writer:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            self._words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            self._words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=without_options(os.environ),
         )
         assert self._process.stderr is not None
         os.set_blocking(self._process.stderr.fileno(), False)

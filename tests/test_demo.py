@@ -66,6 +66,17 @@ def test_the_demo_shows_a_copy_from_start_to_end(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_options_of_the_environment_are_not_those_of_the_writer(folder: Path) -> None:
+    """It has to change the keys that the demo has written, and to say when it begins."""
+    given = {"KEYFERRY_TYPES": "hash=1", "KEYFERRY_PROGRESS": "none", "KEYFERRY_USER": "nobody"}
+    with start_keyferry(
+        "demo", "--keys", "300", env=VERIFIED | given | {"TMPDIR": str(folder)}, cwd=str(folder)
+    ) as run:
+        result = run.wait(WHOLE_S)
+    assert result.code == 0, result.err
+    assert re.search(r"^churn +\d[\d,]* changes", result.out, re.MULTILINE)
+
+
 @pytest.mark.parametrize("keys", [1, 999, 3_000])
 def test_keys_says_how_many(keys: int, folder: Path) -> None:
     with start_demo(folder, "--keys", str(keys), "--quiet") as run:
