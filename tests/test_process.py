@@ -14,8 +14,9 @@ from keyferry.workers.errors import InternalError
 from keyferry.workers.pipe import Pipe
 from tests.conftest import ServerFactory
 from tests.support.dataset import fill_large
+from tests.support.filling import write_strings
 from tests.support.live import wait_until
-from tests.support.processes import start_keyferry, worker_pids
+from tests.support.processes import VERIFIED, start_keyferry, worker_pids
 
 
 class Broken:
@@ -86,3 +87,18 @@ def test_a_program_that_copies_has_the_environment_that_it_had(monkeypatch: pyte
     assert before.keys() & forkserver.KEEP_MEMORY.keys() == {"MALLOC_MMAP_THRESHOLD_"}
     forkserver.begin()
     assert dict(os.environ) == before
+
+
+def test_a_long_path_of_the_folder_for_temporary_files_ends_no_copy(server: ServerFactory, tmp_path: Path) -> None:
+    """The fork server's socket is made there, and the path of a socket has at most 107 bytes."""
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 100)
+    folder = tmp_path / ("d" * 100)
+    folder.mkdir()
+    with start_keyferry(
+        "replicate", source.uri, target.uri, env=VERIFIED | {"TMPDIR": str(folder)}, cwd=str(tmp_path)
+    ) as run:
+        ran = run.wait()
+    assert (ran.code, target.call("DBSIZE")) == (0, 100), ran.err
+    assert not ran.left
+    assert list(folder.iterdir()) == []
