@@ -72,6 +72,7 @@ class Meter:
         self.seconds = 0.0
         self.shortest_s = 0.0  # of any window so far; 0 = there was none
         self.began_at = math.inf  # no interval has begun
+        self.went_on = False  # a window was settled, not only by putting its keys aside, since that was looked at last
 
     def begin(self, at: float) -> None:
         """Begin an interval; `at` may be still to come."""

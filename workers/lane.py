@@ -279,6 +279,7 @@ class Lane:
         done = window.counts.worked
         self.chooser.learn(done, window.strings, window.counts.bytes, window.largest)
         self.meter.add(done, opened_at, time.monotonic())
+        self.meter.went_on = self.meter.went_on or window.counts.tell_of_success
         self.chooser.budget.give(size)
         self.link.suspects.closed(window.alone)
         if self.pace:

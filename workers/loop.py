@@ -245,16 +245,18 @@ class Worker:
                 conn.check_deadline(now)
 
     def _collect(self, last: bool = False) -> None:
+        goes_on, self.meter.went_on = self.meter.went_on, False  # a task may tell nothing before its last window
         for task_id, lane in list(self.lanes.items()):
             ended = lane.ended
             for news in lane.news(last):
                 self.report.progress.append(news)
-                if news.tells_of_success:
-                    self.patience.clear()
-                    self.report.waiting = ""
+                goes_on = goes_on or news.counts.tell_of_success
             if ended:
                 del self.lanes[task_id]
                 lane.link.lanes -= 1
+        if goes_on:
+            self.patience.clear()
+            self.report.waiting = ""
 
     def _send_report(self) -> None:
         report = self.report

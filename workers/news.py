@@ -38,6 +38,11 @@ class Counts:
         """Those whose values were read to the end."""
         return self.copied + self.doubtful
 
+    @property
+    def tell_of_success(self) -> bool:
+        """Whether anything went on, be it past keys left out; those that are put aside tell of trouble alone."""
+        return self.read > self.aside or not self.aside
+
     def add(self, other: Counts) -> None:
         """Add another's figures to these."""
         self.copied += other.copied
@@ -95,11 +100,6 @@ class Progress:
     findings: list[Finding] = field(default_factory=list)
     left: list[bytes] = field(default_factory=list)  # LIVE_KEYS: gone at the source, still at the target
     slow: list[list[Any]] = field(default_factory=list)  # LIVE_KEYS: [key, seconds that its copy took]
-
-    @property
-    def tells_of_success(self) -> bool:
-        """Whether anything went on, be it past keys left out; those that are put aside tell of trouble alone."""
-        return self.counts.read > self.counts.aside or not self.counts.aside
 
     def pack(self) -> list[Any]:
         """A list for msgpack; a position of RING does not fit its 64 bits, so it travels as -1."""
