@@ -76,7 +76,20 @@ IN_PART = {
     "test_undo": 3,
     "test_options_pace": 3,
     "test_options_verify": 2,
+    "test_opaque_cursors": 2,
+    "test_options_copy": 2,
+    "test_options_filters": 2,
+    "test_options_names": 2,
     "test_output": 2,
+    "test_replicas_changing": 2,
+    "test_between_phases": 2,
+    "test_errors::test_each_error_has_its_code_one_line_and_a_hint": 2,
+    "test_filters_target": 2,
+    "test_live_interleavings": 2,
+    "test_live_refusals": 2,
+    "test_rules_proof": 2,
+    "test_splicing": 2,
+    "test_undo_left": 2,
 }
 
 

@@ -39,7 +39,7 @@ def test_keys_are_removed_at_a_target_of_which_many_slots_have_moved(
 ) -> None:
     source, target = server("7.0"), cluster("7.0", 3, 0)
     assert source.call("MSET", *(word for name in NAMES for word in (name, b"value"))) == b"OK"
-    live = ("--live", "--idle-timeout", "3000", "--retry-for", "4s")  # each window learns of its own slots
+    live = ("--live", "--idle-timeout", "3000", *PATIENCE)  # each window learns of its own slots
     with start_keyferry("replicate", source.uri, target.uri, *live, env=VERIFIED) as run:
         wait_until(lambda: target.dbsize() == len(NAMES))
         move_many(target)
