@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
-from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.binaries import KINDS, MissingServer
+from tests.support.binaries import MissingServer
 from tests.support.certificates import Certificates
 from tests.support.clusters import Cluster
 from tests.support.pool import Pool
+from tests.support.schedule import leave_out
 from tests.support.servers import Server
 
 #: Set in continuous integration, where a server that is not there is a failure.
@@ -31,103 +30,10 @@ ClusterFactory = Callable[..., Cluster]
 ClustersFactory = Callable[..., list[Cluster]]
 
 
-#: The run is to end well within 20 minutes. So a test that is made on several versions of the server is made on half of
-#: them in one run, by turns; `scripts/soak` makes the others. In these files every version is in every run: they are
-#: about what the others take for granted.
-EVERY_VERSION = ("test_support_servers", "test_support_dataset", "test_support_monitor")
-
-#: Of these files, or single tests, with many cases only a part is in one run, for the same reason: one case of so many.
-IN_PART = {
-    "test_matrix": 10,
-    "test_rights": 6,
-    "test_atomic": 3,
-    "test_changing": 3,
-    "test_churn": 2,
-    "test_churn_command": 3,
-    "test_cluster::test_all_types_go_from_a_server_through_clusters_and_back": 2,
-    "test_cluster::test_keys_go_their_way_however_they_are_read_and_written": 2,
-    "test_compare": 3,
-    "test_conflicts": 3,
-    "test_docs::test_a_copy_sends_only_what_is_documented": 3,
-    "test_docs::test_every_example_runs": 3,
-    "test_docs::test_with_other_options_only_what_is_documented_is_sent_either": 6,
-    "test_dry_run": 2,
-    "test_elements::test_small_keys_of_all_types_are_compared_without_a_look_at_any": 2,
-    "test_errors::test_wrong_usage_connects_to_nothing": 3,
-    "test_filters_model": 3,
-    "test_forbidden_keys": 2,
-    "test_managed": 2,
-    "test_mutations": 2,
-    "test_rights_live": 3,
-    "test_rules::test_a_key_that_expires_while_it_is_copied_never_becomes_immortal": 2,
-    "test_secrets": 3,
-    "test_weather": 2,
-    "test_moving": 2,
-    "test_demo": 4,
-    "test_live": 2,
-    "test_live_feeds": 2,
-    "test_live_removals": 2,
-    "test_signals": 2,
-    "test_support_clusters": 2,
-    "test_support_compare": 2,
-    "test_support_faults": 2,
-    "test_synth_servers": 2,
-    "test_tls": 2,
-    "test_undo": 3,
-    "test_options_pace": 3,
-    "test_options_verify": 2,
-    "test_opaque_cursors": 2,
-    "test_options_copy": 2,
-    "test_options_filters": 2,
-    "test_options_names": 2,
-    "test_output": 2,
-    "test_replicas_changing": 2,
-    "test_between_phases": 2,
-    "test_errors::test_each_error_has_its_code_one_line_and_a_hint": 2,
-    "test_filters_target": 2,
-    "test_live_interleavings": 2,
-    "test_live_refusals": 2,
-    "test_rules_proof": 2,
-    "test_splicing": 2,
-    "test_undo_left": 2,
-}
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is not in this run as `soak`."""
-    _leave_versions_out(items)
-    _leave_cases_out(items)
-
-
-def _leave_versions_out(items: list[pytest.Item]) -> None:
-    """Of tests that are made on several: each test of a file begins with another version."""
-    alike: dict[tuple[str, str], list[pytest.Item]] = {}
-    for item in items:
-        call = getattr(item, "callspec", None)
-        made_on_each = call and call.params.get("kind") in KINDS and item.path.stem not in EVERY_VERSION
-        if made_on_each and not item.get_closest_marker("soak"):
-            rest = sorted((name, str(value)) for name, value in call.params.items() if name != "kind")
-            alike.setdefault((item.path.stem, f"{item.originalname} {rest}"), []).append(item)  # type: ignore[attr-defined]
-    turns: Counter[str] = Counter()
-    for (file, _), cases in alike.items():
-        turns[file] += 1
-        for item in cases[turns[file] % 2 :: 2][: len(cases) // 2]:
-            item.add_marker(pytest.mark.soak)
-
-
-def _leave_cases_out(items: list[pytest.Item]) -> None:
-    """Of IN_PART: cases in the order of a checksum of their names, so that no parameter is preferred."""
-    cases: dict[tuple[int, str], list[pytest.Item]] = {}
-    for item in items:
-        name = f"{item.path.stem}::{getattr(item, 'originalname', '')}"
-        part = IN_PART.get(item.path.stem) or IN_PART.get(name)
-        if part and hasattr(item, "callspec") and not item.get_closest_marker("soak"):
-            cases.setdefault((part, name), []).append(item)
-    for (part, _), alike in cases.items():
-        alike.sort(key=lambda item: crc32(item.name.encode()))
-        for item in alike[-(-len(alike) // part) :]:
-            item.add_marker(pytest.mark.soak)
+    leave_out(items)
 
 
 @pytest.fixture(scope="session")
