@@ -29,6 +29,7 @@ from .read import MOMENT_TRIES, Apart, Method, Read, expiries_of, expiry_command
 from .redirects import Errand, asking
 from .resp import OK, argument
 from .router import Sink
+from .scope import Scope
 from .walk import Walks
 from .write import are_large
 
@@ -52,8 +53,10 @@ class Careful:
         strings_first: bool,
         settled: Callable[[Careful], None],
         alone: bool = False,
+        scope: Scope | None = None,
     ) -> None:
         self.link, self.keys, self.strings_first, self.settled = link, keys, strings_first, settled
+        self.scope = scope  # what values have to pass by themselves
         self.alone = alone  # nothing else is under way on the link, and keys are tried one at a time
         self.losses = 0  # of a connection: under this window, or alone, under the key that is being tried
         self.counts = Counts()
@@ -119,6 +122,9 @@ class Careful:
         (instant,) = expiries_of(when, self.link.clock, 1, strict=self._tries < MOMENT_TRIES).instants()
         if value is None or instant is None:
             self._count("expired")
+            self.gone.append(key)
+        elif self.scope and not self.scope.takes(value, instant, method is Method.DUMP):
+            self._count("skipped")
             self.gone.append(key)
         elif len(value) > self.link.max_value_bytes:
             read = Read(key, arg, value, instant, method is Method.DUMP)

@@ -30,6 +30,7 @@ from .policy import Action, first_error, rule_for
 from .replies import Way
 from .resp import arguments
 from .scan import Found, RangeScan
+from .scope import scope_of
 from .segments import Segment, Segments
 from .sieve import Sieve
 from .splicing import Splicing
@@ -72,6 +73,8 @@ class Lane:
         chosen = filters.of_copies(link.ahead_ms) if task.work == LOOK_UP else filters
         named = link.named and task.work == COMPARE
         self.sieve = Sieve(link, chosen, named) if filters.sifts and not task.sifted else None
+        # Where changes are followed, nothing may be written that does not pass by the time it is read.
+        self.scope = scope_of(filters, link.clock) if windows else None
         self._names: list[bytes] | None = None  # of a COPY_KEYS task, until it begins
         if task.kind == COPY_RANGE:
             self.scan = RangeScan(link, task, scan_count, self._found, self._opaque, filters.scan_words)
@@ -224,11 +227,12 @@ class Lane:
             kind = Prune if work == PRUNE else Recheck
             kind(self.link, keys, self.filters, settled).start()
         else:
-            copies = Guarded if self.link.keeps_existing else Splicing if self.link.splices else Window
+            splices = self.link.splices and not self.scope
+            copies = Guarded if self.link.keeps_existing else Splicing if splices else Window
             told = settled if counted else partial(_counted_elsewhere, settled)
             copying = copies(self.link, keys, self.chooser.method, told)
             copying.usual_bytes = self.chooser.usual_bytes(count)
-            copying.too_much = too_much
+            copying.too_much, copying.scope = too_much, self.scope
             copying.scanned = self.scan is not None and self.task.by_slot
             copying.start()
 

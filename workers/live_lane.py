@@ -136,7 +136,7 @@ class LiveLane(Lane):
 
         window = LiveWindow(self.link, keys, self.chooser.method, written)
         window.usual_bytes = self.chooser.usual_bytes(count)
-        window.too_much = size > self.chooser.budget.limit
+        window.too_much, window.scope = size > self.chooser.budget.limit, self.scope
         window.start()
 
     def news(self, last: bool = False) -> list[Progress]:

@@ -40,6 +40,7 @@ from .read import (
 )
 from .replies import Then, Way
 from .resp import OK, argument_value, arguments
+from .scope import Scope
 from .slots import arranged, runs_of, slots_of
 from .write import Build, Part, are_large
 
@@ -75,6 +76,8 @@ class Window:
         self.losses = 0  # of a connection under this window
         self.alone = False  # it had to be tried with nothing else under way
         self.too_much = False  # it may bring more than may be asked for at a time
+        self.scope: Scope | None = None  # what values have to pass by themselves, where that matters
+        self.left_out = 0  # keys that do not
         self.usual_bytes = 0.0  # with more bytes than these, its largest value is looked for …
         self.largest = 0  # … and this many bytes long
         self._pending = 0  # writes on their way
@@ -83,7 +86,7 @@ class Window:
 
     def start(self) -> None:
         """Send the first request. Called again, it does the whole window again."""
-        self._failed = None
+        self._failed, self.left_out = None, 0
         self.counts = Counts(retried=self.counts.retried)
         if self.link.atomic and self.link.from_cluster:
             return self.careful()  # a transaction takes keys of one slot only
@@ -202,6 +205,10 @@ class Window:
 
     def _part(self, build: Build, batch: Batch, size: int, count: int) -> Part:
         """What is written of `count` keys whose values had `size` bytes. TypeError: the target would hang up on one."""
+        if self.scope:
+            found = len(batch)
+            batch = self.scope.of(batch, build is self.link.writes.payloads)
+            self.left_out += found - len(batch)
         if len(batch) < count:
             size = sum(map(len, batch.all_values()))
         if size > self.link.max_value_bytes and max(map(len, batch.all_values())) > self.link.max_value_bytes:
@@ -231,7 +238,8 @@ class Window:
     def _send(self, requests: Sequence[tuple[Sink, Request, int, Then]], copied: int, size: int) -> None:
         """Send the writes of so many keys, with so many bytes of values; the window's other keys are gone."""
         self.counts.copied, self.counts.bytes = copied, size
-        self.counts.expired = len(self.keys) - copied
+        self.counts.skipped = self.left_out
+        self.counts.expired = len(self.keys) - copied - self.left_out
         self._pending = len(requests)
         self.encoded, self.slots = [], None
         if not requests:
@@ -281,7 +289,8 @@ class Window:
 
     def _careful(self, alone: bool = False) -> Careful:
         """Strings are read as values, if they may be, also where this window dumped them: any version takes those."""
-        return Careful(self.link, self.keys, self.link.strings_as_values, self._settled_carefully, alone=alone)
+        first, settled = self.link.strings_as_values, self._settled_carefully
+        return Careful(self.link, self.keys, first, settled, alone=alone, scope=self.scope)
 
     def _settled_carefully(self, careful: Careful) -> None:
         careful.counts.retried += self.counts.retried
