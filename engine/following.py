@@ -79,7 +79,7 @@ class Following:
         memory.sizes = sizes
         # With --prune nothing is too much to be removed: it need not be counted first.
         planning = changed and not options["prune"]
-        self.removals = Removals(self.targets, memory.allowed, options["prune"], planning)
+        self.removals = Removals(self.targets, memory.allowed, options["prune"], planning, memory.ours)
         self.removals.target_keys = sum(plan.survey.target_sizes.values())
         setup = feed_setup(plan.survey, plan.setup, sorted(self.targets), options, plan.feed)
         types = {name.lower() for name in setup.filters.types}  # as they were typed
@@ -109,7 +109,7 @@ class Following:
         # Targets are looked up, too: each node has its share of what may be asked for.
         most = plan.setup.unread_bytes
         more = [min(most)] * max(0, len(plan.setup.targets) - len(most))
-        self.setup = replace(plan.setup, live=True, removes=self.removals.now, unread_bytes=most + more)
+        self.setup = self.removals.told(replace(plan.setup, live=True, unread_bytes=most + more))
         self.result = LiveResult()
         self.counts = Counts()
         self.cpu_s = 0.0
@@ -179,7 +179,7 @@ class Following:
     def _coordinate(self, tasks: list[Task], phase: str) -> None:
         """Let workers follow the changes until the cut-over is done, or a signal ends it."""
         self.live.trespass.resume()
-        self.setup = replace(self.setup, removes=self.removals.now)  # what a phase has learned holds for the next one
+        self.setup = self.removals.told(self.setup)  # what a phase has learned holds for the next one
         coordinator = self.last = self.parts.coordinator(self.setup, tasks, self.live, phase)
         try:
             coordinator.run()

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .asides import Asides
@@ -250,13 +250,16 @@ class Live:
         """A server is another one than before, and what it has lost is little: it may be removed."""
         for db, keys in self.removals.planned().items():
             self.generations.mark(db, self.field.named(keys), now)
-        run.setup = replace(run.setup, removes=self.removals.now)
-        run.crew.tell(Order(removes=self.removals.now))
+        self._tell_of_removals(run)
 
     def _let_removals_lapse(self, run: Coordinator) -> None:
-        self.warn("others write to the target: keys that go at the source stay there, unless --prune is given")
-        run.setup = dataclasses.replace(run.setup, removes=[])
-        run.crew.tell(Order(removes=[]))
+        if not self.removals.prune:
+            self.warn("others write to the target: keys that go at the source stay there, unless --prune is given")
+        self._tell_of_removals(run)
+
+    def _tell_of_removals(self, run: Coordinator) -> None:
+        run.setup = self.removals.told(run.setup)
+        run.crew.tell(Order(removes=run.setup.removes, ours=run.setup.ours))
 
     def show(self, state: State) -> None:
         """What can be seen of it while it runs."""

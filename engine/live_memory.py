@@ -16,7 +16,8 @@ class Memory:
     """One per run, empty before its first pass."""
 
     targets: dict[int, int] = field(default_factory=dict)  # where databases go
-    allowed: set[int] = field(default_factory=set)  # target databases where keys may be removed
+    allowed: set[int] = field(default_factory=set)  # target databases where keys may be removed …
+    ours: set[int] = field(default_factory=set)  # … and those that hold nothing but what the run has written
     sizes: dict[int, int] = field(default_factory=dict)  # of the source's databases, as they were last
     servers: set[Identity] = field(default_factory=set)
     gaps: int = 0
@@ -37,6 +38,9 @@ class Memory:
         Where that has been taken back (`Removals`), it is for databases that appear later as well.
         """
         new = {target_db for db, target_db in targets.items() if db not in self.targets} - set(self.targets.values())
+        empty = {target_db for target_db in new if not sizes.get(target_db)}
         if self.allowed or not self.targets:
-            self.allowed |= {target_db for target_db in new if prune or not sizes.get(target_db)}
+            self.allowed |= new if prune else empty
+        if self.ours or not self.targets:
+            self.ours |= empty
         self.targets |= targets

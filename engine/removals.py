@@ -9,9 +9,10 @@ WHY
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .workers.errors import NotConverged
+from .workers.setup import Setup
 
 #: After a change of identity, no more than this part of a target's keys is removed without being asked for …
 MOST_SHARE = 0.01
@@ -30,6 +31,7 @@ class Removals:
     allowed: set[int]
     prune: bool
     planning: bool = False
+    ours: set[int] = field(default_factory=set)  # target databases that hold nothing but what the run has written
     target_keys: int = 0  # when the pass began
     left: dict[tuple[int, bytes], None] = field(default_factory=dict)  # gone at the source, still at the target
     more_left: bool = False  # … and others, beyond MOST_LEFT
@@ -41,12 +43,17 @@ class Removals:
         """Where keys may be removed at this moment."""
         return [] if self.planning else sorted(self.allowed)
 
+    def told(self, setup: Setup) -> Setup:
+        """The setup of workers that are told so."""
+        return replace(setup, removes=self.now, ours=sorted(self.ours))
+
     def lapse(self) -> bool:
         """Others write to the target: what is there too much may be theirs. True where that changes something."""
-        if self.prune or not self.allowed:
-            return False
-        self.allowed.clear()
-        return True
+        changes = bool(self.ours or (self.allowed and not self.prune))
+        self.ours.clear()
+        if not self.prune:
+            self.allowed.clear()
+        return changes
 
     def settled(self, db: int, keys: list[bytes], left: list[bytes]) -> None:
         """These were read again; some are gone at the source and still at the target."""

@@ -9,7 +9,15 @@ import pytest
 from tests.conftest import ClusterFactory, ServerFactory
 from tests.support.commands import at, compared, verdict_of
 from tests.support.disguises import ClockSkew
-from tests.support.live import UNTIL_A_SIGNAL, cut_over, start_live, wait_until
+from tests.support.live import (
+    UNTIL_A_SIGNAL,
+    cut_over,
+    feeds,
+    start_live,
+    wait_for_feed,
+    wait_until,
+    wait_until_followed,
+)
 from tests.support.processes import run_keyferry
 from tests.support.respproxy import Proxy
 
@@ -59,6 +67,30 @@ def test_what_a_live_copy_does_not_choose_at_the_target_is_neither_removed_nor_m
         done = cut_over(run)
     assert target.call("MGET", "changes", "goes") == [other.encode()] * 2
     assert (done.ran.code, done.live["left"]) == (0, 0), done.ran.err
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["seen", "in a gap"])
+@pytest.mark.parametrize("words", [(), ("--prune",)], ids=["empty", "prune"])
+def test_what_a_live_copy_has_written_goes_though_it_takes_more_memory_at_the_target(
+    seen: bool, words: tuple[str, ...], server: ServerFactory
+) -> None:
+    """A hash of 6.2 takes some bytes more at 7.0: more than --max-size lets pass."""
+    source, target = server("6.2"), server("7.0")
+    source.client.hset("hash", mapping={f"f{number}": f"v{number}" for number in range(200)})
+    size = source.call("MEMORY", "USAGE", "hash")
+    with start_live(source, target, "--max-size", str(size), *words, *UNTIL_A_SIGNAL) as run:
+        wait_until_followed(target, "hash")
+        assert target.call("MEMORY", "USAGE", "hash") > size
+        wait_for_feed(source)
+        lost = [] if seen else [("CLIENT", "KILL", "ID", feed) for feed in feeds(source)]
+        with source.connect() as connection:
+            connection.pipeline([("MULTI",), *lost, ("DEL", "hash"), ("EXEC",)])
+        if lost:
+            run.wait_for_text("gap: ")
+            wait_for_feed(source)
+        done = cut_over(run)
+    assert (done.ran.code, done.live["converged"]) == (0, True), done.ran.err
+    assert target.call("EXISTS", "hash") == 0
 
 
 def test_what_a_live_copy_does_not_choose_at_a_cluster_stays_where_it_is(

@@ -14,6 +14,7 @@ from keyferry.crew import Worker
 from keyferry.feed_choice import choose, with_ours
 from keyferry.lag import Lag
 from keyferry.live import Live
+from keyferry.live_memory import Memory
 from keyferry.live_result import LiveResult
 from keyferry.partitioners.server import Database, Server
 from keyferry.plans import Survey
@@ -23,6 +24,7 @@ from keyferry.workers.dirty import Dirtied
 from keyferry.workers.endpoint import Endpoint
 from keyferry.workers.errors import NotConverged, RefusedError
 from keyferry.workers.feed_task import NOTIFICATIONS, TRACKING
+from keyferry.workers.setup import Setup
 from tests.support.live_parts import finish_tasks, live_copy
 
 # ---- sweeps ---------------------------------------------------------------------------------------------------------
@@ -171,6 +173,22 @@ def test_what_was_planned_and_what_was_left_meanwhile_may_go_afterwards() -> Non
     removals.plan(0, [b"a"])
     removals.settled(0, [b"b", b"c"], [b"b"])
     assert removals.planned().keys() == {0} and removals.now == [0]
+
+
+@pytest.mark.parametrize(("prune", "now"), [(False, []), (True, [0, 1])])
+def test_once_others_write_to_the_target_not_all_of_it_is_ours(prune: bool, now: list[int]) -> None:
+    removals = Removals({0: 0, 1: 1}, {0, 1}, prune, ours={0})
+    assert removals.lapse() and not removals.lapse()
+    told = removals.told(Setup([], []))
+    assert (told.removes, told.ours) == (now, [])
+
+
+@pytest.mark.parametrize(("prune", "allowed"), [(False, {0, 3}), (True, {0, 1, 2, 3})])
+def test_what_was_empty_when_the_run_began_to_fill_it_is_all_ours(prune: bool, allowed: set[int]) -> None:
+    memory = Memory()
+    memory.learn_targets({0: 0, 1: 1}, {0: 0, 1: 5}, prune)
+    memory.learn_targets({0: 0, 1: 1, 2: 2, 3: 3}, {0: 9, 1: 5, 2: 1, 3: 0}, prune)
+    assert (memory.allowed, memory.ours) == (allowed, {0, 3})
 
 
 def test_of_more_keys_than_are_kept_no_exact_number_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,11 @@ class Filters:
         fits = self._names.match
         return [key for key in keys if fits(key)]
 
+    @property
+    def of_any_size(self) -> Filters:
+        """The others than that of the size."""
+        return replace(self, max_bytes=None)
+
     def of_copies(self, ahead_ms: int) -> Filters:
         """What chooses the copies of these keys at a target, by no SCAN: its clock, which their expiries follow, is so
         far ahead of the source's.

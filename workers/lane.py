@@ -57,6 +57,7 @@ class Lane:
         pace: Pace | None = None,
         filters: Filters = ALL,
         windows: Windows | None = None,
+        ours: bool = False,
     ) -> None:
         self.task, self.link, self.chooser, self.meter = task, link, chooser, meter
         self.scan_count, self.changed, self.pace = scan_count, changed, pace
@@ -69,8 +70,10 @@ class Lane:
         self.recent = Recent()  # keys that are written, where none may be replaced
         self.scan: RangeScan | None = None
         self.filters = filters
-        # Lookups read copies; the source is then asked by the filters as they are.
-        chosen = filters.of_copies(link.ahead_ms) if task.work == LOOK_UP else filters
+        # Lookups read copies; the source is then asked by the filters as they are. What we have written ourselves may
+        # be larger at the target, by its MEMORY USAGE, than what was chosen.
+        copies = (filters.of_any_size if ours else filters).of_copies(link.ahead_ms)
+        chosen = copies if task.work == LOOK_UP else filters
         named = link.named and task.work == COMPARE
         self.sieve = Sieve(link, chosen, named) if filters.sifts and not task.sifted else None
         # Where changes are followed, nothing may be written that does not pass by the time it is read.

@@ -14,7 +14,7 @@ from .lane import Lane
 from .link import Link
 from .list_lane import ListLane
 from .pace import Pace
-from .setup import Setup
+from .setup import Order, Setup
 from .sift_lane import SiftLane
 from .task import (
     CHURN,
@@ -41,7 +41,18 @@ class Lanes:
     changed: Callable[[Any], None]
     later: Callable[[float, Callable[[], None]], None]
     windows: Windows | None = None  # where barriers have to know them
-    removes: set[int] = field(default_factory=set)  # target databases where keys may be removed
+    removes: set[int] = field(init=False)  # target databases where keys may be removed
+    ours: set[int] = field(init=False)  # … and those that hold nothing but what the run has written
+
+    def __post_init__(self) -> None:
+        self.removes, self.ours = set(self.setup.removes), set(self.setup.ours)
+
+    def hear(self, order: Order) -> None:
+        """Take in what an order says of what may be removed."""
+        if order.removes is not None:
+            self.removes = set(order.removes)
+        if order.ours is not None:
+            self.ours = set(order.ours)
 
     def make(self, task: Task, link: Link, chooser: Chooser) -> Any:
         """The lane that does a task over a link; it has yet to be told to `go`."""
@@ -53,8 +64,8 @@ class Lanes:
         ):  # no SCAN has filtered these
             filters = replace(filters, scan_match=False, scan_type=False)
         if task.kind in (COPY_RANGE, COPY_KEYS):
-            windows = self.windows
-            return Lane(task, link, chooser, self.meter, setup.scan_count, changed, self.pace, filters, windows)
+            shared = (self.meter, setup.scan_count, changed, self.pace)
+            return Lane(task, link, chooser, *shared, filters, self.windows, task.target_db in self.ours)
         if self.windows is not None and task.kind in (LIVE_KEYS, LIST_TYPE):
             return self._live(task, link, chooser, self.windows)
         if task.kind == LIST_KEYS:
@@ -69,9 +80,9 @@ class Lanes:
         setup, changed = self.setup, self.changed
         if task.kind == LIST_TYPE:
             return ListLane(task, link, setup.scan_count, changed, Filters(types=(task.type,), scan_type=True))
-        removes = lambda: self.removes  # noqa: E731
+        rights = lambda: (self.removes, self.ours)  # noqa: E731
         shared = (self.meter, setup.scan_count, changed, self.pace)
-        return LiveLane(task, link, chooser, *shared, setup.filters, windows, removes)
+        return LiveLane(task, link, chooser, *shared, setup.filters, windows, rights)
 
     def _sourceless(self, task: Task, link: Link) -> Any:
         from .churn import unpack as unpack_churn

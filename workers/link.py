@@ -90,9 +90,10 @@ class Link:
         lens = Lens(self.clock, self.target_clock, times, self.reader.number, self.db, self.target_db)
         return replace(lens, quick=self.quick, named=self.named, chosen_by=self.asked_there(sink) if self.named else ())
 
-    def asked_there(self, sink: Sink) -> list[Question]:
+    def asked_there(self, sink: Sink, any_size: bool = False) -> list[Question]:
         """What the filters want to know of keys of a target node, from that node."""
-        return self.filters.of_copies(self.clock.shift_ms + sink.later_ms).questions(self.target_clock)
+        filters = self.filters.of_any_size if any_size else self.filters
+        return filters.of_copies(self.clock.shift_ms + sink.later_ms).questions(self.target_clock)
 
     @property
     def keeps_existing(self) -> bool:

@@ -63,7 +63,10 @@ class LiveWindow(Window):
 
 
 class LiveLane(Lane):
-    """Copies or removes the keys of one LIVE_KEYS task; `removes()` are the target databases where it may remove."""
+    """Copies or removes the keys of one LIVE_KEYS task.
+
+    `rights()` are the target databases where it may remove, and those that hold nothing but what the run has written.
+    """
 
     def __init__(
         self,
@@ -76,12 +79,12 @@ class LiveLane(Lane):
         pace: Pace | None,
         filters: Filters,
         windows: Windows,
-        removes: Callable[[], set[int]],
+        rights: Callable[[], tuple[set[int], set[int]]],
     ) -> None:
         # Names have passed already, and SCAN has not judged these keys.
         state = replace(filters, match=None, include=(), exclude=(), scan_type=False)
         super().__init__(task, link, chooser, meter, scan_count, changed, pace, state, windows)
-        self.removes = removes
+        self.rights = rights
         self.left: list[bytes] = []  # gone at the source, and still at the target
         self.slow: list[list[Any]] = []  # [key, seconds that its copy took]
         self._judging = 0  # the window in which the source is asked which keys pass
@@ -113,10 +116,13 @@ class LiveLane(Lane):
             if not chosen:
                 return done(unknown)
             told = lambda left: done(left + unknown)  # noqa: E731
-            Removal(self.link, chosen, self.task.target_db in self.removes(), told).start()
+            Removal(self.link, chosen, self.task.target_db in self.rights()[0], told).start()
 
-        if keys and self.sieve and self.sieve.questions:
-            Selection(self.link, keys, remove).start()
+        # What we have written ourselves may be larger at the target, by its MEMORY USAGE, than what was chosen.
+        any_size = self.task.target_db in self.rights()[1]
+        chosen_by = self.filters.of_any_size if any_size else self.filters
+        if keys and chosen_by.questions(self.link.clock):
+            Selection(self.link, keys, remove, any_size).start()
         else:
             remove(keys, [])
 

@@ -59,7 +59,7 @@ class Worker:
         self._serial = itertools.count()
         self.pace = Pace(self._later) if setup.paced else None
         self.windows = Windows(self._report_at_once) if setup.live else None
-        self.makes = Lanes(setup, self.meter, self.pace, self._changed, self._later, self.windows, set(setup.removes))
+        self.makes = Lanes(setup, self.meter, self.pace, self._changed, self._later, self.windows)
         self.report = Report(free=setup.lanes)
         self.has_news = True
         self.reported_at = 0.0
@@ -136,8 +136,7 @@ class Worker:
                 lane.grant(order.credit)
         if order.share and self.pace:
             self.pace.change(order.share)
-        if order.removes is not None:
-            self.makes.removes = set(order.removes)
+        self.makes.hear(order)
         if order.barrier and self.windows:
             self._wait_for_windows(self.windows, order.barrier)
         for task in order.tasks:

@@ -2,7 +2,7 @@
 
 A live copy may remove no others. A key that is gone at the source, or does not pass there, may never have passed: what
 the target has under its name then was put there by somebody else, and is none of the run's. The keys that are chosen
-are those that a comparison would look up at the source.
+are those that a comparison would look up at the source; of `any_size` where nobody else has put anything there.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ Asked = tuple[Question, int]  # and how many replies it brings
 class Selection:
     """Asks about `keys`, then calls done(those chosen, those of which the target refuses to tell)."""
 
-    def __init__(self, link: Link, keys: list[bytes], done: Callable[[list[bytes], list[bytes]], None]) -> None:
-        self.link, self.keys, self.done = link, keys, done
+    def __init__(
+        self, link: Link, keys: list[bytes], done: Callable[[list[bytes], list[bytes]], None], any_size: bool = False
+    ) -> None:
+        self.link, self.keys, self.done, self.any_size = link, keys, done, any_size
         self.chosen: list[bytes] = []
         self.unknown: list[bytes] = []
         self._pending = 0
@@ -39,7 +41,7 @@ class Selection:
         parts = list(self.link.router.group(self.keys))
         self._pending = len(parts)
         for sink, keys in parts:
-            questions = self.link.asked_there(sink)
+            questions = self.link.asked_there(sink, self.any_size)
             requests = [question.request(arguments(keys)) for question in questions]
             request = b"".join([request for request, _ in requests])
             asked = [(question, count) for question, (_, count) in zip(questions, requests)]

@@ -24,7 +24,8 @@ class Order:
     shifts: list[list[int]] | None = None  # Setup.shifts, measured again
     credit: int = 0  # LIST_KEYS, LIST_TYPE: so many more batches may come up
     barrier: int = 0  # its number: tell when every window that is open now is closed
-    removes: list[int] | None = None  # Setup.removes from now on
+    removes: list[int] | None = None  # Setup.removes from now on …
+    ours: list[int] | None = None  # … and Setup.ours
     share: Share | None = None  # of the limits of the run, from now on
     unread_bytes: list[int] | None = None  # Setup.unread_bytes from now on
     drain: bool = False  # open nothing more, finish what is open
@@ -99,6 +100,7 @@ class Setup:
     filters: Filters = Filters()
     live: bool = False  # barriers will come
     removes: list[int] = field(default_factory=list)  # target databases where LIVE_KEYS may remove keys
+    ours: list[int] = field(default_factory=list)  # … and those that hold nothing but what the run has written
     synth: dict[str, Any] | None = None  # GENERATE and CHURN: synth.Spec.pack
     churn: dict[str, Any] | None = None  # CHURN: churn.Churn.pack
 
