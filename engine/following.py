@@ -260,8 +260,9 @@ class Following:
     def _describe(self) -> None:
         live, result, memory = self.live, self.result, self.parts.memory
         memory.gaps, memory.keys, memory.events = live.sweeps.gaps, live.keys, live.feeding.events
-        if live.feeding.told.sizes and not self.plan.some_slots:
-            memory.sizes = {db: live.feeding.told.sizes.get(db, 0) for db in memory.sizes}
+        sizes = live.feeding.told.sizes
+        if sizes is not None and not self.plan.some_slots:
+            memory.sizes = {db: sizes.get(db, 0) for db in memory.sizes}
         result.keys, result.gaps, result.events = memory.keys, memory.gaps, memory.events
         result.lag_max_s, result.lag_p99_s = live.lag.most, live.lag.below(0.99)
         result.left, result.more_left = len(self.removals.left), self.removals.more_left

@@ -321,14 +321,22 @@ def test_a_fence_is_passed_when_a_look_is_answered_that_was_asked_for_after_its_
     assert seen == ["look", "PING", "0.1 s", "PING", "look"] and passed == [7]
 
 
-@pytest.mark.parametrize(("loading", "sizes"), [(b"0", {0: 7}), (b"1", {})])
+@pytest.mark.parametrize(
+    ("loading", "keyspace", "sizes"),
+    [
+        (b"0", b"# Keyspace\r\ndb0:keys=7,expires=0,avg_ttl=0\r\n", {0: 7}),
+        (b"1", b"# Keyspace\r\ndb0:keys=7,expires=0,avg_ttl=0\r\n", None),
+        (b"0", b"# Keyspace\r\n", {}),
+        (b"0", b"", None),
+    ],
+    ids=["loaded", "loading", "empty", "not told"],
+)
 def test_a_part_of_a_data_set_that_is_being_loaded_is_no_size_of_the_source(
-    loading: bytes, sizes: dict[int, int]
+    loading: bytes, keyspace: bytes, sizes: dict[int, int] | None
 ) -> None:
     """What has shrunk by more since the last size that was told ends the run, before its keys are removed."""
     listener = Listener(0, FeedSetup([Node(Endpoint())], [0]), Owner(_nothing, _nothing, _nothing, _nothing))
-    persistence, keyspace = b"loading:%b\r\n" % loading, b"# Keyspace\r\ndb0:keys=7,expires=0,avg_ttl=0\r\n"
-    conn: Any = Conn(persistence, None, None, None, None, keyspace)
+    conn: Any = Conn(b"loading:%b\r\n" % loading, None, None, None, None, keyspace)
     listener.conn = conn
     listener._look(True, _nothing)
     conn.asked[0][1]()

@@ -308,6 +308,25 @@ def test_a_source_that_was_made_smaller_before_it_comes_back_is_followed_on(serv
     assert_equal(source, target)
 
 
+def test_a_source_that_was_emptied_before_it_comes_back_is_followed_on(server: ServerFactory) -> None:
+    source, target = server("7.0", fresh=True), server("7.0")
+    write_strings(source, 500)
+    with start_live(source, target, *UNTIL_A_SIGNAL) as run:
+        wait_until(lambda: target.call("DBSIZE") == 500)
+        wait_for_feed(source)
+        source.call("DEL", *all_keys(source))
+        wait_until(lambda: target.call("DBSIZE") == 0)
+        looks = source.calls("config|get")  # each look in full asks for the settings, too
+        wait_until(lambda: source.calls("config|get") >= looks + 3)  # one is through, and its size told
+        source.restart(keep_data=True)
+        wait_for_feed(source)
+        source.call("SET", "marker", "1")
+        wait_until_followed(target)
+        done = cut_over(run)
+    assert done.ran.code == 0, done.ran.err
+    assert all_keys(target) == {b"marker"}
+
+
 def test_a_source_that_comes_back_with_its_data_is_followed_on(server: ServerFactory) -> None:
     source, target = server("7.0", fresh=True), server("7.0")
     write_strings(source, 500)

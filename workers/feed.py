@@ -156,7 +156,8 @@ class Feed:
         report.silent = sum(one.silent for one in calls) if known else -1
         report.removing = sum(one.removing for one in calls) if known else -1
         report.unread_bytes = max(listener.unread_bytes for listener in listeners)
-        report.sizes = sum([Counter(listener.sizes) for listener in listeners], Counter())
+        sizes = [listener.sizes for listener in listeners if listener.sizes is not None]
+        report.sizes = sum(map(Counter, sizes), Counter()) if len(sizes) == len(listeners) else None
         report.cpu_s = time.process_time()
         report.down = [["source", self.setup.sources[at].endpoint.address, why] for at, why in self.down.items()]
 

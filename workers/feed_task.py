@@ -93,7 +93,7 @@ class FeedReport:
     removing: int = -1  # of these, those that may remove a key
     unread_bytes: int = 0  # of the sources' memory that events take which wait for us
     cpu_s: float = 0.0
-    sizes: dict[int, int] = field(default_factory=dict)  # keys by database, of all sources; where they tell
+    sizes: dict[int, int] | None = None  # keys by database, of all sources; None: not told
     failure: dict[str, str] | None = None  # KeyferryError.pack: the feed cannot go on
     down: list[list[str]] = field(default_factory=list)  # [side, address, reason] of connections lost and not back
 
@@ -101,7 +101,7 @@ class FeedReport:
         """The report as msgpack."""
         packed = {f.name: getattr(self, f.name) for f in fields(self)}
         packed["dirtied"] = [dirtied.pack() for dirtied in self.dirtied]
-        packed["sizes"] = list(self.sizes.items())
+        packed["sizes"] = None if self.sizes is None else list(self.sizes.items())
         return msgpack.packb(packed)
 
     @classmethod
@@ -109,5 +109,5 @@ class FeedReport:
         """The report that `pack` made."""
         packed = msgpack.unpackb(data)
         packed["dirtied"] = [Dirtied(*dirtied) for dirtied in packed["dirtied"]]
-        packed["sizes"] = dict(packed["sizes"])
+        packed["sizes"] = None if packed["sizes"] is None else dict(packed["sizes"])
         return cls(**packed)

@@ -69,7 +69,7 @@ class Listener:
         self.stillness = Stillness()
         self.mute = Mute()
         self.unread_bytes = 0
-        self.sizes: dict[int, int] = {}  # keys by database, as the last look has told
+        self.sizes: dict[int, int] | None = None  # keys by database, as the last look has told; None: not yet
         self.hides_sizes = False  # it has told none
         self._looks = 0
         self._fences: list[int] = []  # to be passed, the first one is under way
@@ -157,8 +157,10 @@ class Listener:
             self._check_flags(flags)
         self.hides_sizes = not isinstance(keyspace, bytes)
         if isinstance(keyspace, bytes) and not loading:  # a part of a data set that is being loaded is no size of it
-            self.sizes = {int(db): int(keys) for db, keys in _SIZES.findall(keyspace)}
-            for db in self.sizes:
+            told = {int(db): int(keys) for db, keys in _SIZES.findall(keyspace)}
+            if told or keyspace.startswith(b"# Keyspace"):  # that alone is what a server without a key says
+                self.sizes = told
+            for db in told:
                 self.check_database(db)
 
     def named_database(self, db: int) -> None:
