@@ -56,6 +56,11 @@ class Outlook:
         return self.moves is not None and self.moves.any
 
     @property
+    def half_moved(self) -> bool:
+        """A slot of the source is open, so that keys lie at two nodes rightly."""
+        return self.moves is not None and bool(self.moves.lookout.picture.open_slots)
+
+    @property
     def any_moved(self) -> bool:
         """Slots have moved on either side, so that the plan's map is of the past."""
         return self.has_moved or self.target_moved

@@ -44,6 +44,7 @@ class Verdict:
     sampled: bool = False  # keys that were passed over do not count as read
     confidence: str = ""  # of a sample: what it says of all keys
     written: bool = False  # to the source, since the run began
+    strays: int = 0  # keys that nodes of the source hold of slots that are others'
     named: bool = False  # the user named the keys: one that only the target has was read as well
 
     @property
@@ -153,6 +154,11 @@ class Verdict:
         if copied and self.written and any(self.kinds[kind] for kind in (VALUE, TYPE, ONLY_SOURCE, EXPIRY)):
             text = "the source was written to meanwhile, so the copy is behind"
             found.append((text, "use --live, or compare --repair"))
+        if self.strays:
+            text = (
+                f"the source has {plural(self.strays, 'key')} at nodes that do not own the slot, where no client looks"
+            )
+            found.append((text, "remove what a move of slots has left there: the figures count it, too"))
         if self.kinds[CHANGING]:
             found.append((f"{plural(self.kinds[CHANGING], 'key')} kept changing while compared", "stop the writers"))
         if self.unreadable:

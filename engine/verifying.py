@@ -127,6 +127,7 @@ class Verification:
         verdict.counts.add(done.state.counts)
         self.read = {scope: counts.read for scope, counts in done.ledger.totals.items()}
         self.equal = {scope: counts.copied for scope, counts in done.ledger.totals.items()}
+        self.strays = sum(counts.strays for counts in done.ledger.totals.values())
 
     def _keys_to_come(self, before: Census) -> int:
         """How many keys of the source will be read, for the display of progress; 0: nobody knows."""
@@ -143,6 +144,8 @@ class Verification:
         """Whether the target may have keys that the source does not have."""
         if self.supply:  # keys that the user did not name, or count out, are none of ours
             return False
+        if self.strays:  # the owner of the slot may have one of the same name: then one key was found twice
+            return True
         if not (self._whole and after.sources_still(before) and after.targets_still(before)):
             return True
         for target_db, keys in before.target_keys.items():
@@ -221,6 +224,8 @@ class Verification:
         verdict.found = verdict.kinds.total()
         verdict.written = any(map(is_written, self.plan.survey.sources, after.sources))
         settle_counts(self.plan, before, after, self.read if self._whole else None, verdict)
+        if self.strays and not (self.outlook and self.outlook.half_moved):
+            verdict.strays, verdict.exact = self.strays, False
         if self.names and not self.names.distinct:
             verdict.exact = False  # some may have been looked at twice
         if not self.desk.options["live"] or after.sources_still(before):  # a live copy removes what the source has lost

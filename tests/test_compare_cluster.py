@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import ClustersFactory, ServerFactory
+from tests.support.clusternodes import slot_of
 from tests.support.commands import verdict_of
 from tests.support.dataset import fill
 from tests.support.filling import Side, keys_of, write_many
@@ -52,3 +53,24 @@ def test_a_filtered_comparison_of_clusters_asks_no_more_than_it_wants(clusters: 
         connection.call("SET", "key:more", "value")
     assert verdict("compare", three, two, "--match", "key:*") == (1, "OK:2700 V:0 >:0 <:1 T:0")
     assert verdict("compare", three, two, "--match", "{hot}*") == (0, "OK:300 V:0 >:0 <:0 T:0")
+
+
+@pytest.mark.parametrize("kind", ["7.0", "9.1"])
+def test_a_copy_of_a_key_at_a_node_without_its_slot_hides_no_key_that_only_the_target_has(
+    kind: str, server: ServerFactory, clusters: ClustersFactory
+) -> None:
+    """Counting saw as many equal keys as the target has, one of them twice: a slot's move was given up, half made."""
+    (source,), target = clusters((kind, 2, 0)), server(kind)
+    for side in (source, target):
+        write_many(side, 300)
+    slot = slot_of("key:7")
+    owner = source.owner(slot)
+    other = next(node for node in source.masters if node is not owner)
+    with other.connect() as connection:
+        connection.must("CLUSTER", "SETSLOT", slot, "IMPORTING", owner.id)
+        connection.pipeline([("ASKING",), ("SET", "key:7", "old")])
+        connection.must("CLUSTER", "SETSLOT", slot, "STABLE")
+    target.call("SET", "extra", "value")
+    ran = run_keyferry("compare", source.uri, target.uri)
+    assert (ran.code, verdict_of(ran)) == (1, "OK:~301 V:0 >:0 <:1 T:0")
+    assert "the source has 1 key at nodes that do not own the slot" in ran.err

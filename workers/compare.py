@@ -61,8 +61,10 @@ class Comparison:
         counted: bool = True,
     ) -> None:
         self.link, self.method, self.settled, self.counted = link, method, settled, counted
+        slots: list[int] = []
         if link.by_slot:
-            keys, _ = in_slot_order(keys)
+            keys, slots = in_slot_order(keys)
+        self._strays = link.strays_among(slots)
         self.keys = keys
         self.encoded = arguments(keys)
         self.counts = Counts()
@@ -220,7 +222,7 @@ class Comparison:
 
     def _count(self) -> None:
         self.counts.copied += self._equal
-        self.counts.bytes = self._bytes
+        self.counts.bytes, self.counts.strays = self._bytes, self._strays
         if not self.counted:
             self.findings = [replace(finding, counted=False) for finding in self.findings]
             self.counts = Counts(again=self.counts.read, retried=self.counts.retried)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from .batch import Batch
 from .conn import Connection, Lost
@@ -82,6 +83,16 @@ class Link:
     def connections(self) -> list[Connection]:
         """All connections of the link."""
         return ([self.source] if self.source else []) + [sink.conn for sink in self.router.sinks]
+
+    @cached_property
+    def _own_slots(self) -> frozenset[int]:
+        return frozenset(slot for first, last in self.reader.node.slots for slot in range(first, last + 1))
+
+    def strays_among(self, slots: list[int]) -> int:
+        """How many keys of these slots do not belong to the source's node that has told their names."""
+        if not self.from_cluster or self._own_slots.issuperset(slots):
+            return 0
+        return sum(slot not in self._own_slots for slot in slots)
 
     def lens_of(self, key: bytes) -> Lens:
         """How a single key is compared."""

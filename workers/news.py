@@ -27,6 +27,7 @@ class Counts:
     idle: int = 0  # CHURN: operations that had nothing to change
     skipped: int = 0  # read, but left out by a filter; or existing at the target, and left as they are
     doubtful: int = 0  # COMPARE, LOOK_UP, RECHECK: a finding tells of the key
+    strays: int = 0  # COMPARE: of these, such as lie at a node of a cluster that does not own their slot
 
     @property
     def read(self) -> int:
@@ -54,6 +55,7 @@ class Counts:
         self.idle += other.idle
         self.skipped += other.skipped
         self.doubtful += other.doubtful
+        self.strays += other.strays
 
     def pack(self) -> list[int]:
         """The figures in the order of the fields."""
@@ -67,6 +69,7 @@ class Counts:
             self.idle,
             self.skipped,
             self.doubtful,
+            self.strays,
         ]
 
 
