@@ -18,6 +18,7 @@ from tests.conftest import ServerFactory
 from tests.support.commands import at, compared, verdict_of
 from tests.support.disguises import Written
 from tests.support.filling import write_strings
+from tests.support.live import wait_until
 from tests.support.monitor import Monitor
 from tests.support.processes import VERIFIED, run_keyferry, start_keyferry
 from tests.support.respproxy import Proxy
@@ -38,6 +39,17 @@ def test_quick_looks_at_sizes_only(server: ServerFactory) -> None:
     ran = compared(source, target, "--verify", "quick")
     assert (ran.code, verdict_of(ran)) == (1, "OK:1 V:3 >:0 <:0 T:1")
     assert "quick" in ran.out
+
+
+def test_quick_excuses_fields_that_have_expired_at_one_side_as_a_full_comparison_does(server: ServerFactory) -> None:
+    source, target = server("8.2"), server("8.2")
+    for one, lives_ms in ((source, 1), (target, 60_000)):
+        one.client.hset("hash", mapping={"field": "value", "other": "value"})
+        one.call("HPEXPIRE", "hash", lives_ms, "FIELDS", 1, "field")
+    wait_until(lambda: source.client.hlen("hash") == 1)
+    for how in ("full", "quick"):
+        assert verdict_of(compared(source, target, "--ttl-tolerance", "1h", "--verify", how)) == "OK:1 V:0 >:0 <:0 T:0"
+        assert verdict_of(compared(source, target, "--verify", how)) == "OK:0 V:1 >:0 <:0 T:0"
 
 
 def test_no_verify_and_verify_exclude_each_other(server: ServerFactory) -> None:

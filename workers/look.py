@@ -118,11 +118,12 @@ def _difference(key: bytes, ours: _Facts, theirs: _Facts, lens: Lens) -> Steps[t
         return ONLY_SOURCE, ""
     if ours.type != theirs.type:
         return TYPE, ""
+    # Instants inside of a value travel as they are stored: they do not follow the target's clock.
+    inside = Times(0, lens.times.tolerance_ms)
     if lens.quick:
-        where = yield from _size_differs(key, ours.type)
+        where = yield from _size_differs(key, ours.type, inside)
     else:
-        # Instants inside of a value travel as they are stored: they do not follow the target's clock.
-        where = yield from structs.differs(ours.type)(key, Times(0, lens.times.tolerance_ms))
+        where = yield from structs.differs(ours.type)(key, inside)
     if where:
         return VALUE, where
     same = not lens.source_clock.wanted and theirs.expires_ms == FOREVER
@@ -185,14 +186,14 @@ def _sight(side: str, key: bytes, facts: _Facts) -> Steps[Sight]:
     return Sight(facts.type, size, None if facts.gone or facts.expires_ms == FOREVER else facts.expires_ms)
 
 
-def _size_differs(key: bytes, type: str) -> Steps[str]:
+def _size_differs(key: bytes, type: str, inside: Times) -> Steps[str]:
     """Whether lengths differ, and then whether the values do: equal hyperloglogs may have strings of other lengths."""
     command = structs.SIZE.get(type)
     if command is None:
         return ""
     ours = yield from ask(SOURCE, (command, key))
     theirs = yield from ask(TARGET, (command, key))
-    return "" if ours == theirs else (yield from structs.differs(type)(key, Times()))
+    return "" if ours == theirs else (yield from structs.differs(type)(key, inside))
 
 
 def _facts(side: str, key: bytes, lens: Lens) -> Steps[_Facts]:
