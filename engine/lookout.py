@@ -120,6 +120,7 @@ class Lookout(threading.Thread):
         for node, node_id in zip(nodes, ids):
             for first, last in node.slots:
                 owners[first : last + 1] = [node_id] * (last + 1 - first)
+        self.planned = owners
         self.picture = Picture(owners, frozenset(), {}, {})  # the last one that was judged; first, that of the plan
         self._latest: Picture | None = None
         self.blind = False  # no node has answered to the last `look`: whatever has changed is not known
@@ -160,6 +161,11 @@ class Lookout(threading.Thread):
         """What the last look has found; asks nobody. Raises ChangedError where the plan's nodes are not enough."""
         latest, self._latest = self._latest, None
         return self._judge(latest)
+
+    @property
+    def as_planned(self) -> bool:
+        """Every slot belongs to the node that the plan has, and none is half moved, as was last judged."""
+        return self.picture.owners == self.planned and not self.picture.open_slots
 
     def check(self) -> None:
         """Raise ChangedError where the last look has found that the plan's nodes are not enough; it is judged later."""

@@ -56,9 +56,9 @@ class Outlook:
         return self.moves is not None and self.moves.any
 
     @property
-    def half_moved(self) -> bool:
-        """A slot of the source is open, so that keys lie at two nodes rightly."""
-        return self.moves is not None and bool(self.moves.lookout.picture.open_slots)
+    def as_planned(self) -> bool:
+        """All slots of the source are, as a whole, where the plan has them, as far as was seen."""
+        return self.moves is None or self.moves.lookout.as_planned
 
     @property
     def any_moved(self) -> bool:

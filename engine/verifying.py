@@ -224,7 +224,7 @@ class Verification:
         verdict.found = verdict.kinds.total()
         verdict.written = any(map(is_written, self.plan.survey.sources, after.sources))
         settle_counts(self.plan, before, after, self.read if self._whole else None, verdict)
-        if self.strays and not (self.outlook and self.outlook.half_moved):
+        if self.strays and self.outlook and self.outlook.as_planned:
             verdict.strays, verdict.exact = self.strays, False
         if self.names and not self.names.distinct:
             verdict.exact = False  # some may have been looked at twice

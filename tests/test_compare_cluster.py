@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from keyferry.comparing import Compare
+from keyferry.grammar import from_python
+from keyferry.logs import ERROR, Log
+from keyferry.plans import Plan
+from keyferry.signals import Signals
+from keyferry.summary import Summary
+from keyferry.survey import Controls
 from tests.conftest import ClustersFactory, ServerFactory
 from tests.support.clusternodes import slot_of
 from tests.support.commands import verdict_of
@@ -74,3 +81,22 @@ def test_a_copy_of_a_key_at_a_node_without_its_slot_hides_no_key_that_only_the_t
     ran = run_keyferry("compare", source.uri, target.uri)
     assert (ran.code, verdict_of(ran)) == (1, "OK:~301 V:0 >:0 <:1 T:0")
     assert "the source has 1 key at nodes that do not own the slot" in ran.err
+
+
+def test_keys_of_a_slot_that_has_moved_since_the_plan_was_made_are_where_they_belong(
+    server: ServerFactory, clusters: ClustersFactory
+) -> None:
+    (source,), target = clusters(("9.1", 2, 0)), server("9.1")
+    for side in (source, target):
+        write_many(side, 300)
+    other = next(node for node in source.masters if node is not source.owner("key:7"))
+
+    class Late(Compare):
+        def _run(self, plan: Plan, controls: Controls) -> Summary:
+            source.move_slot(slot_of("key:7"), other)
+            return super()._run(plan, controls)
+
+    verdict = (
+        Late(from_python("compare", [source.uri, target.uri], progress="none"), Log(ERROR), Signals()).run().verdict
+    )
+    assert verdict and (verdict.line, verdict.warnings()) == ("OK:300 V:0 >:0 <:0 T:0", [])
