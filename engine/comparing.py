@@ -80,7 +80,8 @@ class Compare:
         """What the sample says of all keys from which it was drawn; one that has none of them proves nothing."""
         keys = None if plan.filter_lines else plan.keys  # of others, none could be drawn
         whole = plan.setup.filters.sample_below == CHECKSUMS
-        verdict.confidence = statement(verdict.read, verdict.found, keys, whole, verdict.mended)
+        drawn = verdict.read, verdict.found_apart, verdict.found
+        verdict.confidence = statement(*drawn, keys, whole, verdict.mended)
         if keys and not verdict.read:
             verdict.unseen.append(f"the sample has none of the {plural(keys, 'key')}: take a larger one")
 

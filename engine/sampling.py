@@ -26,23 +26,25 @@ def sample_below(wanted: float, keys: int) -> int:
     return min(CHECKSUMS, math.ceil(share * CHECKSUMS))
 
 
-def statement(looked_at: int, different: int, keys: int | None, whole: bool, mended: bool = False) -> str:
+def statement(looked_at: int, more: int, different: int, keys: int | None, whole: bool, mended: bool = False) -> str:
     """What a sample says of all keys from which it was drawn, in words; `whole`: it has all of them.
 
+    It was drawn from all names of both sides: `more` of its keys are only at the target, besides those of the source.
     `keys`: how many these are. None: filters or a list have chosen them, and nobody has counted them. `mended`: what
     differed in the sample was repaired since, which has mended none of the others.
     """
     part = f"a sample of {looked_at:,} of " + (CHOSEN if keys is None else plural(keys, "key"))
-    if not looked_at:
+    part += f", {more:,} more at the target" if more else ""
+    if not looked_at + more:
         return f"{part}: it says nothing"
-    if whole or (keys is not None and looked_at >= keys):
+    if whole or (keys is not None and looked_at >= keys and not more):
         return f"{part}: these are all"
     differ = "differed" if mended else "differs" if different == 1 else "differ"
     told = f"{plural(different, 'key')} {differ}" if different else "none differs"
-    most = 100 * most_likely(looked_at, different)
+    most = float(f"{100 * most_likely(looked_at + more, different):.2g}")  # 100, not 1e+02
     all_of_them = "those" if keys is None else "all keys"
     when, do = ("before the repair, ", "did") if mended else ("", "do")
-    return f"{part}: {told}; {when}with {CONFIDENCE:.0%} confidence no more than {most:.2g} % of {all_of_them} {do}"
+    return f"{part}: {told}; {when}with {CONFIDENCE:.0%} confidence no more than {most:g} % of {all_of_them} {do}"
 
 
 def most_likely(looked_at: int, different: int) -> float:

@@ -37,7 +37,8 @@ class Verdict:
     differences: list[Finding] = field(default_factory=list)  # the first ones, as many as are to be shown
     diff_file: str = ""
     unreadable: Finding | None = None  # the first of them
-    found: int = 0  # keys that differed before anything was repaired
+    found: int = 0  # keys that differed before anything was repaired …
+    found_apart: int = 0  # … and of these, such as are only at the target and not among those read
     repaired: int = 0  # keys that were copied again
     removed: int = 0
     planned: Counter[str] | None = None  # what a repair would do, in a dry run: keys by action
@@ -56,8 +57,12 @@ class Verdict:
     def read(self) -> int:
         """Distinct source keys with an outcome."""
         counts = self.counts
-        apart = 0 if self.named else self.kinds[ONLY_TARGET]
-        return counts.copied + counts.expired + self.skipped + self.kinds.total() - apart
+        return counts.copied + counts.expired + self.skipped + self.kinds.total() - self.apart
+
+    @property
+    def apart(self) -> int:
+        """Keys that only the target has, where they are counted apart."""
+        return 0 if self.named else self.kinds[ONLY_TARGET]
 
     @property
     def skipped(self) -> int:

@@ -221,7 +221,7 @@ class Verification:
     def _count(self, before: Census, after: Census, differing: Findings, extra: Findings, verdict: Verdict) -> None:
         """What the sizes of the databases tell besides the keys that were looked at."""
         verdict.kinds = differing.kinds + extra.kinds
-        verdict.found = verdict.kinds.total()
+        verdict.found, verdict.found_apart = verdict.kinds.total(), verdict.apart
         verdict.written = any(map(is_written, self.plan.survey.sources, after.sources))
         settle_counts(self.plan, before, after, self.read if self._whole else None, verdict)
         if self.strays and self.outlook and self.outlook.as_planned:

@@ -125,6 +125,22 @@ def test_what_a_sample_says_of_all_keys_is_the_exact_bound() -> None:
     assert most_likely(10, 10) == 1.0
 
 
+def test_a_sample_tells_the_keys_that_only_the_target_has_apart(server: ServerFactory) -> None:
+    """They are no part of the source's keys, of which there would be more that differ than were looked at."""
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 20)
+    write_strings(target, 2_000)
+    ran = compared(source, target, "--sample", "50%", "--json")
+    verify = json.loads(ran.out)["verify"]
+    read, more = verify["read"], verify["only_at_target"]
+    assert (ran.code, verify["ok"]) == (1, read) and 0 < read < 20 and more > 800
+    most = 100 * most_likely(read + more, more)
+    assert verify["confidence"] == (
+        f"a sample of {read} of 20 keys, {more:,} more at the target: {more:,} keys differ;"
+        f" with 95% confidence no more than {round(most)} % of all keys do"
+    )
+
+
 def test_a_sample_of_no_key_proves_nothing(server: ServerFactory) -> None:
     source, target = server("7.0"), server("7.0")
     assert compared(source, target, "--sample", "0.000001%").code == 0
