@@ -18,6 +18,8 @@ CHECKSUMS = 1 << 32
 CHOSEN = "the keys that were asked for"
 #: A bound on a share is found to this part of it.
 STEPS = 60
+#: What is so small a part of a sum is left out.
+NEGLIGIBLE = 1e-12
 
 
 def sample_below(wanted: float, keys: int) -> int:
@@ -65,18 +67,17 @@ def most_likely(looked_at: int, different: int) -> float:
 
 
 def _at_most(count: int, tries: int, share: float) -> float:
-    """How likely at most `count` of so many tries hit, if each does with this share."""
-    logs = (
-        [
-            math.lgamma(tries + 1)
-            - math.lgamma(hits + 1)
-            - math.lgamma(tries - hits + 1)
-            + hits * math.log(share)
-            + (tries - hits) * math.log1p(-share)
-            for hits in range(count + 1)
-        ]
-        if 0 < share < 1
-        else [-math.inf]
-    )
-    top = max(logs)
-    return math.exp(top) * sum(math.exp(log - top) for log in logs) if top > -math.inf else 0.0
+    """How likely at most `count` of so many tries hit, if each does with this share, which is above count / tries.
+
+    So each number of hits is less likely than the next higher one, and all but some thousand do not matter.
+    """
+    if not 0 < share < 1:
+        return 0.0
+    likely = math.lgamma(tries + 1) - math.lgamma(count + 1) - math.lgamma(tries - count + 1)
+    likely += count * math.log(share) + (tries - count) * math.log1p(-share)
+    total, part, hits = 0.0, 1.0, count  # as multiples of how likely `count` itself is
+    while part > total * NEGLIGIBLE:
+        total += part
+        part *= hits * (1 - share) / ((tries - hits + 1) * share)
+        hits -= 1
+    return math.exp(likely) * total

@@ -125,6 +125,14 @@ def test_what_a_sample_says_of_all_keys_is_the_exact_bound() -> None:
     assert most_likely(10, 10) == 1.0
 
 
+def test_what_a_large_sample_says_is_known_at_once() -> None:
+    """As many numbers were added as keys differ, 60 times: for a minute at a million, and an hour here."""
+    for different, keys in ((10**8 // 2, 10**8), (10**6, 10**8)):
+        share = different / keys
+        normal = share + 1.6449 * (share * (1 - share) / keys) ** 0.5
+        assert most_likely(keys, different) == pytest.approx(normal, rel=1e-5)
+
+
 def test_a_sample_tells_the_keys_that_only_the_target_has_apart(server: ServerFactory) -> None:
     """They are no part of the source's keys, of which there would be more that differ than were looked at."""
     source, target = server("7.0"), server("7.0")
