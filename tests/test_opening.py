@@ -49,3 +49,23 @@ def test_a_server_that_is_away_when_a_worker_opens_a_connection_is_waited_for(
         seat.kill()
         seat.close()
     assert_equal(source, target)
+
+
+@pytest.mark.parametrize("full", ["source", "target"])
+def test_a_server_that_takes_no_more_connections_is_told_as_one(full: str, server: ServerFactory) -> None:
+    """It says so and hangs up, before it has read what we said first."""
+    sides = {"source": server("7.0"), "target": server("7.0")}
+    sides[full].call("CONFIG", "SET", "maxclients", "1")  # that is us
+    nodes = {side: [Node(Endpoint(port=one.port))] for side, one in sides.items()}
+    seat = LocalProcesses().launch(Setup(nodes["source"], nodes["target"], retry_for_s=0.2))
+    try:
+        seat.send(Order(tasks=[Task(0, COPY_RANGE, end=RING, checked=False)]))
+        while (report := seat.receive()) and not report.failure:
+            for side, _, why in report.down:
+                assert (side, why) == (full, "connection lost: ERR max number of clients reached")
+    finally:
+        seat.kill()
+        seat.close()
+    assert report and report.failure, "the worker has died"
+    assert report.failure["message"].startswith("connection lost: ERR max number of clients reached, for ")
+    assert report.failure["hint"] == "raise maxclients, or use fewer --workers"

@@ -26,7 +26,7 @@ import hiredis
 from .endpoint import Endpoint
 from .errors import AccessError, KeyferryError, RunError, StateError
 from .handshake import Handshake, is_for_now
-from .policy import Gone
+from .policy import Gone, rule_for
 from .replies import RECV_BYTES, Replies, Then, Way, mark_request, new_mark, recv_buffer
 from .resp import command
 from .setup import Node
@@ -270,6 +270,9 @@ class Connection:
         return Lost(AccessError(str(error), side=self.side, address=self.endpoint.address, hint=error.hint))
 
     def _lost(self, reason: str, hint: str = "") -> Lost:
+        if not self.ready and (refusal := self._replies.sole_error()):
+            # It has said why, and hung up: as one does that has as many connections as it takes.
+            reason, hint = str(refusal), rule_for(refusal).hint
         error = RunError(f"connection lost: {reason}", side=self.side, address=self.endpoint.address, hint=hint)
         return Lost(error, self)
 

@@ -122,6 +122,10 @@ class Replies:
         """Whether something was asked that is not answered."""
         return bool(self._asked or self._whole)
 
+    def sole_error(self) -> Exception | None:
+        """The error that is all that has come of what is due; None where nothing has, or anything else."""
+        return self._got[0] if len(self._got) == 1 and isinstance(self._got[0], Exception) else None
+
     def give_up(self) -> list[tuple[int, Then]]:
         """Nothing more will come: who has not got his replies, and how many they would have been."""
         left = [(asked.count, asked.then) for asked, _ in self._whole]
