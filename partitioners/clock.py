@@ -45,6 +45,8 @@ def _clock_bounds(control: Control) -> Bounds:
             address=control.endpoint.address,
             hint="the copy needs TIME to carry expiries over",
         )
+    if not (isinstance(reply, list) and len(reply) == 2 and all(isinstance(part, bytes) for part in reply)):
+        raise control.unexpected("TIME", reply)
     there = time_ms(reply)
     # TIME is cut down to whole milliseconds here, so the true value may be almost 1 ms later.
     return there - after, there + 1 - before

@@ -18,6 +18,9 @@ __all__ = ["Control", "ReplyError", "hurried", "without_waiting"]
 #: Who has others waiting for it waits for a server so long.
 HURRY_S = 2.0
 
+#: So much of a reply is shown that is of no use.
+SHOWN = 60
+
 #: What the parser says of an alert of TLS, whose first byte is 21.
 _TLS_ALERT = 'got "\\x15"'
 
@@ -127,6 +130,13 @@ class Control:
         rule = rule_for(reply)
         hint = rule.hint if rule.action is Action.STOP else ""
         return AccessError(f"{what}: {reply}", side=self.side, address=self.endpoint.address, hint=hint)
+
+    def unexpected(self, what: str, reply: object) -> AccessError:
+        """The error for a reply of a kind that no server gives to `what`."""
+        shown = repr(reply)
+        text = f"unexpected reply to {what}: {shown if len(shown) <= SHOWN else shown[:SHOWN] + '…'}"
+        hint = "is that Redis, Valkey or a server like them?"
+        return AccessError(text, side=self.side, address=self.endpoint.address, hint=hint)
 
     def _log_in(self) -> None:
         where = self.endpoint

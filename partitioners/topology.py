@@ -45,6 +45,8 @@ def describe(control: Control) -> Server:
         if rule.action is not Action.STOP or "login" in rule.reason:
             raise control.refused("INFO refused", reply)
         reply = b""
+    if not isinstance(reply, bytes):
+        raise control.unexpected("INFO", reply)
     info = info_fields(reply)
     if not {"redis_version", "valkey_version"} & info.keys():
         info = _by_hello(control) | info
@@ -206,4 +208,6 @@ def database_size(control: Control, db: int) -> int:
     size = control.call("DBSIZE") if reply == b"OK" else reply
     if isinstance(size, ReplyError):
         raise control.refused(f"database {db}", size)
-    return int(size)
+    if not isinstance(size, int):
+        raise control.unexpected("DBSIZE" if reply == b"OK" else "SELECT", size)
+    return size

@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING
 import hiredis
 
 from .endpoint import Endpoint
-from .errors import AccessError, KeyferryError, RunError, StateError
+from .errors import AccessError, InternalError, KeyferryError, RunError, StateError
 from .handshake import Handshake, is_for_now
 from .policy import Gone, rule_for
-from .replies import RECV_BYTES, Replies, Then, Way, mark_request, new_mark, recv_buffer
+from .replies import RECV_BYTES, Replies, Then, Unforeseen, Way, mark_request, new_mark, recv_buffer
 from .resp import command
 from .setup import Node
 from .tls import TlsError, WaitsForServer
@@ -45,6 +45,8 @@ IDLE_S = 1.0
 JOIN_BYTES = 2048
 #: At most so many pieces go into one system call (IOV_MAX is 1024).
 PIECES_A_SEND = 512
+#: So much of a request is kept until its replies are there: its first command's name.
+HEAD_BYTES = 32
 #: Asked of the kernel for each direction; it gives what it allows.
 SOCKET_BUFFER_BYTES = 4 << 20
 
@@ -115,7 +117,8 @@ class Connection:
             self._out += request
         if mark:
             self._out.append(mark_request(mark))
-        self._replies.expect(replies, then, way, mark)
+        head = (request if isinstance(request, bytes) else request[0])[:HEAD_BYTES]
+        self._replies.expect(replies, then, way, mark, head)
 
     @property
     def wants_flush(self) -> bool:
@@ -178,7 +181,10 @@ class Connection:
                 self._replies.take(size)
             except hiredis.ProtocolError as error:
                 raise self._lost(f"not the Redis protocol: {error}") from None
-            self._replies.deliver()
+            try:
+                self._replies.deliver()
+            except Unforeseen as unforeseen:
+                raise self._not_understood(unforeseen) from None
             if size < RECV_BYTES or self.fd < 0:
                 return
 
@@ -268,6 +274,12 @@ class Connection:
         if not error.final:
             return self._lost(str(error), error.hint)
         return Lost(AccessError(str(error), side=self.side, address=self.endpoint.address, hint=error.hint))
+
+    def _not_understood(self, unforeseen: Unforeseen) -> Lost:
+        """Nobody knows what the next replies would be about."""
+        text = f"the reply to {unforeseen.asked} was not understood: {unforeseen}"
+        hint = "is that Redis, Valkey or a server like them? if so, please report this with the command line"
+        return Lost(InternalError(text, side=self.side, address=self.endpoint.address, hint=hint))
 
     def _lost(self, reason: str, hint: str = "") -> Lost:
         if not self.ready and (refusal := self._replies.sole_error()):

@@ -140,6 +140,14 @@ def unpack(packed: dict[str, str]) -> KeyferryError:
     )
 
 
+def told(error: Exception) -> str:
+    """An error that nobody has foreseen, and where it happened, in a line."""
+    import traceback  # a process that does its work needs none
+
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({last.filename.rpartition('/')[2]}:{last.lineno})"
+
+
 def after_too_long(error: KeyferryError, text: str) -> KeyferryError:
     """What ends the run where a trouble has lasted too long: a state of a server stays one, all else is a RunError."""
     kind = StateError if isinstance(error, StateError) else RunError

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable
 from typing import Protocol
 
-from .errors import InternalError
+from .errors import InternalError, told
 from .pipe import Pipe
 
 #: So many objects more than before have Python look for what refers to itself. Windows come and go by thousands of
@@ -53,14 +53,6 @@ def serve(pipe: Pipe, begin: Callable[[bytes], Job]) -> None:
     try:
         job.run()
     except Exception as error:
-        job.report_bug(_bug(error))
+        job.report_bug(InternalError(told(error), hint="please report this with the command line"))
     finally:
         job.close()
-
-
-def _bug(error: Exception) -> InternalError:
-    import traceback  # a process that does its work needs none
-
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{os.path.basename(last.filename)}:{last.lineno}"
-    return InternalError(f"{type(error).__name__}: {error} ({where})", hint="please report this with the command line")

@@ -25,6 +25,7 @@ from typing import Any
 import hiredis
 
 from .compiled import BUILT
+from .errors import told
 from .resp import OK
 from .unparsed import skip
 
@@ -93,10 +94,20 @@ class _Asked:
     then: Then
     way: Way
     mark: bytes
+    head: bytes
 
     @property
     def due(self) -> int:
         return self.count + bool(self.mark)
+
+
+class Unforeseen(Exception):
+    """Replies of a kind that nobody foresees, or a bug in what takes them. `asked` says to which commands."""
+
+    def __init__(self, head: bytes, count: int, error: Exception) -> None:
+        super().__init__(told(error))
+        name = head.split(b"\r\n", 3)[2].decode("ascii", "replace")
+        self.asked = name if count == 1 else f"{name}, or to what was asked with it,"
 
 
 class Replies:
@@ -113,9 +124,12 @@ class Replies:
         self._held = Unparsed()  # of the first request that is due, where it wants its replies so
         self._skipped = self._awaited = 0  # how much of these bytes is whole replies, and how many are still to come
 
-    def expect(self, count: int, then: Then, way: Way = Way.EACH, mark: bytes = b"") -> None:
-        """So many replies more are due, and that to the mark, if there is one; `then` gets those without it."""
-        self._asked.append(_Asked(count, then, way, mark))
+    def expect(self, count: int, then: Then, way: Way = Way.EACH, mark: bytes = b"", head: bytes = b"") -> None:
+        """So many replies more are due, and that to the mark, if there is one; `then` gets those without it.
+
+        The `head` of the request names its first command.
+        """
+        self._asked.append(_Asked(count, then, way, mark, head))
 
     @property
     def due(self) -> bool:
@@ -135,10 +149,13 @@ class Replies:
         return left
 
     def deliver(self) -> None:
-        """Hand over what has come whole, in order."""
+        """Hand over what has come whole, in order. Raises Unforeseen where who asked cannot make anything of it."""
         while self._whole:
             asked, replies = self._whole.popleft()
-            asked.then(replies)
+            try:
+                asked.then(replies)
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                raise Unforeseen(asked.head, asked.count, error) from error
 
     # ---- parsing --------------------------------------------------------------------------------------------
 
