@@ -13,7 +13,7 @@ from .environment import variable
 from .grammar import Invocation, parse
 from .logs import DEBUG, ERROR, INFO, NOTICE, Log
 from .options import BY_NAME
-from .output import hold_standard_streams, say_result
+from .output import check_results, hold_standard_streams, say_result
 from .workers.errors import EXIT_OK, EXIT_SIGNAL, InternalError, KeyferryError, UsageError
 
 _FORMAT = "--log-format"
@@ -61,7 +61,9 @@ def dispatch(call: Invocation, log: Log) -> int:
         log.warning(warning)
     try:
         command = import_module(f".commands.{call.command}", __package__)
-        return int(command.run(call, log))
+        exit_code = int(command.run(call, log))
+        check_results()
+        return exit_code
     except KeyferryError as error:
         _debug(log)
         log.error(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -10,6 +11,11 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from .text import printable
+from .workers.errors import RunError
+
+#: A reader, or terminal, has gone: it wants no results. All else is a loss, as of a full disk.
+NOBODY_READS = (errno.EPIPE, errno.EIO)
+_unwritten: list[OSError] = []
 
 
 def hold_standard_streams() -> None:
@@ -29,8 +35,17 @@ def say_result(text: str) -> None:
         return
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale without our signs loses no result
-    with outlived(sys.stdout):
+    with outlived(sys.stdout) as failed:
         print("\n".join(printable(line) for line in text.split("\n")), flush=True)
+    _unwritten.extend(error for error in failed if isinstance(error, OSError) and error.errno not in NOBODY_READS)
+
+
+def check_results() -> None:
+    """Once all is done: raise RunError if a result is not where stdout leads."""
+    if _unwritten:
+        reason = _unwritten[0].strerror
+        _unwritten.clear()
+        raise RunError(f"the result could not be written to stdout: {reason}", hint="all else was done as usual")
 
 
 def say_message(line: str) -> None:
@@ -41,11 +56,16 @@ def say_message(line: str) -> None:
 
 
 @contextlib.contextmanager
-def outlived(stream: IO[str]) -> Iterator[None]:
-    """Let writing to a stream fail; afterwards the stream leads nowhere, as Python flushes it once more at its end."""
+def outlived(stream: IO[str]) -> Iterator[list[Exception]]:
+    """Let writing to a stream fail; afterwards the stream leads nowhere, as Python flushes it once more at its end.
+
+    The list has what it failed with.
+    """
+    failed: list[Exception] = []
     try:
-        yield
-    except (OSError, ValueError):
+        yield failed
+    except (OSError, ValueError) as error:
+        failed.append(error)
         with contextlib.suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())

@@ -163,6 +163,16 @@ def test_an_output_that_takes_not_everything_does_not_end_the_job(line: str, ser
     assert "copy            100 keys" in ran.out and target.call("DBSIZE") == 100
 
 
+@pytest.mark.parametrize("words", [(), ("--json",), ("-q",)])
+def test_a_result_that_a_full_disk_does_not_take_is_told(words: tuple[str, ...], server: ServerFactory) -> None:
+    source, target = server("7.0"), server("9.1")
+    write_strings(source, 100)
+    ran = shell("KEYFERRY >/dev/full", *at(source), "replicate", *at(target), *words)
+    assert ran.code == 5, ran.err
+    assert "error: the result could not be written to stdout: No space left on device\n" in ran.err
+    assert target.call("DBSIZE") == 100
+
+
 def test_status_is_asked_for_as_often_as_one_likes(server: ServerFactory) -> None:
     source, target = server("7.0"), server("9.1")
     write_strings(source, 1_000)
