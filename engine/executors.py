@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import forkserver
+from .workers.errors import RunError
 from .workers.feed_task import FeedOrder, FeedReport, FeedSetup
 from .workers.news import Report
 from .workers.pipe import Pipe, waiting
@@ -25,6 +26,8 @@ from .workers.start import serve, serve_feed
 
 #: A worker that takes no order for so long, or stops in the midst of a report, is treated as dead.
 PATIENCE_S = 10.0
+#: The start of a process takes so many open files at most, of which it keeps two.
+START_HANDLES = 12
 #: To start a process changes what all threads share, for a moment: the environment, the main module.
 _one_at_a_time = threading.Lock()
 
@@ -97,18 +100,38 @@ class LocalProcesses:
 
 
 def _started(target: Callable[[Any], None], name: str, setup: bytes) -> tuple[Pipe, Any]:
-    """Our end of the pipe to a new process, and the process."""
-    ours, theirs = socket.socketpair()
-    with _one_at_a_time:
-        context = forkserver.begin()
-        process = context.Process(target=target, args=(theirs,), name=name, daemon=True)
-        with _no_main_module():
-            process.start()
+    """Our end of the pipe to a new process, and the process. Raises RunError where the system gives none."""
+    try:
+        _look_for_room()
+        ours, theirs = socket.socketpair()
+        with _one_at_a_time:
+            context = forkserver.begin()
+            process = context.Process(target=target, args=(theirs,), name=name, daemon=True)
+            with _no_main_module():
+                process.start()
+    except (OSError, EOFError) as error:  # the second one: the fork server has died of it
+        reason = getattr(error, "strerror", None) or "the system refuses"
+        hint = "use fewer --workers, or see ulimit -n and ulimit -u"
+        raise RunError(f"a process cannot be started: {reason}", hint=hint) from error
     theirs.close()
     pipe = Pipe(ours, PATIENCE_S)
     with contextlib.suppress(OSError):  # it may be dead already; the first wait for its report will tell
         pipe.send(setup)
     return pipe, process
+
+
+def _look_for_room() -> None:
+    """Raise OSError where the files that may be open are too few for a process more.
+
+    Were they to run out in the midst of its start, the fork server would be left with half an order, and end by it.
+    """
+    handles: list[int] = []
+    try:
+        for _ in range(START_HANDLES):
+            handles.append(os.open(os.devnull, os.O_RDONLY))
+    finally:
+        for handle in handles:
+            os.close(handle)
 
 
 def wait_for_reports(seats: list[Seat], timeout_s: float) -> list[Seat]:

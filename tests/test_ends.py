@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ServerFactory
 from tests.support.commands import at
 from tests.support.filling import write_strings
-from tests.support.processes import VERIFIED, Run, start_keyferry
+from tests.support.processes import VERIFIED, Run, shell, start_keyferry
 from tests.support.summary import result_of
 
 SLOWLY = ("--rate", "500", "--batch", "10")
@@ -71,3 +71,14 @@ def test_a_signal_goes_before_what_fails_in_a_verification(command: str, server:
         run.signal_all(signal.SIGINT)
         ran = run.wait()
     assert ran.code == result_of(ran)["exit_code"] == 128 + signal.SIGINT, ran.err
+
+
+@pytest.mark.parametrize("most", [24, 40])
+def test_more_workers_than_files_may_be_open_for_is_told_as_that(most: int, server: ServerFactory) -> None:
+    """The fork server does not fall over the half of an order, either."""
+    source, target = server("7.0"), server("7.0")
+    write_strings(source, 20_000)
+    ran = shell(f"ulimit -n {most}; KEYFERRY", *at(source), "replicate", *at(target), "--workers", "20")
+    assert ran.code == 5, ran.err
+    assert "error: a process cannot be started: Too many open files\nhint: use fewer --workers, or see " in ran.err
+    assert "Traceback" not in ran.err and not ran.left
