@@ -35,6 +35,7 @@ def begin() -> Any:
     end neither the fork server nor new workers. What comes meanwhile is delivered to us afterwards. The resource
     tracker comes first, as starting it unblocks signals.
     """
+    _leave_anothers()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["keyferry.workers.loop"])
     resource_tracker.ensure_running()
@@ -45,6 +46,21 @@ def begin() -> Any:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
+
+
+def _leave_anothers() -> None:
+    """A process that was forked from one with a fork server, as those of a pool are, has to start its own.
+
+    The standard library would wait for that of its parent, as if it were a child.
+    """
+    state: Any = forkserver._forkserver
+    if state._forkserver_pid is None:
+        return
+    try:
+        os.waitid(os.P_PID, state._forkserver_pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        os.close(state._forkserver_alive_fd)  # the parent's ends once nobody has this open any more
+        state._forkserver_pid = state._forkserver_alive_fd = state._forkserver_address = None
 
 
 def socket_folder(room: int) -> str:

@@ -279,3 +279,17 @@ print(sys.modules["__main__"] is main)
     ran = run_script(tmp_path, code, source=source.uri, target=target.uri)
     assert (ran.out, ran.err) == ("True\n", "")
     assert keyspace(target) == {db: all_keys(source, db) for db in range(4)}
+
+
+def test_a_process_forked_from_one_that_has_copied_copies_as_well(pair: tuple[Server, Server], tmp_path: Path) -> None:
+    """As the workers of a pool are, and those of servers of applications. The fork server is its parent's."""
+    code = """
+import os
+assert keyferry.replicate(source, target).exit_code == 0
+if not (child := os.fork()):
+    os._exit(keyferry.compare(source, target).exit_code)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), keyferry.compare(source, target).exit_code)
+"""
+    source, target = pair
+    ran = run_script(tmp_path, code, source=source.uri, target=target.uri)
+    assert ran.out == "0 0\n", ran.err
