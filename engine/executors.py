@@ -127,8 +127,8 @@ def _look_for_room() -> None:
     """
     handles: list[int] = []
     try:
-        for _ in range(START_HANDLES):
-            handles.append(os.open(os.devnull, os.O_RDONLY))
+        while len(handles) < START_HANDLES:
+            handles += os.pipe()
     finally:
         for handle in handles:
             os.close(handle)

@@ -21,6 +21,7 @@ from typing import Any
 
 from .signals import ENDING
 
+PROC = Path("/proc")
 #: A socket's path is shorter than this; the standard library's part of that of the fork server takes so much.
 PATH_MAX, SOCKET_ROOM = 108, len("/pymp-12345678/listener-12345678")
 #: For glibc's allocator (mallopt(3); others do not look): memory that a window of values needed is kept for the next
@@ -93,10 +94,15 @@ def _environment(defaults: dict[str, str]) -> Iterator[None]:
 
 
 def helpers_cpu_s() -> float:
-    """Processor time of the fork server and its like; the workers' own reports tell that of the workers."""
-    ticks = 0
-    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+    """Processor time of the fork server and its like; the workers' own reports tell that of the workers.
+
+    0 where the system does not name children: not every kernel does, and some containers have no /proc.
+    """
+    ticks, children = 0, ""
+    with contextlib.suppress(OSError):
+        children = (PROC / f"self/task/{os.getpid()}/children").read_text()
+    for pid in children.split():
         with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            fields = (PROC / pid / "stat").read_text().rpartition(")")[2].split()
             ticks += int(fields[11]) + int(fields[12])  # utime and stime, proc(5)
     return ticks / os.sysconf("SC_CLK_TCK")

@@ -293,3 +293,20 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), keyferry.compare(sourc
     source, target = pair
     ran = run_script(tmp_path, code, source=source.uri, target=target.uri)
     assert ran.out == "0 0\n", ran.err
+
+
+@pytest.mark.parametrize("call", ["replicate", "compare"])
+def test_a_system_that_does_not_name_our_helpers_costs_a_figure_only(
+    call: str, pair: tuple[Server, Server], tmp_path: Path
+) -> None:
+    """A container may have no /proc, and a kernel none of its lists of children."""
+    code = f"""
+from pathlib import Path
+from keyferry import forkserver
+forkserver.PROC = Path(nowhere)
+summary = keyferry.{call}(source, target)
+print(summary.phase, summary.cpu_s > 0)
+"""
+    source, target = pair
+    ran = run_script(tmp_path, code, source=source.uri, target=target.uri, nowhere=str(tmp_path / "proc"))
+    assert ran.out.endswith(" True\n"), ran.err
