@@ -9,6 +9,7 @@ import pytest
 from keyferry.workers.expiry import NEVER, Clock
 from keyferry.workers.filters import Filters
 from keyferry.workers.scope import SLACK_MS, Scope, scope_of, type_of
+from keyferry.workers.structs.payload import string_bytes
 from tests.conftest import ServerFactory
 from tests.support.binaries import KINDS, bloom
 from tests.support.compare import all_keys
@@ -32,6 +33,21 @@ class BecomesAList(Hooks):
             if self.left == 0:
                 with self.source.connect() as connection:
                     connection.pipeline([(b"DEL", b"key"), (b"RPUSH", b"key", b"element")])
+        return reply
+
+
+class Grows(Hooks):
+    """The key becomes long when the source has told for the first time how long it is."""
+
+    replies_of = frozenset({b"STRLEN"})
+
+    def __init__(self, source: Server) -> None:
+        self.source, self.grown = source, False
+
+    def on_reply(self, args: Args, reply: Any) -> Any:
+        if args[1] == b"key" and not self.grown:
+            self.grown = True
+            self.source.call("SET", "key", "x" * 500)
         return reply
 
 
@@ -80,6 +96,30 @@ def test_nor_where_keys_are_tried_one_by_one(server: ServerFactory) -> None:
     assert all_keys(target) == {b"other", b"marker"}
 
 
+@pytest.mark.parametrize("how", ["native", "dump"])
+def test_a_string_that_grows_between_question_and_reading_is_not_written(how: str, server: ServerFactory) -> None:
+    source, target = server("7.0"), server("7.0")
+    source.call("MSET", "key", "1", "other", "1")
+    words = ("--max-size", "100", "--method", how, *UNTIL_A_SIGNAL)
+    with Proxy(source, Grows(source)) as proxy, start_live(proxy, target, *words) as run:
+        wait_until(lambda: target.call("EXISTS", "other") == 1)
+        source.call("SET", "marker", "1")
+        wait_until_followed(target)
+        done = cut_over(run)
+    assert done.told["skipped"] == 1, done.ran.err
+    assert all_keys(target) == {b"other", b"marker"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_how_long_a_string_is_its_payload_tells(kind: str, server: ServerFactory) -> None:
+    held = server(kind)
+    values = ["", "7", "-7", "-129", "70000", "x" * 63, "x" * 64, "ab" * 9000, str(2**40), "".join(map(chr, range(99)))]
+    for value in values:
+        held.call("SET", "key", value)
+        assert string_bytes(held.call("DUMP", "key")) == held.call("STRLEN", "key")
+    assert string_bytes(b"\x00") is None
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_type_of_a_payload_is_the_one_that_the_server_tells(kind: str, server: ServerFactory) -> None:
     held = server(kind, modules=[bloom()])
@@ -104,7 +144,8 @@ def test_lengths_and_expiries_are_looked_at_in_the_targets_clock() -> None:
     scope = scope_of(Filters(max_bytes=3, ends_from_ms=50_000, ends_until_ms=60_000), Clock(True, shift_ms=7_000))
     assert scope is not None
     assert scope.takes(b"abc", 57_000, False) and not scope.takes(b"abcd", 57_000, False)
-    assert scope.takes(b"\x00payload", 67_000, True)  # how long the string is, a payload does not tell
+    assert scope.takes(b"\x00\x03abc", 67_000, True) and not scope.takes(b"\x00\x04abcd", 67_000, True)
+    assert scope.takes(b"\x01a list", 67_000, True)
     assert not scope.takes(b"abc", 57_000 - SLACK_MS - 1, False)
     assert not scope.takes(b"abc", 67_000 + SLACK_MS + 1, False)
     assert not scope.takes(b"abc", NEVER, False)

@@ -17,6 +17,7 @@ from .batch import Batch, Columns
 from .expiry import NEVER, Clock
 from .filters import Filters
 from .read import TYPE_OF_PAYLOAD
+from .structs.payload import string_bytes
 
 #: Instants that are told as the time that is left are some milliseconds off; the sieve has judged them more strictly.
 SLACK_MS = 1000
@@ -40,8 +41,10 @@ class Scope:
         kind = type_of(value) if is_payload else "string"
         if self.types and kind and kind.lower() not in self.types:
             return False
-        if self.most_bytes is not None and not is_payload and len(value) > self.most_bytes:
-            return False
+        if self.most_bytes is not None and kind == "string":
+            size = string_bytes(value) if is_payload else len(value)
+            if size is not None and size > self.most_bytes:
+                return False
         if instant == NEVER:
             return self.until_ms is None
         late_enough = self.since_ms is None or instant >= self.since_ms - SLACK_MS

@@ -12,6 +12,7 @@ FOOTER_BYTES = 10
 _MODULE = 7  # the first byte of a payload
 _END, _SIGNED, _UNSIGNED, _FLOAT, _DOUBLE, _STRING = range(6)  # of what kind a value is
 _COMPRESSED = 0xC3  # the first byte of a string that LZF has made smaller
+_HEAD_BYTES = 32  # the lengths of a string, or a number in its place, need no more
 
 Value = tuple[int, int | bytes]  # its kind, and itself
 
@@ -25,6 +26,14 @@ def values_of(body: bytes) -> list[Value] | None:
     """The id of the module, then all values; None where the payload is not as we know it."""
     try:
         return _Reader(body).values()
+    except (IndexError, ValueError):
+        return None
+
+
+def string_bytes(payload: bytes) -> int | None:
+    """How long the string is that a payload holds, compressed or not; None where the payload is not as we know it."""
+    try:
+        return _Reader(payload[1 : 1 + _HEAD_BYTES]).string_bytes()
     except (IndexError, ValueError):
         return None
 
@@ -66,6 +75,16 @@ class _Reader:
         if first in (0x80, 0x81):
             return int.from_bytes(self._take(4 if first == 0x80 else 8), "big")
         raise ValueError
+
+    def string_bytes(self) -> int:
+        """The length of the string that begins here."""
+        first = self.body[self.at]
+        if first in (0xC0, 0xC1, 0xC2):
+            return len(self._string())
+        if first == _COMPRESSED:
+            self.at += 1
+            self._length()  # compressed
+        return self._length()
 
     def _string(self) -> bytes:
         first = self.body[self.at]
