@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import forkserver
-from .workers.errors import RunError
 from .workers.feed_task import FeedOrder, FeedReport, FeedSetup
 from .workers.news import Report
 from .workers.pipe import Pipe, waiting
@@ -101,7 +100,7 @@ class LocalProcesses:
 
 def _started(target: Callable[[Any], None], name: str, setup: bytes) -> tuple[Pipe, Any]:
     """Our end of the pipe to a new process, and the process. Raises RunError where the system gives none."""
-    try:
+    with forkserver.refused_by_the_system():
         _look_for_room()
         ours, theirs = socket.socketpair()
         with _one_at_a_time:
@@ -109,10 +108,6 @@ def _started(target: Callable[[Any], None], name: str, setup: bytes) -> tuple[Pi
             process = context.Process(target=target, args=(theirs,), name=name, daemon=True)
             with _no_main_module():
                 process.start()
-    except (OSError, EOFError) as error:  # the second one: the fork server has died of it
-        reason = getattr(error, "strerror", None) or "the system refuses"
-        hint = "use fewer --workers, or see ulimit -n and ulimit -u"
-        raise RunError(f"a process cannot be started: {reason}", hint=hint) from error
     theirs.close()
     pipe = Pipe(ours, PATIENCE_S)
     with contextlib.suppress(OSError):  # it may be dead already; the first wait for its report will tell

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .signals import ENDING
+from .workers.errors import RunError
 
 PROC = Path("/proc")
 #: A socket's path is shorter than this; the standard library's part of that of the fork server takes so much.
@@ -34,19 +35,31 @@ def begin() -> Any:
 
     A terminal's Ctrl-C reaches every process; what is blocked here is inherited, so that signals to the whole group
     end neither the fork server nor new workers. What comes meanwhile is delivered to us afterwards. The resource
-    tracker comes first, as starting it unblocks signals.
+    tracker comes first, as starting it unblocks signals. Raises RunError where the system gives no process.
     """
     _leave_anothers()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["keyferry.workers.loop"])
-    resource_tracker.ensure_running()
+    with refused_by_the_system():
+        resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
-        with _environment(KEEP_MEMORY), _short_folder():
+        with refused_by_the_system(), _environment(KEEP_MEMORY), _short_folder():
             forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
+
+
+@contextlib.contextmanager
+def refused_by_the_system() -> Iterator[None]:
+    """Within `with` a process is started: raises RunError where the system has no room for it."""
+    try:
+        yield
+    except (OSError, EOFError) as error:  # the second one: the fork server has died of it
+        reason = getattr(error, "strerror", None) or "the system refuses"
+        hint = "use fewer --workers, or see ulimit -n and ulimit -u"
+        raise RunError(f"a process cannot be started: {reason}", hint=hint) from error
 
 
 def _leave_anothers() -> None:

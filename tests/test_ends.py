@@ -73,7 +73,7 @@ def test_a_signal_goes_before_what_fails_in_a_verification(command: str, server:
     assert ran.code == result_of(ran)["exit_code"] == 128 + signal.SIGINT, ran.err
 
 
-@pytest.mark.parametrize("most", [24, 40])
+@pytest.mark.parametrize("most", [7, 40])
 def test_more_workers_than_files_may_be_open_for_is_told_as_that(most: int, server: ServerFactory) -> None:
     """The fork server does not fall over the half of an order, either."""
     source, target = server("7.0"), server("7.0")
