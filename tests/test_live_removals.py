@@ -287,6 +287,15 @@ def test_keys_that_were_at_the_target_before_end_nothing_when_the_source_comes_b
     assert done.live["left"] == 50 and target.call("DBSIZE") == 151
 
 
+def restart_once_its_size_is_told(source: Server, target: Server) -> None:
+    looks = source.calls("config|get")  # each look in full asks for the settings, too
+    wait_until(lambda: source.calls("config|get") >= looks + 3)  # one is through
+    source.restart(keep_data=True)
+    wait_for_feed(source)
+    source.call("SET", "marker", "1")
+    wait_until_followed(target)
+
+
 def test_a_source_that_was_made_smaller_before_it_comes_back_is_followed_on(server: ServerFactory) -> None:
     """What its clients had deleted is not lost; nor what is not copied."""
     source, target = server("7.0", fresh=True), server("7.0")
@@ -297,12 +306,7 @@ def test_a_source_that_was_made_smaller_before_it_comes_back_is_followed_on(serv
         wait_until(lambda: target.call("DBSIZE") == 500)
         source.call("DEL", *sorted(all_keys(source))[:200])
         wait_until(lambda: target.call("DBSIZE") == 300)
-        looks = source.calls("config|get")  # each look in full asks for the settings, too
-        wait_until(lambda: source.calls("config|get") >= looks + 3)  # one is through, and its size told
-        source.restart(keep_data=True)
-        wait_for_feed(source)
-        source.call("SET", "marker", "1")
-        wait_until_followed(target)
+        restart_once_its_size_is_told(source, target)
         done = cut_over(run)
     assert done.ran.code == 0, done.ran.err
     assert_equal(source, target)
@@ -316,12 +320,7 @@ def test_a_source_that_was_emptied_before_it_comes_back_is_followed_on(server: S
         wait_for_feed(source)
         source.call("DEL", *all_keys(source))
         wait_until(lambda: target.call("DBSIZE") == 0)
-        looks = source.calls("config|get")  # each look in full asks for the settings, too
-        wait_until(lambda: source.calls("config|get") >= looks + 3)  # one is through, and its size told
-        source.restart(keep_data=True)
-        wait_for_feed(source)
-        source.call("SET", "marker", "1")
-        wait_until_followed(target)
+        restart_once_its_size_is_told(source, target)
         done = cut_over(run)
     assert done.ran.code == 0, done.ran.err
     assert all_keys(target) == {b"marker"}
